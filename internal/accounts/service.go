@@ -1,0 +1,154 @@
+package accounts
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/accounts/vault"
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// Config is what a Service needs. All fields are required unless they say otherwise.
+type Config struct {
+	DB           *pgxpool.Pool
+	Log          *audit.Log
+	Cloud        *cloudapi.Client
+	Vault        *vault.Vault
+	Rights       access.Configured // grants from configuration
+	Logger       *slog.Logger
+	SessionIdle  time.Duration    // QM_SESSION_IDLE
+	SessionMax   time.Duration    // QM_SESSION_MAX
+	UnknownAfter time.Duration    // QM_AUDIT_UNKNOWN_AFTER
+	PollMin      time.Duration    // QM_POLL_MIN
+	PollMax      time.Duration    // QM_POLL_MAX
+	Owner        string           // names this process in leases; optional, random when empty
+	Now          func() time.Time // optional, time.Now when nil
+}
+
+// Service is the domain: every use of a management key, every right, every event goes through it.
+type Service struct{ cfg Config }
+
+// New returns a Service. It starts nothing; Run does.
+func New(cfg Config) *Service { return &Service{cfg: cfg} }
+
+// Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
+// when everything it started has ended.
+func (s *Service) Run(ctx context.Context) error { panic("stub") }
+
+// SignIn stores a session for the identity and returns its token, to be kept in a cookie. Records session.login.
+func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (token string, err error) {
+	panic("stub")
+}
+
+// SignInFailed records a failed sign-in, summed to one event a minute and cause.
+func (s *Service) SignInFailed(ctx context.Context, by audit.Actor, cause string) { panic("stub") }
+
+// Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
+// has ended or expired. by carries ip, user agent and request id; the rest is filled in.
+func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
+	panic("stub")
+}
+
+// SignOut ends the session of by and returns the ID token for the provider's logout (may be empty).
+func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, err error) {
+	panic("stub")
+}
+
+// Sessions lists the member's own sessions, newest first.
+func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, error) { panic("stub") }
+
+// EndSession ends one of the member's own sessions. Records session.revoke.
+func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
+
+// May reports whether the member holds a permission anywhere, for navigation only.
+func (s *Service) May(by audit.Actor, permission string) bool { panic("stub") }
+
+// FormToken makes a single-use token for a form that makes something.
+func (s *Service) FormToken(ctx context.Context, by audit.Actor, act string) (string, error) {
+	panic("stub")
+}
+
+// List returns the accounts the member may read, by name.
+func (s *Service) List(ctx context.Context, by audit.Actor) ([]Account, error) { panic("stub") }
+
+// Account returns one account; ErrNotFound when it does not exist or may not be read.
+func (s *Service) Account(ctx context.Context, by audit.Actor, id uuid.UUID) (AccountDetail, error) {
+	panic("stub")
+}
+
+// Create probes the key, stores it sealed and records account.create in the same transaction.
+// *InvalidError, *ChooseAccountError, *ForbiddenError, ErrAuditUnavailable, *cloudapi.Error.
+// With a form token already used it returns what the first call made.
+func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Account, error) {
+	panic("stub")
+}
+
+// Disable stops every use of the account's key. Its clusters stay, marked stale.
+func (s *Service) Disable(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
+
+// Enable is the reverse of Disable.
+func (s *Service) Enable(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
+
+// Remove forgets the account, its sealed key and its snapshots; its events stay. With
+// DeleteKeyUpstream the key is first deleted at Qdrant, an operation of its own; when that fails the account stays.
+func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r AccountRemoval) error {
+	panic("stub")
+}
+
+// Fleet returns clusters of every account the member may read, from snapshots only.
+func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
+	panic("stub")
+}
+
+// Cluster returns one cluster from its snapshot; ErrNotFound when it does not exist or may not be read.
+func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (ClusterDetail, error) {
+	panic("stub")
+}
+
+// RestartCluster restarts a cluster. *ConflictError when its phase or API generation does not allow it.
+func (s *Service) RestartCluster(ctx context.Context, by audit.Actor, ref ClusterRef) error {
+	panic("stub")
+}
+
+// SuspendCluster suspends a cluster.
+func (s *Service) SuspendCluster(ctx context.Context, by audit.Actor, ref ClusterRef) error {
+	panic("stub")
+}
+
+// UnsuspendCluster resumes a cluster.
+func (s *Service) UnsuspendCluster(ctx context.Context, by audit.Actor, ref ClusterRef) error {
+	panic("stub")
+}
+
+// DeleteCluster deletes a cluster and, when chosen, its backups.
+func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref ClusterRef, d ClusterDeletion) error {
+	panic("stub")
+}
+
+// SearchLog lists operations, newest first. Records audit.search once per query and session.
+func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) (audit.Page, error) {
+	panic("stub")
+}
+
+// LogEvent returns one event with the other events of its operation.
+func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audit.Detail, error) {
+	panic("stub")
+}
+
+// VerifyLog checks the whole chain and returns what was found.
+func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (audit.Report, error) { panic("stub") }
+
+// AuditWarnings are what the audit page must warn of, e.g. owner credentials in this process.
+func (s *Service) AuditWarnings() []string { panic("stub") }
+
+// RecordStart records config.changed, with names only, when the configuration differs from the last start's.
+func (s *Service) RecordStart(ctx context.Context, config map[string]string) error { panic("stub") }
+
+// Ready reports whether Postgres answers, the schema fits and the vault is open.
+func (s *Service) Ready(ctx context.Context) error { panic("stub") }

@@ -1,0 +1,270 @@
+package accounts
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quartermaster/internal/cloudapi"
+)
+
+// Environment is what an account is used for.
+type Environment string
+
+// The environments.
+const (
+	Production  Environment = "production"
+	Staging     Environment = "staging"
+	Development Environment = "development"
+	Other       Environment = "other"
+)
+
+// Environments lists them in the order people expect.
+var Environments = []Environment{Production, Staging, Development, Other}
+
+// Account is a Qdrant Cloud account registered here.
+type Account struct {
+	ID             uuid.UUID
+	Generation     cloudapi.Generation
+	CloudAccountID string
+	UpstreamName   string // as ListAccounts told it; empty for pa/v1
+	OwnerEmail     string // upstream's owner; empty for pa/v1
+	Name           string
+	Environment    Environment
+	Owner          string // who is responsible, as typed by the member who added it
+	Note           string
+	RotateBy       *time.Time
+	Enabled        bool
+	CreatedAt      time.Time
+	CreatedBy      string
+	Key            ManagementKey
+	Sync           Sync
+	Clusters       int // known and not gone
+}
+
+// ManagementKey is what may be known of the key the console holds for an account.
+type ManagementKey struct {
+	ID          uuid.UUID
+	Prefix      string   // first characters, enough to find it in Qdrant's own list
+	Provenance  string   // pasted, minted
+	Permissions []string // as ListEffectivePermissions told them; nil for pa/v1, which cannot tell
+	ProbedAt    *time.Time
+	AddedAt     time.Time
+	AddedBy     string
+	// Refused is upstream's reason when the last call was answered with unauthenticated or
+	// forbidden; empty while the key works.
+	Refused string
+}
+
+// May reports whether the key is known to hold the upstream permission. For pa/v1, where nothing
+// is known, it is true.
+func (k ManagementKey) May(permission string) bool {
+	if k.Permissions == nil {
+		return true
+	}
+	for _, p := range k.Permissions {
+		if p == permission {
+			return true
+		}
+	}
+	return false
+}
+
+// Sync is how fresh the snapshot of an account is.
+type Sync struct {
+	OKAt     *time.Time // last complete refresh
+	FailedAt *time.Time // last failure, when later than OKAt
+	Error    string     // in words for people; empty when the last refresh went well
+	Stale    bool       // the last refresh failed, or none has succeeded for three intervals, or the account is disabled
+	Vanished int        // more than half of the clusters were missing at once: that many, and nothing is concluded
+}
+
+// NewAccount is what a member gives to register an account.
+type NewAccount struct {
+	Generation     cloudapi.Generation
+	Key            cloudapi.Secret
+	CloudAccountID string // required for pa/v1; for the current API only to choose among several
+	Name           string // empty: upstream's name
+	Environment    Environment
+	Owner          string
+	Note           string
+	RotateBy       string // date, 2006-01-02, or empty
+	FormToken      string
+}
+
+// AccountRemoval says how to remove an account.
+type AccountRemoval struct {
+	Confirm           string // must equal the account's name
+	DeleteKeyUpstream bool
+}
+
+// CloudAccount is an account a pasted key opens.
+type CloudAccount struct{ ID, Name string }
+
+// Offer says whether an act is offered on a target to this member now, and if not, why.
+type Offer struct {
+	Act     string
+	Offered bool
+	Reason  string // in words for people; empty when offered
+}
+
+// AccountDetail is the account page.
+type AccountDetail struct {
+	Account
+	Offers   map[string]Offer // by act: account.disable, account.enable, account.delete, management_key.delete
+	NotAble  []string         // upstream permissions the key lacks among those the console uses
+	Legacy   bool
+	Snapshot []ClusterRow // first clusters, by name
+}
+
+// ClusterRef names a cluster.
+type ClusterRef struct {
+	AccountID uuid.UUID
+	ClusterID string
+}
+
+// ClusterRow is one row of the fleet.
+type ClusterRow struct {
+	AccountID   uuid.UUID
+	AccountName string
+	Environment Environment
+	Generation  cloudapi.Generation
+	ClusterID   string
+	Name        string
+	Phase       cloudapi.Phase
+	Reason      string
+	Cloud       string
+	Region      string
+	Version     string
+	NodesUp     int
+	Nodes       int
+	Package     string
+	RAMMiB      int64 // a node
+	CPUMilli    int64 // a node
+	DiskMiB     int64 // a node
+	CreatedAt   *time.Time
+	SeenAt      time.Time
+	Stale       bool
+}
+
+// FleetQuery is what /clusters may be asked. Zero values do not filter.
+type FleetQuery struct {
+	Text        string
+	Account     string // our id
+	Environment string
+	Phase       string
+	Cloud       string
+	Region      string
+	Version     string
+	Sort        string // name (default), account, environment, phase, cloud, region, version, nodes, package, created
+	Dir         string // asc (default), desc
+	After       string // opaque, from FleetPage.Next; ErrBadCursor when it is not
+	Limit       int    // 0: 100
+}
+
+// FleetPage is one page of the fleet.
+type FleetPage struct {
+	Rows     []ClusterRow
+	Next     string // empty on the last page
+	Total    int    // clusters that match, all pages
+	All      int    // clusters the member may see at all
+	Accounts []Account
+	Choices  FleetChoices
+}
+
+// FleetChoices are the values that occur in what the member may see.
+type FleetChoices struct {
+	Environments, Phases, Clouds, Regions, Versions []string
+}
+
+// ClusterDetail is the cluster page.
+type ClusterDetail struct {
+	Account Account
+	Cluster cloudapi.Cluster
+	Row     ClusterRow
+	Offers  map[string]Offer // cluster.restart, cluster.suspend, cluster.unsuspend, cluster.delete
+	Pending []PendingAct     // acts whose outcome is not known yet
+	SeenAt  time.Time
+	Gone    bool
+}
+
+// PendingAct is an operation without an outcome.
+type PendingAct struct {
+	Act     string
+	By      string
+	Since   time.Time
+	Unknown bool // open for longer than QM_AUDIT_UNKNOWN_AFTER
+}
+
+// ClusterDeletion says how to delete a cluster. DeleteBackups must be chosen.
+type ClusterDeletion struct {
+	Confirm       string // must equal the cluster's name
+	DeleteBackups *bool
+}
+
+// Identity is what the identity provider vouched for at a sign-in.
+type Identity struct {
+	Issuer, Subject, Name, Email string
+	EmailVerified                bool
+	Groups                       []string
+	GroupsOverage                bool // the provider left the groups out because there are too many (Entra)
+	AuthTime                     *time.Time
+	SID                          string
+	IDToken                      string // kept sealed for the logout request
+	Claims                       map[string]string
+}
+
+// Session is a signed-in browser.
+type Session struct {
+	ID          uuid.UUID
+	Issuer      string
+	Subject     string
+	Name        string
+	Email       string
+	Groups      []string
+	Roles       []string // names of the roles that configuration gives
+	AuthTime    *time.Time
+	CreatedAt   time.Time
+	LastSeenAt  time.Time
+	ExpiresAt   time.Time
+	IP          string
+	UserAgent   string
+	Current     bool
+	Overage     bool
+	Permissions []string // sorted, all the member holds
+	Claims      map[string]string
+}
+
+// Errors that callers branch on. The web's error table turns each into a status and words.
+var (
+	ErrNotFound         = errors.New("not found")
+	ErrNoSession        = errors.New("no session")
+	ErrAuditUnavailable = errors.New("the audit log cannot be written")
+	ErrUnavailable      = errors.New("the database cannot be reached")
+	ErrBadCursor        = errors.New("bad cursor")
+	ErrRateLimited      = errors.New("too many requests")
+)
+
+// ForbiddenError is a refusal on a target that the actor may read.
+type ForbiddenError struct{ Act, Missing string }
+
+func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
+
+// InvalidError is input that breaks a rule. Fields is by form field; "" is the form itself.
+type InvalidError struct{ Fields map[string]string }
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("invalid input in %d fields", len(e.Fields))
+}
+
+// ChooseAccountError says that the pasted key opens several accounts and none was chosen.
+type ChooseAccountError struct{ Accounts []CloudAccount }
+
+func (e *ChooseAccountError) Error() string { return "the key opens several accounts" }
+
+// ConflictError is an act that the target's present state does not allow, or not offered there.
+type ConflictError struct{ Reason string }
+
+func (e *ConflictError) Error() string { return e.Reason }

@@ -1,0 +1,58 @@
+// Package templates holds the pages as templ components, and the plain values they show. It
+// imports nothing of the domain, so that no page can print what it was not handed as text.
+package templates
+
+import "time"
+
+// Page is what every page needs around its content.
+type Page struct {
+	Title   string
+	BodyID  string // <body id>, a hook for tests
+	Section string // clusters, accounts, audit, me: which item of the navigation is current
+	Member  *Member
+	Flash   string
+	Dev     bool // made by dev: a banner says so
+	Now     time.Time
+}
+
+// Member is who is signed in, as the page's header shows it.
+type Member struct {
+	Name, Email string
+	Roles       []string
+	MayAudit    bool
+	MayManage   bool // accounts:manage
+}
+
+// ErrorView is an error page.
+type ErrorView struct {
+	Page      Page
+	Status    int
+	Heading   string // what happened
+	Detail    string // what to do
+	Reason    string // upstream's own words, when there are any
+	RequestID string
+	RetryPath string // empty: no retry link
+	SignIn    bool   // offer the sign-in link
+}
+
+// SignInView is the sign-in page.
+type SignInView struct {
+	Page         Page
+	ProviderDown bool
+	Provider     string // host of the issuer
+	Message      string
+	Href         string // continues at the provider; empty while it is down
+	RequestID    string
+}
+
+// NoRightsView is what a member with no rights at all sees.
+type NoRightsView struct {
+	Page       Page
+	Claims     []Pair
+	GroupClaim string
+	Overage    bool
+	Contact    []string // whom to ask: groups or e-mail addresses that administer this console
+}
+
+// Pair is a name and a value.
+type Pair struct{ Name, Value string }
