@@ -11,7 +11,7 @@ type Client struct{}
 
 // Op is one operation of the Cloud API: the wire binding, and what upstream asks of the caller.
 type Op struct {
-	Name       string // RestartCluster; for pa/v1 the operationId, list_clusters
+	Name       string // RestartCluster; for pa/v1 the operationId, list_clusters; unique in its generation
 	RPC        string // qdrant.cloud.cluster.v1.ClusterService/RestartCluster; pa/v1/list_clusters
 	Generation Generation
 	Method     string
@@ -22,6 +22,7 @@ type Op struct {
 	AnyPermission bool
 	UserOnly      bool // a management key is refused
 	Public        bool // no authentication at all
+	Body          bool // takes a JSON body; without it every field is in the path or the query
 	Mutates       bool
 }
 
