@@ -1,0 +1,3 @@
+DROP TABLE keysets;
+DROP TABLE management_keys;
+DROP TABLE accounts;
