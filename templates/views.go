@@ -1,5 +1,6 @@
 // Package templates holds the pages as templ components, and the plain values they show. It
 // imports nothing of the domain, so that no page can print what it was not handed as text.
+//
 //go:generate go tool templ generate
 package templates
 
