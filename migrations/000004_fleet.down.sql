@@ -1,0 +1,2 @@
+DROP TABLE refresh;
+DROP TABLE clusters;
