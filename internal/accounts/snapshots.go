@@ -1,0 +1,234 @@
+package accounts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"quartermaster/internal/cloudapi"
+)
+
+// notifyChannel carries the kind and the account id of a snapshot that changed, and nothing else.
+const notifyChannel = "quartermaster"
+
+// maxSnapshotText bounds a column that comes from the upstream, in bytes. The raw answer keeps
+// what is cut; the client bounds the answer itself.
+const maxSnapshotText = 2048
+
+// snapshot is a cluster as the clusters table keeps it: columns to filter and sort by, and the
+// resource as received.
+type snapshot struct {
+	clusterID    string
+	name         string
+	phase        cloudapi.Phase
+	reason       string
+	cloud        string
+	region       string
+	version      string
+	versionOrder string
+	nodesUp      int32
+	nodes        int32
+	packageID    string
+	size         nodeSize
+	endpoint     string
+	labels       map[string]string
+	search       string
+	createdAt    *time.Time
+	raw          []byte
+	digest       []byte
+}
+
+// nodeSize is what one node has. Zero is not known.
+type nodeSize struct {
+	name     string // of the package
+	ramMiB   int64
+	cpuMilli int64
+	diskMiB  int64
+}
+
+// snapshotOf makes the row of a cluster. booked is the size of its package by the catalogue, zero
+// when that is not known; what the cluster itself says it has goes first.
+func snapshotOf(c cloudapi.Cluster, booked nodeSize) snapshot {
+	sn := snapshot{
+		clusterID: plain(c.ID),
+		name:      plain(c.Name),
+		phase:     cloudapi.Phase(plain(string(c.State.Phase))),
+		reason:    plain(c.State.Reason),
+		cloud:     plain(c.CloudProvider),
+		region:    plain(c.Region),
+		version:   plain(c.State.Version),
+		nodesUp:   count(c.State.NodesUp),
+		nodes:     count(c.Configuration.Nodes),
+		packageID: plain(c.Configuration.PackageID),
+		size:      booked,
+		endpoint:  plain(c.State.EndpointURL),
+		labels:    make(map[string]string, len(c.Labels)),
+		raw:       c.Raw,
+	}
+	if sn.phase == "" {
+		sn.phase = cloudapi.PhaseUnknown
+	}
+	if sn.version == "" {
+		sn.version = plain(c.Configuration.Version)
+	}
+	sn.versionOrder = versionOrder(sn.version)
+	if !c.CreatedAt.IsZero() && c.CreatedAt.Year() > 0 && c.CreatedAt.Year() < 10000 {
+		created := c.CreatedAt.UTC()
+		sn.createdAt = &created
+	}
+	for _, r := range c.State.Resources {
+		has := r.Base + r.Complimentary + r.Additional
+		switch r.Name {
+		case "ram":
+			sn.size.ramMiB = measured(has*1024, sn.size.ramMiB)
+		case "cpu":
+			sn.size.cpuMilli = measured(has*1000, sn.size.cpuMilli)
+		case "disk":
+			sn.size.diskMiB = measured(has*1024, sn.size.diskMiB)
+		}
+	}
+	words := []string{sn.name, sn.clusterID, sn.endpoint}
+	for _, l := range c.Labels {
+		sn.labels[plain(l.Key)] = plain(l.Value)
+		words = append(words, plain(l.Key)+"="+plain(l.Value))
+	}
+	sn.search = strings.ToLower(strings.Join(words, "\n"))
+	sum := sha256.Sum256(c.Raw)
+	sn.digest = sum[:]
+	return sn
+}
+
+// plain makes text of the upstream's fit for a text column, whatever it holds.
+func plain(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	if len(text) <= maxSnapshotText {
+		return text
+	}
+	cut := maxSnapshotText
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
+}
+
+func count(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+
+// measured returns v rounded, or otherwise when v is no amount that a node could have.
+func measured(v float64, otherwise int64) int64 {
+	if math.IsNaN(v) || v <= 0 || v > 1<<50 {
+		return otherwise
+	}
+	return int64(math.Round(v))
+}
+
+var versionPattern = regexp.MustCompile(`^v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?([-+.].*)?$`)
+
+// versionOrder returns a text that sorts, byte by byte, as versions do: 1.9 before 1.10, a
+// pre-release before its release, and what is no version before all of them.
+func versionOrder(version string) string {
+	m := versionPattern.FindStringSubmatch(version)
+	if m == nil {
+		return "!" + version
+	}
+	rest := "~"
+	if strings.HasPrefix(m[4], "-") {
+		rest = m[4]
+	}
+	return fmt.Sprintf("%09s.%09s.%09s%s", m[1], m[2], m[3], rest)
+}
+
+// upsertCluster writes a row that is new, differs, was given up or was missing. It leaves a row
+// alone that an act of ours wrote after the read behind sn began, at readAt. With byAct the write
+// is such an act's and always wins. A size that is not known now, of the same package, stays.
+const upsertCluster = `
+	INSERT INTO clusters AS c (
+		account_id, cluster_id, name, phase, reason, cloud, region, version, version_order, nodes_up, nodes, package_id,
+		package, ram_mib, cpu_milli, disk_mib, endpoint, labels, search, created_at, raw, digest, seen_at, changed_at, written_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $23,
+		CASE WHEN $24 THEN clock_timestamp() END)
+	ON CONFLICT ON CONSTRAINT clusters_pkey DO UPDATE SET
+		name = excluded.name, phase = excluded.phase, reason = excluded.reason, cloud = excluded.cloud, region = excluded.region,
+		version = excluded.version, version_order = excluded.version_order, nodes_up = excluded.nodes_up, nodes = excluded.nodes,
+		package_id = excluded.package_id,
+		package = CASE WHEN excluded.package = '' AND excluded.package_id = c.package_id THEN c.package ELSE excluded.package END,
+		ram_mib = CASE WHEN excluded.ram_mib = 0 AND excluded.package_id = c.package_id THEN c.ram_mib ELSE excluded.ram_mib END,
+		cpu_milli = CASE WHEN excluded.cpu_milli = 0 AND excluded.package_id = c.package_id THEN c.cpu_milli ELSE excluded.cpu_milli END,
+		disk_mib = CASE WHEN excluded.disk_mib = 0 AND excluded.package_id = c.package_id THEN c.disk_mib ELSE excluded.disk_mib END,
+		endpoint = excluded.endpoint, labels = excluded.labels, search = excluded.search, created_at = excluded.created_at,
+		raw = excluded.raw, digest = excluded.digest, seen_at = excluded.seen_at,
+		changed_at = CASE WHEN excluded.digest = c.digest THEN c.changed_at ELSE excluded.changed_at END,
+		written_at = coalesce(excluded.written_at, c.written_at), missing_at = NULL, gone_at = NULL
+	WHERE $24 OR c.written_at IS NULL OR c.written_at < $23`
+
+// arguments of upsertCluster.
+func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool) ([]any, error) {
+	labels, err := json.Marshal(sn.labels)
+	if err != nil {
+		return nil, fmt.Errorf("encoding labels: %w", err)
+	}
+	return []any{
+		accountID, sn.clusterID, sn.name, string(sn.phase), sn.reason, sn.cloud, sn.region, sn.version, sn.versionOrder,
+		sn.nodesUp, sn.nodes, sn.packageID, sn.size.name, sn.size.ramMiB, sn.size.cpuMilli, sn.size.diskMiB, sn.endpoint,
+		string(labels), sn.search, sn.createdAt, sn.raw, sn.digest, readAt, byAct,
+	}, nil
+}
+
+// storeCluster stores a cluster as it was read after an act of ours. Refreshes that began before
+// this do not overwrite it. ErrNotFound when the account is not registered any more.
+func (s *Service) storeCluster(ctx context.Context, accountID uuid.UUID, c cloudapi.Cluster) error {
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		var now time.Time
+		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+			return err
+		}
+		arguments, err := snapshotOf(c, nodeSize{}).arguments(accountID, now, true)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, upsertCluster, arguments...); err != nil {
+			return err
+		}
+		return notifyClusters(ctx, tx, accountID)
+	})
+	if broken, ok := errors.AsType[*pgconn.PgError](err); ok && broken.ConstraintName == "clusters_account_fkey" {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("storing a cluster: %w", unavailable(err))
+	}
+	return nil
+}
+
+// storeGone stores that upstream answered not found for a cluster after an act of ours.
+func (s *Service) storeGone(ctx context.Context, accountID uuid.UUID, clusterID string) error {
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `
+			UPDATE clusters SET gone_at = clock_timestamp(), written_at = clock_timestamp(), missing_at = NULL
+			WHERE account_id = $1 AND cluster_id = $2 AND gone_at IS NULL`, accountID, clusterID); err != nil {
+			return err
+		}
+		return notifyClusters(ctx, tx, accountID)
+	})
+	if err != nil {
+		return fmt.Errorf("storing that a cluster is gone: %w", unavailable(err))
+	}
+	return nil
+}
+
+func notifyClusters(ctx context.Context, tx pgx.Tx, accountID uuid.UUID) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_notify($1, $2)`, notifyChannel, "clusters "+accountID.String()); err != nil {
+		return fmt.Errorf("notifying: %w", err)
+	}
+	return nil
+}
