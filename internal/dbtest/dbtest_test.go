@@ -1,0 +1,48 @@
+package dbtest_test
+
+import (
+	"context"
+	"testing"
+
+	"quartermaster/internal/dbtest"
+	"quartermaster/internal/schema"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+func TestEachTestHasItsOwnMigratedDatabase(t *testing.T) {
+	ctx := context.Background()
+	one, two := dbtest.New(t), dbtest.New(t)
+	if one.Name == two.Name {
+		t.Fatalf("both databases are %s", one.Name)
+	}
+	if err := schema.Check(ctx, one.Pool); err != nil {
+		t.Errorf("schema of a fresh clone: %v", err)
+	}
+	if _, err := one.Pool.Exec(ctx, `UPDATE installation SET config = '{"QM_ADDR": "x"}'`); err != nil {
+		t.Fatalf("writing as the app role: %v", err)
+	}
+	var config string
+	if err := two.Pool.QueryRow(ctx, `SELECT config::text FROM installation`).Scan(&config); err != nil {
+		t.Fatalf("reading the other database: %v", err)
+	}
+	if config != "{}" {
+		t.Errorf("a change in one database is seen in the other: %s", config)
+	}
+}
+
+func TestPrivateServerStopsCrashesAndComesBack(t *testing.T) {
+	ctx := context.Background()
+	server := dbtest.NewServer(t)
+	db := server.New(t)
+	for name, down := range map[string]func(testing.TB){"stop": server.Stop, "crash": server.Crash} {
+		down(t)
+		if err := schema.Check(ctx, db.Pool); err == nil {
+			t.Errorf("%s: the database still answers", name)
+		}
+		server.Start(t)
+		if err := schema.Check(ctx, db.Pool); err != nil {
+			t.Errorf("%s: after the start: %v", name, err)
+		}
+	}
+}

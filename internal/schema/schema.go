@@ -1,0 +1,271 @@
+// Package schema brings a database to the schema that this binary was built for and makes the
+// roles that the schema grants to. It guarantees that two processes may do so at once, that a
+// plain password never reaches the server, and that a schema of another release is told in
+// words before anything works on it.
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/golang-migrate/migrate/v4"
+	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
+	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"quartermaster/migrations"
+)
+
+// The roles without login that migrations grant to.
+const (
+	RoleApp       = "quartermaster_app"
+	RoleAuditor   = "quartermaster_auditor"
+	RoleRetention = "quartermaster_retention"
+)
+
+// oldestServer is the first Postgres version whose public schema is closed by default.
+const oldestServer = 150000
+
+// Config says which database is meant and who works on it.
+type Config struct {
+	// OwnerURL is the role that will own the schema; it needs CREATEROLE while roles are
+	// missing. Required.
+	OwnerURL string
+	// AppURL is the role that serve works as; made when missing. Empty makes none.
+	AppURL string
+	// DevMade is recorded when the installation row is written, and never changed after.
+	DevMade bool
+}
+
+// SameUser tells whether the console would work as the owner of its schema, who can lift every
+// right that is withheld from it. It is allowed, and worth a warning.
+func (c Config) SameUser() (bool, error) {
+	owner, err := pgx.ParseConfig(c.OwnerURL)
+	if err != nil {
+		return false, badAddress("owner", err)
+	}
+	app, err := pgx.ParseConfig(c.AppURL)
+	if err != nil {
+		return false, badAddress("app", err)
+	}
+	return owner.User == app.User, nil
+}
+
+// badAddress keeps the address itself out of the error: it may hold a password.
+func badAddress(whose string, err error) error {
+	return fmt.Errorf("the %s's database address cannot be read: %w", whose, err)
+}
+
+// Up makes the roles, applies what is missing and writes the installation row. It changes
+// nothing when all is there.
+func Up(ctx context.Context, cfg Config) error {
+	owner, err := pgx.ParseConfig(cfg.OwnerURL)
+	if err != nil {
+		return badAddress("owner", err)
+	}
+	return alone(ctx, owner, func() error {
+		if err := ensureRoles(ctx, owner, cfg); err != nil {
+			return err
+		}
+		if err := migrated(owner, func(m *migrate.Migrate) error { return m.Up() }); err != nil {
+			return err
+		}
+		return ensureInstallation(ctx, owner, cfg.DevMade)
+	})
+}
+
+// Down takes back the last steps migrations and their data. The roles stay.
+func Down(ctx context.Context, cfg Config, steps int) error {
+	if steps < 1 {
+		return errors.New("taking back migrations: at least one step is needed")
+	}
+	owner, err := pgx.ParseConfig(cfg.OwnerURL)
+	if err != nil {
+		return badAddress("owner", err)
+	}
+	return alone(ctx, owner, func() error {
+		return migrated(owner, func(m *migrate.Migrate) error { return m.Steps(-steps) })
+	})
+}
+
+// State is what a database says of its schema.
+type State struct {
+	Version int  // 0: nothing was applied yet
+	Wanted  int  // the version this binary was built for
+	Dirty   bool // a migration stopped in the middle
+}
+
+// MismatchError says that a database and this binary do not fit each other.
+type MismatchError struct{ State }
+
+func (e *MismatchError) Error() string {
+	switch {
+	case e.Dirty:
+		return fmt.Sprintf("a migration to schema version %d stopped in the middle: look at its error, repair the database or restore it, then run quartermaster migrate up", e.Version)
+	case e.Version == 0:
+		return "the database has no schema yet: run quartermaster migrate up"
+	case e.Version < e.Wanted:
+		return fmt.Sprintf("the database has schema version %d and this program needs %d: run quartermaster migrate up", e.Version, e.Wanted)
+	default:
+		return fmt.Sprintf("the database has schema version %d, made by a newer program; this one knows %d: start the newer one", e.Version, e.Wanted)
+	}
+}
+
+// Querier is what Status, Check and MadeByDev need: a pool, a connection or a transaction.
+type Querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+var _ Querier = (*pgxpool.Pool)(nil)
+
+// Status reads which schema a database has.
+func Status(ctx context.Context, db Querier) (State, error) {
+	s := State{}
+	var err error
+	if s.Wanted, err = wanted(); err != nil {
+		return State{}, err
+	}
+	err = db.QueryRow(ctx, `SELECT version, dirty FROM public.schema_migrations LIMIT 1`).Scan(&s.Version, &s.Dirty)
+	if errors.Is(err, pgx.ErrNoRows) || isCode(err, "42P01") {
+		return s, nil
+	}
+	if isCode(err, "42501") {
+		// Only a first migration that did not end leaves a table that the app may not read.
+		s.Dirty = true
+		return s, nil
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("reading the schema version: %w", err)
+	}
+	return s, nil
+}
+
+// Check gives a *MismatchError unless the database has exactly the schema of this binary, or a
+// newer one, which is kept compatible with the previous release only: it is refused as well.
+func Check(ctx context.Context, db Querier) error {
+	s, err := Status(ctx, db)
+	if err != nil {
+		return err
+	}
+	if s.Dirty || s.Version != s.Wanted {
+		return &MismatchError{State: s}
+	}
+	return nil
+}
+
+// MadeByDev tells whether the dev command made this database.
+func MadeByDev(ctx context.Context, db Querier) (bool, error) {
+	var made bool
+	if err := db.QueryRow(ctx, `SELECT made_by_dev FROM public.installation`).Scan(&made); err != nil {
+		return false, fmt.Errorf("reading who made the database: %w", err)
+	}
+	return made, nil
+}
+
+// alone runs f while no other process of any database on the server does the same: roles belong
+// to the whole server.
+func alone(ctx context.Context, owner *pgx.ConnConfig, f func() error) error {
+	shared := owner.Copy()
+	shared.Database = "postgres"
+	conn, err := pgx.ConnectConfig(ctx, shared)
+	if isCode(err, "3D000") || isCode(err, "42501") || isCode(err, "28000") {
+		// Some hosts close that database; the lock then covers the owner's own.
+		conn, err = pgx.ConnectConfig(ctx, owner)
+	}
+	if err != nil {
+		return fmt.Errorf("connecting as the schema's owner: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var version int
+	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+		return fmt.Errorf("asking the server for its version: %w", err)
+	}
+	if version < oldestServer {
+		return fmt.Errorf("the database server is version %d: at least %d is needed", version/10000, oldestServer/10000)
+	}
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('quartermaster schema', 0))`); err != nil {
+		return fmt.Errorf("waiting for another migration to end: %w", err)
+	}
+	return f() // closing the connection gives the lock back
+}
+
+// migrated runs step under golang-migrate on connections of its own.
+func migrated(owner *pgx.ConnConfig, step func(*migrate.Migrate) error) error {
+	source, err := iofs.New(migrations.FS, ".")
+	if err != nil {
+		return fmt.Errorf("reading the migrations in this binary: %w", err)
+	}
+	settings := owner.Copy()
+	settings.RuntimeParams["search_path"] = "public"
+	db := stdlib.OpenDB(*settings)
+	driver, err := migratepgx.WithInstance(db, &migratepgx.Config{})
+	if err != nil {
+		return errors.Join(fmt.Errorf("preparing to migrate: %w", err), db.Close())
+	}
+	m, err := migrate.NewWithInstance("iofs", source, "pgx5", driver)
+	if err != nil {
+		return errors.Join(fmt.Errorf("preparing to migrate: %w", err), driver.Close())
+	}
+	err = step(m)
+	if errors.Is(err, migrate.ErrNoChange) {
+		err = nil
+	}
+	var dirty migrate.ErrDirty
+	if errors.As(err, &dirty) {
+		err = &MismatchError{State: State{Version: dirty.Version, Dirty: true}}
+	}
+	sourceErr, dbErr := m.Close()
+	if err = errors.Join(err, sourceErr, dbErr); err != nil {
+		return fmt.Errorf("migrating: %w", err)
+	}
+	return nil
+}
+
+func ensureInstallation(ctx context.Context, owner *pgx.ConnConfig, devMade bool) error {
+	conn, err := pgx.ConnectConfig(ctx, owner)
+	if err != nil {
+		return fmt.Errorf("connecting as the schema's owner: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("naming the installation: %w", err)
+	}
+	if _, err := conn.Exec(ctx, `
+		INSERT INTO public.installation (id, made_by_dev) VALUES ($1, $2)
+		ON CONFLICT (only_row) DO NOTHING`, id, devMade); err != nil {
+		return fmt.Errorf("recording the installation: %w", err)
+	}
+	return nil
+}
+
+// wanted is the highest version among the embedded migrations.
+func wanted() (int, error) {
+	names, err := fs.Glob(migrations.FS, "*.up.sql")
+	if err != nil {
+		return 0, fmt.Errorf("reading the migrations in this binary: %w", err)
+	}
+	highest := 0
+	for _, name := range names {
+		number, _, _ := strings.Cut(name, "_")
+		version, err := strconv.Atoi(number)
+		if err != nil {
+			return 0, fmt.Errorf("migration %s in this binary has no number: %w", name, err)
+		}
+		highest = max(highest, version)
+	}
+	return highest, nil
+}
+
+func isCode(err error, code string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == code
+}
