@@ -29,13 +29,24 @@ type Config struct {
 	PollMax      time.Duration    // QM_POLL_MAX
 	Owner        string           // names this process in leases; optional, random when empty
 	Now          func() time.Time // optional, time.Now when nil
+	// Warnings are what the audit page must say of how the console is set up, each one sentence,
+	// e.g. that the owner's database credentials are in this process. Optional.
+	Warnings []string
 }
 
 // Service is the domain: every use of a management key, every right, every event goes through it.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg     Config
+	denials denials
+}
 
 // New returns a Service. It starts nothing; Run does.
-func New(cfg Config) *Service { return &Service{cfg: cfg} }
+func New(cfg Config) *Service {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Service{cfg: cfg}
+}
 
 // Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
 // when everything it started has ended.
@@ -65,9 +76,6 @@ func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, erro
 
 // EndSession ends one of the member's own sessions. Records session.revoke.
 func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
-
-// May reports whether the member holds a permission anywhere, for navigation only.
-func (s *Service) May(by audit.Actor, permission string) bool { panic("stub") }
 
 // FormToken makes a single-use token for a form that makes something.
 func (s *Service) FormToken(ctx context.Context, by audit.Actor, act string) (string, error) {

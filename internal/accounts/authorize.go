@@ -1,0 +1,218 @@
+package accounts
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// InternalIssuer is the issuer of actors that are no members: jobs and the command line. No
+// identity provider can have it, because an issuer of OpenID Connect is a URL.
+const InternalIssuer = "quartermaster"
+
+// JobActor is the console itself at work; name says which job. It may do everything.
+func JobActor(name string) audit.Actor {
+	return audit.Actor{Issuer: InternalIssuer, Subject: name, Name: name, Via: audit.ViaJob, Roles: []string{"system"}}
+}
+
+// accountRef is an account as an act needs it: what decides rights, what finds the key, what the
+// log remembers. The zero accountRef is the installation itself.
+type accountRef struct {
+	ID             uuid.UUID
+	Name           string
+	Environment    Environment
+	Generation     cloudapi.Generation
+	CloudAccountID string
+	Enabled        bool
+	KeyID          uuid.UUID // the key in use
+}
+
+// target is what an act is done to.
+type target struct {
+	Account accountRef
+	Kind    string
+	ID      string
+	Name    string
+	Labels  map[string]string // of a cluster
+}
+
+func (t target) access() access.Target {
+	on := access.Target{AccountID: t.Account.ID, Environment: string(t.Account.Environment), Labels: t.Labels}
+	if t.Kind == KindCluster {
+		on.ClusterID = t.ID
+	}
+	return on
+}
+
+// event starts an event about the target.
+func (t target) event(by audit.Actor, act Act) audit.Event {
+	e := audit.Event{
+		Act:    act.Name,
+		Actor:  by,
+		Target: audit.Target{Kind: t.Kind, ID: t.ID, Name: t.Name},
+	}
+	if t.Account.ID != uuid.Nil {
+		e.Account = audit.Ref{ID: t.Account.ID.String(), Name: t.Account.Name}
+	}
+	return e
+}
+
+// accountTarget is the account itself as a target.
+func accountTarget(a accountRef) target {
+	return target{Account: a, Kind: KindAccount, ID: a.ID.String(), Name: a.Name}
+}
+
+// installation is the console as a whole as a target of the kind.
+func installation(kind string) target { return target{Kind: kind} }
+
+// rights returns what the actor may do now. They are computed at every call, so that changed
+// configuration and a changed group act at the next request.
+func (s *Service) rights(by audit.Actor) access.Rights {
+	if by.Issuer == InternalIssuer {
+		if by.Via == audit.ViaJob || by.Via == audit.ViaCLI {
+			return access.Everything("system")
+		}
+		return access.Rights{}
+	}
+	if by.Issuer == "" || by.Subject == "" {
+		return access.Rights{}
+	}
+	return s.cfg.Rights.For(access.Member{Issuer: by.Issuer, Email: by.Email, EmailVerified: by.EmailVerified, Groups: by.Groups})
+}
+
+// May reports whether the member holds a permission anywhere, for navigation only.
+func (s *Service) May(by audit.Actor, permission string) bool { return s.rights(by).Holds(permission) }
+
+// visible returns where the actor may do the act, for lists.
+func (s *Service) visible(by audit.Actor, act Act) access.Scope {
+	return s.rights(by).Visible(act.Needs)
+}
+
+// read authorises a plain read: an event is written only when it is refused.
+func (s *Service) read(ctx context.Context, by audit.Actor, act Act, on target) error {
+	return s.authorize(ctx, by, act, on)
+}
+
+// authorize returns nil when the actor may do the act on the target. Otherwise the refusal is
+// recorded and the error is ErrNotFound when the actor may not even read the target, and
+// *ForbiddenError, which names what is missing, when they may.
+func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on target) error {
+	if act.Self {
+		return nil
+	}
+	rights := s.rights(by)
+	if rights.Allows(act.Needs, on.access()) {
+		return nil
+	}
+	missing := rights.Missing(act.Needs, on.access())
+	s.denied(ctx, by, act, on, missing)
+	if reading, secret := readOf(on.Kind); secret && on.ID != "" && !rights.Allows(reading.Needs, on.access()) {
+		return ErrNotFound
+	}
+	return &ForbiddenError{Act: act.Name, Missing: missing}
+}
+
+// denialWindow is how long refusals of one member, act and target are summed.
+const denialWindow = time.Minute
+
+// maxDenials bounds the memory that refusals take. Past it they are summed without their target.
+const maxDenials = 4096
+
+// denialKey says which refusals are one.
+type denialKey struct{ issuer, subject, act, kind, id string }
+
+// denial is a refusal that was recorded, and how many like it came since.
+type denial struct {
+	event    audit.Event
+	recorded time.Time
+	since    int
+}
+
+// denials sums refusals, so that a member cannot fill the log.
+type denials struct {
+	mu  sync.Mutex
+	all map[denialKey]*denial
+}
+
+// add counts one refusal and returns the event to record now, if any.
+func (d *denials) add(now time.Time, e audit.Event) (audit.Event, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[denialKey]*denial{}
+	}
+	key := denialKey{e.Actor.Issuer, e.Actor.Subject, e.Act, e.Target.Kind, e.Target.ID}
+	known := d.all[key]
+	if known == nil && len(d.all) >= maxDenials {
+		e.Target, e.Account = audit.Target{Kind: e.Target.Kind}, audit.Ref{}
+		key.id = ""
+		known = d.all[key]
+	}
+	if known == nil {
+		d.all[key] = &denial{event: e, recorded: now}
+		e.Count = 1
+		return e, true
+	}
+	known.since++
+	known.event = e
+	if now.Sub(known.recorded) < denialWindow {
+		return audit.Event{}, false
+	}
+	e.Count = known.since
+	known.since, known.recorded = 0, now
+	return e, true
+}
+
+// due takes out the sums whose minute is over; all of them when the console stops.
+func (d *denials) due(now time.Time, everything bool) []audit.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []audit.Event
+	for key, known := range d.all {
+		if !everything && now.Sub(known.recorded) < denialWindow {
+			continue
+		}
+		delete(d.all, key)
+		if known.since > 0 {
+			e := known.event
+			e.Count = known.since
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// denied records a refusal, summed to one event a minute for the same member, act and target. The
+// refusal stands when it cannot be recorded; that is logged.
+func (s *Service) denied(ctx context.Context, by audit.Actor, act Act, on target, missing string) {
+	e := on.event(by, act)
+	e.Phase, e.Outcome, e.Reason = audit.PhaseSingle, audit.Denied, "needs "+missing
+	if e, now := s.denials.add(s.cfg.Now(), e); now {
+		s.appendDenial(ctx, e)
+	}
+}
+
+// flushDenials records the refusals that were counted and whose minute is over; with everything
+// set all of them, which Run does when it ends.
+func (s *Service) flushDenials(ctx context.Context, everything bool) {
+	for _, e := range s.denials.due(s.cfg.Now(), everything) {
+		s.appendDenial(ctx, e)
+	}
+}
+
+func (s *Service) appendDenial(ctx context.Context, e audit.Event) {
+	ctx, cancel := detached(ctx, appendTimeout)
+	defer cancel()
+	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusal not recorded",
+			slog.String("act", e.Act), slog.String("issuer", e.Actor.Issuer), slog.String("subject", e.Actor.Subject),
+			slog.String("request_id", e.Actor.RequestID), slog.Int("count", e.Count), slog.Any("error", err))
+	}
+}

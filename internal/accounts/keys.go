@@ -1,0 +1,101 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/accounts/vault"
+	"quartermaster/internal/cloudapi"
+)
+
+// keyPlace is where the sealed key of a row lives; the seal is bound to it. A stored key is never
+// changed, so its version stays 1: another key is another row.
+func keyPlace(keyID uuid.UUID) vault.RowID {
+	return vault.RowID{Table: "management_keys", ID: keyID, Field: "sealed", Version: 1}
+}
+
+// link is an open connection to one account's Cloud API with the key the console holds.
+type link struct {
+	conn    *cloudapi.Conn
+	cloud   cloud
+	account accountRef
+	keyID   uuid.UUID
+	refused string // what the key's row said when the link was made
+}
+
+// connect unseals the account's key for one request. It is the only way to a key: perform uses it
+// for acts, and the jobs that refresh and reconcile use it to read. ErrNotFound when there is no
+// such account, *ConflictError when it is disabled. It calls no upstream and keeps no pooled
+// connection.
+func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID string) (*link, error) {
+	account, err := s.loadAccount(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	if !account.Enabled {
+		return nil, &ConflictError{Reason: disabledReason}
+	}
+	var sealed []byte
+	up := &link{account: account, keyID: account.KeyID}
+	err = s.cfg.DB.QueryRow(ctx, `SELECT sealed, refused FROM management_keys WHERE id = $1 AND retired_at IS NULL`, account.KeyID).Scan(&sealed, &up.refused)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, dbError("reading the sealed key", err)
+	}
+	plain, err := s.cfg.Vault.Open(vault.ManagementKeys, keyPlace(account.KeyID), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("unsealing key %s of account %s: %w", account.KeyID, account.ID, err)
+	}
+	key := cloudapi.NewSecret(plain)
+	clear(plain)
+	up.conn = s.cfg.Cloud.Connect(cloudapi.ConnConfig{
+		Generation: account.Generation, CloudAccountID: account.CloudAccountID, Key: key,
+		RequestID: requestID, Budget: account.ID.String(),
+	})
+	return up, nil
+}
+
+const disabledReason = "The account is disabled: its key is not used."
+
+// noteKey keeps what a call told about the key: refused with upstream's reason when the call was
+// answered with unauthenticated or forbidden, working again when it succeeded. A failure to keep
+// it is logged; the next call tells again.
+func (s *Service) noteKey(ctx context.Context, up *link, err error) {
+	reason, told := keyRefused(err)
+	if !told || reason == up.refused {
+		return
+	}
+	if _, err := s.cfg.DB.Exec(ctx, `UPDATE management_keys SET refused = $2 WHERE id = $1`, up.keyID, reason); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "state of a key not kept",
+			slog.String("key", up.keyID.String()), slog.Any("error", err))
+		return
+	}
+	up.refused = reason
+}
+
+// keyRefused returns what a call tells about the key: upstream's reason for refusing it, or empty
+// when it worked. told is false when the call says nothing about the key. Forbidden on one
+// operation is no refusal of the key as such, but people must see it all the same.
+func keyRefused(err error) (reason string, told bool) {
+	if err == nil {
+		return "", true
+	}
+	e, ok := cloudapi.AsError(err)
+	if !ok {
+		return "", false
+	}
+	switch e.Kind {
+	case cloudapi.Unauthenticated, cloudapi.Forbidden:
+		return e.Public(), true
+	case cloudapi.NotFound, cloudapi.Invalid, cloudapi.Conflict:
+		return "", true // upstream let the key in
+	}
+	return "", false
+}

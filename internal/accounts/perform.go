@@ -1,0 +1,191 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+const (
+	// appendTimeout bounds one write to the log; the appender itself gives up after 5 s.
+	appendTimeout = 7 * time.Second
+	// callTimeout bounds everything a call does upstream, reading before and after included.
+	callTimeout = 45 * time.Second
+)
+
+// detached returns a context that outlives the client's request by at most d: what has begun is
+// finished and recorded also when the browser has gone.
+func detached(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}
+
+// perform is the one way through for every change upstream and every answer that carries a
+// secret. In this order:
+//
+//  1. The actor is authorised; a refusal is recorded and is the error.
+//  2. The attempt is recorded with what is intended. When that fails the error is
+//     ErrAuditUnavailable and upstream is not called.
+//  3. The key is unsealed and call runs, with a deadline and detached from the client's context.
+//     No transaction and no pooled connection is held meanwhile.
+//  4. The outcome is recorded, with the change that call returns. When call fails upstream's
+//     reason is recorded and the error is returned as it came.
+//
+// A mutating call whose answer was lost has no outcome: the operation stays open, is shown as
+// pending and then unknown, and the reconciler looks upstream what became of it. The same happens
+// when the outcome cannot be written.
+//
+// A disabled account and an act that its API generation lacks are *ConflictError, before anything
+// is recorded.
+func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on target, intended audit.Change,
+	call func(ctx context.Context, up *link) (audit.Change, error),
+) error {
+	if err := s.authorize(ctx, by, act, on); err != nil {
+		return err
+	}
+	if reason := notPossible(act, on.Account); reason != "" {
+		return &ConflictError{Reason: reason}
+	}
+
+	attempt := on.event(by, act)
+	attempt.Phase, attempt.Operation, attempt.Change = audit.PhaseAttempt, s.newID(), intended
+	attempt.Upstream.RPC, attempt.Upstream.KeyID = act.Op(on.Account.Generation).RPC, on.Account.KeyID.String()
+	if err := s.appendAttempt(ctx, attempt); err != nil {
+		return err
+	}
+	outcome := attempt
+	outcome.Phase = audit.PhaseOutcome
+	if err := ctx.Err(); err != nil {
+		outcome.Outcome, outcome.Reason = audit.Failed, "The request ended before upstream was called."
+		s.appendOutcome(ctx, outcome)
+		return fmt.Errorf("%s: %w", act.Name, err)
+	}
+
+	callCtx, cancel := detached(ctx, callTimeout)
+	defer cancel()
+	up, err := s.connect(callCtx, on.Account.ID, by.RequestID)
+	if err != nil {
+		outcome.Outcome, outcome.Reason = audit.Failed, "The management key could not be used."
+		s.appendOutcome(ctx, outcome)
+		return err
+	}
+	outcome.Upstream.KeyID = up.keyID.String()
+
+	finished := false
+	defer func() {
+		if !finished {
+			outcome.Outcome, outcome.Reason = audit.Failed, "The console failed while it acted."
+			outcome.Upstream = upstreamOf(outcome.Upstream, up.conn.Calls())
+			s.appendOutcome(ctx, outcome)
+		}
+	}()
+	change, err := call(callCtx, up)
+	finished = true
+
+	calls := up.conn.Calls()
+	outcome.Upstream = upstreamOf(outcome.Upstream, calls)
+	s.noteKey(callCtx, up, err)
+	switch {
+	case err == nil:
+		outcome.Outcome, outcome.Change = audit.OK, change
+	case answerLost(calls):
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "answer lost, operation left open",
+			slog.String("act", act.Name), slog.String("operation", outcome.Operation.String()), slog.String("request_id", by.RequestID))
+		return err
+	default:
+		outcome.Outcome, outcome.Reason = audit.Failed, reasonOf(err)
+	}
+	s.appendOutcome(ctx, outcome)
+	return err
+}
+
+// notPossible says why the act cannot be done in the account at all, whoever asks.
+func notPossible(act Act, a accountRef) string {
+	if act.Op(a.Generation) == nil {
+		if reason := act.Lacking[a.Generation]; reason != "" {
+			return reason
+		}
+		return fmt.Sprintf("%s is no operation of this account's API.", act.Name)
+	}
+	if !a.Enabled {
+		return disabledReason
+	}
+	return ""
+}
+
+// appendAttempt records an attempt. It finishes also when the client has gone, so that a caller
+// who returns knows whether the line is there.
+func (s *Service) appendAttempt(ctx context.Context, e audit.Event) error {
+	ctx, cancel := detached(ctx, appendTimeout)
+	defer cancel()
+	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+		return fmt.Errorf("recording the attempt at %s: %w: %w", e.Act, ErrAuditUnavailable, err)
+	}
+	return nil
+}
+
+// appendOutcome records how an operation ended. When that fails the operation stays open and the
+// reconciler ends it, so the failure is logged and not returned: what upstream did is done.
+func (s *Service) appendOutcome(ctx context.Context, e audit.Event) {
+	ctx, cancel := detached(ctx, appendTimeout)
+	defer cancel()
+	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "outcome not recorded, operation left open",
+			slog.String("act", e.Act), slog.String("operation", e.Operation.String()), slog.String("outcome", string(e.Outcome)),
+			slog.String("request_id", e.Actor.RequestID), slog.Any("error", err))
+	}
+}
+
+// upstreamOf adds what the calls tell to u: the last one that changes something counts, else the
+// last one.
+func upstreamOf(u audit.Upstream, calls []cloudapi.Call) audit.Upstream {
+	if len(calls) == 0 {
+		return u
+	}
+	told := calls[len(calls)-1]
+	for _, c := range calls {
+		if c.Op.Mutates {
+			told = c
+		}
+	}
+	u.RPC, u.Status, u.TraceID, u.LatencyMS = told.Op.RPC, told.Status, told.TraceID, told.Latency.Milliseconds()
+	return u
+}
+
+// answerLost reports whether a changing call may have been carried out although it failed: no
+// answer of upstream's own came, or one of success that could not be read.
+func answerLost(calls []cloudapi.Call) bool {
+	for _, c := range calls {
+		if e, ok := cloudapi.AsError(c.Err); c.Op.Mutates && ok && (e.OutcomeUnknown || e.Kind == cloudapi.Malformed && e.Status/100 == 2) {
+			return true
+		}
+	}
+	return false
+}
+
+// reasonOf is what the log and the page say of a failure: upstream's own words where there are
+// some, and never the error's text, which may say more than people should read.
+func reasonOf(err error) string {
+	if upstream, ok := cloudapi.AsError(err); ok {
+		return upstream.Public()
+	}
+	if unsupported, ok := errors.AsType[*cloudapi.UnsupportedError](err); ok {
+		return unsupported.Reason
+	}
+	if conflict, ok := errors.AsType[*ConflictError](err); ok {
+		return conflict.Reason
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "The deadline passed."
+	}
+	return "The console failed; its log tells more."
+}
+
+// newID returns a UUIDv7. Its time part is the machine's clock; the log's order does not rest on it.
+func (s *Service) newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
