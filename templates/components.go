@@ -1,0 +1,99 @@
+package templates
+
+import "time"
+
+// Field is one labelled input of a form.
+type Field struct {
+	Name, Label, Hint, Value, Error string
+	Type                            string // text when empty; textarea for a text area
+	Placeholder, Autocomplete       string
+	Required, Mono                  bool
+	Focus                           bool // the first field that is wrong
+}
+
+func (f Field) id() string { return "f-" + f.Name }
+
+// describedBy names the elements that explain the field to a screen reader.
+func (f Field) describedBy() string {
+	by := ""
+	if f.Hint != "" {
+		by = f.id() + "-hint"
+	}
+	if f.Error != "" {
+		if by != "" {
+			by += " "
+		}
+		by += f.id() + "-error"
+	}
+	return by
+}
+
+func (f Field) kind() string {
+	if f.Type == "" {
+		return "text"
+	}
+	return f.Type
+}
+
+// Choice is one of a Select or of Radios.
+type Choice struct {
+	Value, Label, Hint string
+	Selected           bool
+}
+
+// Select is a labelled list to choose one from.
+type Select struct {
+	Name, Label, Error string
+	Any                string // words of the empty choice; none when empty
+	Choices            []Choice
+}
+
+// Radios is a question with its answers.
+type Radios struct {
+	Name, Legend, Hint, Error string
+	Choices                   []Choice
+	Focus                     bool
+}
+
+// Column is a column of a listing that may be sorted by.
+type Column struct {
+	Label   string
+	Href    string // sorts by it, or turns the direction; empty when it cannot be sorted by
+	Sorted  string // ascending, descending, or empty
+	Numeric bool
+}
+
+// Offer is an act on a page: offered, or shown with the reason why it is not.
+type Offer struct {
+	Label   string
+	Href    string // GET page that asks first; used when Post is false
+	Post    bool   // Href is posted to directly
+	Danger  bool
+	Primary bool
+	Offered bool
+	Reason  string
+}
+
+// ConfirmView asks before an act.
+type ConfirmView struct {
+	Page    Page
+	Crumbs  []Link
+	Lead    string   // what is about to happen, to which thing
+	Points  []string // what follows from it
+	Warning string   // what cannot be undone
+	Action  string   // path posted to
+	Button  string
+	Danger  bool
+	Confirm string // the name that must be typed; empty when nothing must
+	Kind    string // what the name is of: cluster, account
+	Typed   string // what was typed, when it was wrong
+	Radios  []Radios
+	Errors  map[string]string // by field; "" is the form
+	Back    string
+}
+
+// Link is a place with its name.
+type Link struct{ Label, Href string }
+
+// Moment is a time and the time it is told at.
+type Moment struct{ At, Now time.Time }
