@@ -233,7 +233,7 @@ func Layout(p Page) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, "<div id=\"notices\" aria-live=\"polite\" class=\"grid gap-2 empty:hidden\"></div></div><main id=\"main\" tabindex=\"-1\" class=\"wrap flex-1 py-5 outline-none\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, "<div id=\"notice\" role=\"status\" aria-live=\"polite\" class=\"grid gap-2 empty:hidden\"></div></div><main id=\"main\" tabindex=\"-1\" class=\"wrap flex-1 py-5 outline-none\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1339,8 +1339,8 @@ func ErrorPage(v ErrorView) templ.Component {
 	})
 }
 
-// ErrorNotice is what went wrong as a fragment, for the element with the id "notices" of Layout.
-func ErrorNotice(v ErrorView) templ.Component {
+// ErrorFragment is what went wrong, for the element with the id "notice" of Layout.
+func ErrorFragment(v ErrorView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -138,7 +138,7 @@
     const { status, headers } = event.detail?.ctx?.response ?? {};
     const region = live(event);
     if (region && (status === 403 || status === 404)) region.dataset.stopped = "1";
-    if (region && status < 400) one("#notices")?.replaceChildren();
+    if (region && status < 400) one("#notice")?.replaceChildren();
     const url = headers?.get("HX-Replace-Url");
     if (url?.startsWith("/") && status < 400) history.replaceState(null, "", url);
   });
