@@ -38,6 +38,7 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	denials denials
+	signIns signInFailures
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -51,36 +52,6 @@ func New(cfg Config) *Service {
 // Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
 // when everything it started has ended.
 func (s *Service) Run(ctx context.Context) error { panic("stub") }
-
-// SignIn stores a session for the identity and returns its token, to be kept in a cookie. Records session.login.
-func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (token string, err error) {
-	panic("stub")
-}
-
-// SignInFailed records a failed sign-in, summed to one event a minute and cause.
-func (s *Service) SignInFailed(ctx context.Context, by audit.Actor, cause string) { panic("stub") }
-
-// Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
-// has ended or expired. by carries ip, user agent and request id; the rest is filled in.
-func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
-	panic("stub")
-}
-
-// SignOut ends the session of by and returns the ID token for the provider's logout (may be empty).
-func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, err error) {
-	panic("stub")
-}
-
-// Sessions lists the member's own sessions, newest first.
-func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, error) { panic("stub") }
-
-// EndSession ends one of the member's own sessions. Records session.revoke.
-func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
-
-// FormToken makes a single-use token for a form that makes something.
-func (s *Service) FormToken(ctx context.Context, by audit.Actor, act string) (string, error) {
-	panic("stub")
-}
 
 // List returns the accounts the member may read, by name.
 func (s *Service) List(ctx context.Context, by audit.Actor) ([]Account, error) { panic("stub") }

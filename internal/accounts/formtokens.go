@@ -1,0 +1,97 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/audit"
+)
+
+const (
+	// formTokenLife is how long a form may lie open in a browser.
+	formTokenLife = 12 * time.Hour
+	// formTokenKept is how long a used token still answers with what its first post made.
+	formTokenKept = 48 * time.Hour
+	// maxOpenForms bounds the unused tokens of a session; past it the oldest go.
+	maxOpenForms = 100
+)
+
+// FormToken makes a single-use token for a form that makes something. It works only in the
+// session it was made in, for that act, for twelve hours. ErrNoSession when the session has ended.
+func (s *Service) FormToken(ctx context.Context, by audit.Actor, act string) (string, error) {
+	token, hash := s.newToken(forForm)
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		stored, err := tx.Exec(ctx, `
+			INSERT INTO form_tokens (token_hash, session_id, act, created_at)
+			SELECT $1, id, $2, $3 FROM sessions WHERE mark = $4 AND issuer = $5 AND subject = $6 AND ended_at IS NULL`,
+			hash, act, s.now(), by.Session, by.Issuer, by.Subject)
+		if err != nil {
+			return err
+		}
+		if stored.RowsAffected() == 0 {
+			return ErrNoSession
+		}
+		_, err = tx.Exec(ctx, `
+			DELETE FROM form_tokens WHERE token_hash IN (
+				SELECT f.token_hash FROM form_tokens f JOIN sessions ON sessions.id = f.session_id
+				WHERE sessions.mark = $1 AND f.used_at IS NULL ORDER BY f.created_at DESC, f.token_hash OFFSET $2)`,
+			by.Session, maxOpenForms)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("making a form token: %w", unavailable(err))
+	}
+	return token, nil
+}
+
+// useFormToken takes the token of a form inside the transaction that makes what the form asks for.
+// already is what the first post with this token made, empty for the first one; a second post that
+// comes while the first is in its transaction waits for it. *InvalidError with field form_token
+// when the token is unknown, too old, of another session or for another act. A first use must end
+// in finishFormToken in the same transaction.
+func (s *Service) useFormToken(ctx context.Context, tx pgx.Tx, by audit.Actor, act, token string) (already string, err error) {
+	refused := &InvalidError{Fields: map[string]string{"form_token": "This form is too old. Open it again and send it once more."}}
+	hash, ok := s.tokenHash(forForm, token)
+	if !ok {
+		return "", refused
+	}
+	var usedAt *time.Time
+	var createdAt time.Time
+	err = tx.QueryRow(ctx, `
+		SELECT f.used_at, f.created_at, f.result FROM form_tokens f JOIN sessions ON sessions.id = f.session_id
+		WHERE f.token_hash = $1 AND f.act = $2 AND sessions.mark = $3 AND sessions.issuer = $4 AND sessions.subject = $5
+		FOR UPDATE OF f`, hash, act, by.Session, by.Issuer, by.Subject).Scan(&usedAt, &createdAt, &already)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", refused
+	}
+	if err != nil {
+		return "", fmt.Errorf("taking a form token: %w", err)
+	}
+	if usedAt != nil {
+		return already, nil
+	}
+	if s.now().Sub(createdAt) > formTokenLife {
+		return "", refused
+	}
+	return "", nil
+}
+
+// finishFormToken stores what the form made, for a second post of it. result must not be empty.
+func (s *Service) finishFormToken(ctx context.Context, tx pgx.Tx, token, result string) error {
+	hash, ok := s.tokenHash(forForm, token)
+	if !ok || result == "" {
+		return errors.New("finishing a form token: no token or no result")
+	}
+	finished, err := tx.Exec(ctx, `UPDATE form_tokens SET used_at = $2, result = $3 WHERE token_hash = $1 AND used_at IS NULL`, hash, s.now(), result)
+	if err != nil {
+		return fmt.Errorf("finishing a form token: %w", err)
+	}
+	if finished.RowsAffected() != 1 {
+		return errors.New("finishing a form token: it was not taken")
+	}
+	return nil
+}

@@ -1,0 +1,411 @@
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/accounts/vault"
+	"quartermaster/internal/audit"
+)
+
+// tokenBytes is the length of the random part of a token: 256 bits.
+const tokenBytes = 32
+
+// What a token is for. It is hashed with the token, so that one kind never passes as another.
+const (
+	forSession = "session"
+	forForm    = "form"
+	forCursor  = "cursor"
+)
+
+// Bounds on what an identity provider may make us keep, in bytes.
+const (
+	maxIssuer    = 1024
+	maxSubject   = 255
+	maxName      = 256
+	maxEmail     = 320
+	maxGroup     = 256
+	maxGroups    = 1000
+	maxClaims    = 50
+	maxClaim     = 500
+	maxSID       = 256
+	maxIDToken   = 64 << 10
+	maxUserAgent = 512
+)
+
+// keptAfterEnd is how long an ended session's row stays, for questions about what was.
+const keptAfterEnd = 30 * 24 * time.Hour
+
+// sessionColumns belong to sessionRow.
+const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, ip, user_agent,
+	created_at, last_seen_at, expires_at`
+
+// sessionRow is a session as stored, without its token and ID token.
+type sessionRow struct {
+	ID            uuid.UUID
+	Mark          string
+	Issuer        string
+	Subject       string
+	Name          string
+	Email         string
+	EmailVerified bool
+	Groups        []string
+	Overage       bool
+	Claims        map[string]string
+	AuthTime      *time.Time
+	IP            string
+	UserAgent     string
+	CreatedAt     time.Time
+	LastSeenAt    time.Time
+	ExpiresAt     time.Time
+}
+
+// newToken returns 256 random bits for a browser, and the keyed hash that is stored in their place.
+func (s *Service) newToken(use string) (token string, hash []byte) {
+	random := make([]byte, tokenBytes)
+	rand.Read(random) //nolint:errcheck // it never returns an error; the program ends instead
+	token = base64.RawURLEncoding.EncodeToString(random)
+	return token, s.keyedHash(use, token)
+}
+
+// tokenHash returns the hash of a token that a browser sent. ok is false when no token of ours
+// looks like it; such a token never reaches the database.
+func (s *Service) tokenHash(use, token string) (hash []byte, ok bool) {
+	if len(token) != base64.RawURLEncoding.EncodedLen(tokenBytes) {
+		return nil, false
+	}
+	if _, err := base64.RawURLEncoding.Strict().DecodeString(token); err != nil {
+		return nil, false
+	}
+	return s.keyedHash(use, token), true
+}
+
+func (s *Service) keyedHash(use, text string) []byte {
+	return s.cfg.Vault.HashToken([]byte(use + "\x00" + text))
+}
+
+// markOf is what the log and Actor.Session call a session: enough of the hash to tell sessions
+// apart, and of no use as a token.
+func markOf(hash []byte) string { return hex.EncodeToString(hash[:16]) }
+
+// SignIn stores a session for the identity and returns its token, to be kept in a cookie. The
+// token is always a new one; a session that by was signed in with ends. Records session.login in
+// the same transaction. *InvalidError when the identity has no usable issuer or subject,
+// ErrAuditUnavailable, ErrUnavailable.
+func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (token string, err error) {
+	id, err = acceptable(id)
+	if err != nil {
+		return "", err
+	}
+	now := s.now()
+	token, hash := s.newToken(forSession)
+	row := sessionRow{
+		ID: s.newID(), Mark: markOf(hash), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
+		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime,
+		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.cfg.SessionMax),
+	}
+	claims, err := json.Marshal(row.Claims)
+	if err != nil {
+		return "", fmt.Errorf("encoding claims: %w", err)
+	}
+	var sealed []byte
+	if id.IDToken != "" {
+		if sealed, err = s.cfg.Vault.Seal(vault.IDTokens, idTokenPlace(row.ID), []byte(id.IDToken)); err != nil {
+			return "", fmt.Errorf("sealing the ID token: %w", err)
+		}
+	}
+	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
+	replaced := by.Session
+	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO members (issuer, subject, name, email, email_verified, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $6, $6)
+			ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
+				name = excluded.name, email = excluded.email, email_verified = excluded.email_verified, last_seen = excluded.last_seen`,
+			row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, now); err != nil {
+			return fmt.Errorf("storing the member: %w", err)
+		}
+		if replaced != "" {
+			ended, err := tx.Exec(ctx, endSession+` AND mark = $3`, now, "replaced", replaced)
+			if err != nil {
+				return fmt.Errorf("ending the session before: %w", err)
+			}
+			if ended.RowsAffected() > 0 {
+				event.Change = audit.Change{"replaced_session": {replaced, nil}}
+			}
+		}
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO sessions (
+				id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, sid,
+				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18)`,
+			row.ID, hash, row.Mark, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, row.Overage,
+			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt); err != nil {
+			return fmt.Errorf("storing the session: %w", err)
+		}
+		return s.recordLast(ctx, tx, event)
+	})
+	if err != nil {
+		return "", fmt.Errorf("signing in: %w", unavailable(err))
+	}
+	return token, nil
+}
+
+// acceptable returns the identity as far as it can be kept. What decides rights is never altered
+// to fit: an address or a group that is not well formed is left out.
+func acceptable(id Identity) (Identity, error) {
+	if id.Issuer == "" || id.Subject == "" || !wellFormed(id.Issuer, maxIssuer) || !wellFormed(id.Subject, maxSubject) || id.Issuer == InternalIssuer {
+		return Identity{}, &InvalidError{Fields: map[string]string{"": "The identity provider told no usable issuer and subject."}}
+	}
+	if !wellFormed(id.Email, maxEmail) {
+		id.Email, id.EmailVerified = "", false
+	}
+	id.Name = cut(id.Name, maxName)
+	id.Name = cmp.Or(id.Name, id.Email, id.Subject)
+	id.Groups = slices.DeleteFunc(slices.Clone(id.Groups), func(g string) bool { return g == "" || !wellFormed(g, maxGroup) })
+	if len(id.Groups) > maxGroups {
+		id.Groups, id.GroupsOverage = id.Groups[:maxGroups], true
+	}
+	if id.Groups == nil {
+		id.Groups = []string{}
+	}
+	claims := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(id.Claims)) {
+		if len(claims) < maxClaims && wellFormed(name, maxName) {
+			claims[name] = cut(id.Claims[name], maxClaim)
+		}
+	}
+	id.Claims = claims
+	if !wellFormed(id.SID, maxSID) {
+		id.SID = ""
+	}
+	if len(id.IDToken) > maxIDToken {
+		id.IDToken = ""
+	}
+	if id.AuthTime != nil && (id.AuthTime.Year() < 1970 || id.AuthTime.Year() > 9999) {
+		id.AuthTime = nil
+	}
+	return id, nil
+}
+
+// wellFormed reports whether the text can be stored as it is.
+func wellFormed(text string, longest int) bool {
+	return len(text) <= longest && utf8.ValidString(text) && !slices.Contains([]byte(text), 0)
+}
+
+// cut makes text fit to store; for what is shown and decides nothing.
+func cut(text string, longest int) string {
+	text = plain(text)
+	if len(text) <= longest {
+		return text
+	}
+	for !utf8.RuneStart(text[longest]) {
+		longest--
+	}
+	return text[:longest]
+}
+
+func idTokenPlace(session uuid.UUID) vault.RowID {
+	return vault.RowID{Table: "sessions", ID: session, Field: "id_token_sealed", Version: 1}
+}
+
+// endSession ends live sessions; a condition follows. The ID token goes with the session.
+const endSession = `UPDATE sessions SET ended_at = $1, end_reason = $2, id_token_sealed = NULL WHERE ended_at IS NULL`
+
+// Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
+// has ended or expired, ErrUnavailable when that cannot be told. by carries ip, user agent and
+// request id; the rest is filled in. Rights follow from the configuration at the time of the call
+// and from the groups as received at the sign-in.
+func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
+	hash, ok := s.tokenHash(forSession, token)
+	if !ok {
+		return Session{}, audit.Actor{}, ErrNoSession
+	}
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE token_hash = $1 AND ended_at IS NULL`, hash)
+	if err != nil {
+		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
+	}
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[sessionRow])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Session{}, audit.Actor{}, ErrNoSession
+	}
+	if err != nil {
+		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
+	}
+	now := s.now()
+	if !s.live(row, now) {
+		return Session{}, audit.Actor{}, ErrNoSession
+	}
+	if now.Sub(row.LastSeenAt) >= s.seenEvery() {
+		if _, err := s.cfg.DB.Exec(ctx, `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND ended_at IS NULL AND last_seen_at < $2`, row.ID, now); err != nil {
+			return Session{}, audit.Actor{}, fmt.Errorf("noting that the session is in use: %w", unavailable(err))
+		}
+		row.LastSeenAt = now
+	}
+	by = s.actorOf(by, row)
+	return s.session(row, by), by, nil
+}
+
+// live reports whether neither limit has passed. A limit that was shortened in the configuration
+// acts on sessions that exist.
+func (s *Service) live(row sessionRow, now time.Time) bool {
+	return now.Before(row.ExpiresAt) && now.Before(row.CreatedAt.Add(s.cfg.SessionMax)) && now.Before(row.LastSeenAt.Add(s.cfg.SessionIdle))
+}
+
+// seenEvery is how often last_seen_at is written: once a minute, and more often only when the idle
+// limit is so short that a minute would matter.
+func (s *Service) seenEvery() time.Duration { return min(time.Minute, s.cfg.SessionIdle/10) }
+
+// actorOf fills in who the session's member is.
+func (s *Service) actorOf(by audit.Actor, row sessionRow) audit.Actor {
+	by.Issuer, by.Subject, by.Name, by.Email = row.Issuer, row.Subject, row.Name, row.Email
+	by.EmailVerified, by.Groups, by.Session = row.EmailVerified, row.Groups, row.Mark
+	if by.Via == "" {
+		by.Via = audit.ViaBrowser
+	}
+	by.SignedInAt = row.CreatedAt
+	if row.AuthTime != nil && row.AuthTime.Before(row.CreatedAt) {
+		by.SignedInAt = *row.AuthTime
+	}
+	by.Roles = s.rights(by).Roles()
+	return by
+}
+
+// session is the row as its member may see it. by is who asks, and has the rights of the member.
+func (s *Service) session(row sessionRow, by audit.Actor) Session {
+	rights := s.rights(s.actorOf(audit.Actor{}, row))
+	return Session{
+		ID: row.ID, Issuer: row.Issuer, Subject: row.Subject, Name: row.Name, Email: row.Email, Groups: row.Groups,
+		Roles: rights.Roles(), AuthTime: row.AuthTime, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
+		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage,
+		Permissions: rights.Permissions(), Claims: row.Claims,
+	}
+}
+
+// sessionEvent is a single event about the session.
+func (s *Service) sessionEvent(by audit.Actor, act Act, row sessionRow) audit.Event {
+	return audit.Event{
+		Act: act.Name, Phase: audit.PhaseSingle, Outcome: audit.OK, Actor: by,
+		Target: audit.Target{Kind: KindSession, ID: row.ID.String(), Name: row.Name},
+	}
+}
+
+// SignOut ends the session of by and returns the ID token for the provider's logout, empty when
+// none was kept or it does not open. Records session.logout in the same transaction. ErrNoSession
+// when the session has ended already.
+func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, err error) {
+	var row sessionRow
+	var sealed []byte
+	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT id, mark, name, id_token_sealed FROM sessions WHERE mark = $1 AND issuer = $2 AND subject = $3 AND ended_at IS NULL FOR UPDATE`,
+			by.Session, by.Issuer, by.Subject).Scan(&row.ID, &row.Mark, &row.Name, &sealed)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNoSession
+		}
+		if err != nil {
+			return fmt.Errorf("reading the session: %w", err)
+		}
+		if _, err := tx.Exec(ctx, endSession+` AND id = $3`, s.now(), "logout", row.ID); err != nil {
+			return fmt.Errorf("ending the session: %w", err)
+		}
+		return s.recordLast(ctx, tx, s.sessionEvent(by, ActSessionLogout, row))
+	})
+	if err != nil {
+		return "", fmt.Errorf("signing out: %w", unavailable(err))
+	}
+	if len(sealed) == 0 {
+		return "", nil
+	}
+	opened, err := s.cfg.Vault.Open(vault.IDTokens, idTokenPlace(row.ID), sealed)
+	if err != nil {
+		// The session has ended; only the provider's own logout has to ask the member.
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "ID token does not open", slog.String("session", row.Mark), slog.Any("error", err))
+		return "", nil
+	}
+	return string(opened), nil
+}
+
+// Sessions lists the member's own live sessions, newest first.
+func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, error) {
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT `+sessionColumns+` FROM sessions WHERE issuer = $1 AND subject = $2 AND ended_at IS NULL
+		ORDER BY created_at DESC, id DESC LIMIT 200`, by.Issuer, by.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("reading sessions: %w", unavailable(err))
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[sessionRow])
+	if err != nil {
+		return nil, fmt.Errorf("reading sessions: %w", unavailable(err))
+	}
+	now := s.now()
+	sessions := make([]Session, 0, len(stored))
+	for _, row := range stored {
+		if s.live(row, now) {
+			sessions = append(sessions, s.session(row, by))
+		}
+	}
+	return sessions, nil
+}
+
+// EndSession ends one of the member's own sessions. Records session.revoke in the same
+// transaction. ErrNotFound when it is not theirs, does not exist or has ended.
+func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) error {
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		row := sessionRow{ID: id}
+		err := tx.QueryRow(ctx, endSession+` AND id = $3 AND issuer = $4 AND subject = $5 RETURNING mark, name`,
+			s.now(), "revoked", id, by.Issuer, by.Subject).Scan(&row.Mark, &row.Name)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return fmt.Errorf("ending the session: %w", err)
+		}
+		event := s.sessionEvent(by, ActSessionRevoke, row)
+		event.Change = audit.Change{"session": {row.Mark, nil}}
+		return s.recordLast(ctx, tx, event)
+	})
+	if err != nil {
+		return fmt.Errorf("revoking a session: %w", unavailable(err))
+	}
+	return nil
+}
+
+// cleanSessions ends what has expired, and deletes sessions and form tokens that nobody needs any more.
+func (s *Service) cleanSessions(ctx context.Context) error {
+	now := s.now()
+	if _, err := s.cfg.DB.Exec(ctx, endSession+` AND (expires_at <= $1 OR created_at <= $3 OR last_seen_at <= $4)`,
+		now, "expired", now.Add(-s.cfg.SessionMax), now.Add(-s.cfg.SessionIdle)); err != nil {
+		return fmt.Errorf("ending expired sessions: %w", err)
+	}
+	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM form_tokens WHERE created_at < $1`, now.Add(-formTokenKept)); err != nil {
+		return fmt.Errorf("deleting old form tokens: %w", err)
+	}
+	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM sessions WHERE ended_at < $1`, now.Add(-keptAfterEnd)); err != nil {
+		return fmt.Errorf("deleting old sessions: %w", err)
+	}
+	return nil
+}
+
+// recordLast records an event in a transaction. It must be the last statement before the commit.
+func (s *Service) recordLast(ctx context.Context, tx pgx.Tx, e audit.Event) error {
+	if err := s.cfg.Log.Record(ctx, tx, e); err != nil {
+		return fmt.Errorf("recording %s: %w: %w", e.Act, ErrAuditUnavailable, err)
+	}
+	return nil
+}
+
+// now is the time to the microsecond, which is what the database keeps.
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
