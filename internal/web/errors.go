@@ -1,0 +1,278 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/labstack/echo/v4"
+
+	"quartermaster/internal/accounts"
+	"quartermaster/templates"
+)
+
+// problem is what is said of an error: a status and words for people. Words come from here and
+// never from an error's own text; reason is the one exception, for words that upstream or the
+// domain meant for people.
+type problem struct {
+	status     int
+	heading    string // what happened
+	detail     string // what to do
+	reason     string
+	retry      bool // the same address may answer later
+	retryAfter time.Duration
+	cause      error
+}
+
+func (p *problem) Error() string {
+	if p.cause != nil {
+		return fmt.Sprintf("%d: %v", p.status, p.cause)
+	}
+	return strconv.Itoa(p.status) + ": " + p.heading
+}
+
+func (p *problem) Unwrap() error { return p.cause }
+
+// explain is the table from errors to answers. More particular errors stand first.
+func explain(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	if _, ok := errors.AsType[*panicError](err); ok {
+		return internalProblem()
+	}
+	if p := explainDomain(err); p != nil {
+		return p
+	}
+	if p := explainUpstream(err); p != nil {
+		return p
+	}
+	if errors.Is(err, errCrossOrigin) {
+		return &problem{status: http.StatusForbidden, heading: "This request came from another site",
+			detail: "Nothing was done. Open the page in this console and send the form from there."}
+	}
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		return explainHTTP(he.Code)
+	}
+	if isDatabaseDown(err) {
+		return databaseProblem()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &problem{status: http.StatusServiceUnavailable, heading: "This took too long", retry: true,
+			detail: "The console gave up waiting. What was asked for may still happen: look before you try again."}
+	}
+	return internalProblem()
+}
+
+// explainDomain says what the domain's errors mean.
+func explainDomain(err error) *problem {
+	if e, ok := errors.AsType[*accounts.ForbiddenError](err); ok {
+		return &problem{status: http.StatusForbidden, heading: "You may not do this",
+			detail: fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing)}
+	}
+	if e, ok := errors.AsType[*accounts.ConflictError](err); ok {
+		return &problem{status: http.StatusConflict, heading: "Not possible right now", reason: e.Reason,
+			detail: "Nothing was done. Go back and look at the present state."}
+	}
+	if e, ok := errors.AsType[*accounts.InvalidError](err); ok {
+		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right", reason: e.Fields[""],
+			detail: "Nothing was done. Go back, correct the fields and send it again."}
+	}
+	if _, ok := errors.AsType[*accounts.ChooseAccountError](err); ok {
+		return &problem{status: http.StatusUnprocessableEntity, heading: "The key opens several accounts",
+			detail: "Nothing was stored. Go back and pick one of them."}
+	}
+	switch {
+	case errors.Is(err, accounts.ErrNotFound):
+		return notFoundProblem()
+	case errors.Is(err, accounts.ErrAuditUnavailable):
+		return &problem{status: http.StatusServiceUnavailable, heading: "The audit log cannot be written", retry: true,
+			detail: "Without a record nothing is done here, so nothing was. Try again in a moment; tell an administrator if it stays."}
+	case errors.Is(err, accounts.ErrUnavailable):
+		return databaseProblem()
+	case errors.Is(err, accounts.ErrRateLimited):
+		return &problem{status: http.StatusTooManyRequests, heading: "Too many requests", retry: true, retryAfter: 10 * time.Second,
+			detail: "Wait a moment, then try again."}
+	case errors.Is(err, accounts.ErrBadCursor):
+		return &problem{status: http.StatusBadRequest, heading: "This page of the list cannot be found",
+			detail: "Its address is incomplete or belongs to another list. Start again from the first page."}
+	}
+	return nil
+}
+
+// explainHTTP says what the statuses mean that routing and form reading end with.
+func explainHTTP(code int) *problem {
+	switch code {
+	case http.StatusNotFound:
+		return notFoundProblem()
+	case http.StatusMethodNotAllowed:
+		return &problem{status: code, heading: "That cannot be done here", detail: "This address does not take requests of that kind."}
+	case http.StatusRequestEntityTooLarge:
+		return &problem{status: code, heading: "Too much was sent", detail: "A form may be 1 MiB at most. Nothing was done."}
+	case http.StatusRequestURITooLong:
+		return &problem{status: code, heading: "The address is too long", detail: "Addresses end at 8 KiB here. Use fewer filters."}
+	case http.StatusUnsupportedMediaType:
+		return &problem{status: code, heading: "Not a form", detail: "This address takes forms of a browser only. Nothing was done."}
+	}
+	if code >= 400 && code < 500 {
+		return &problem{status: code, heading: "That request cannot be answered", detail: "Go back, reload the page and try again."}
+	}
+	return internalProblem()
+}
+
+// notFoundProblem is the same for what does not exist and for what one may not read.
+func notFoundProblem() *problem {
+	return &problem{status: http.StatusNotFound, heading: "Not found",
+		detail: "There is nothing at this address, or you may not see it."}
+}
+
+func databaseProblem() *problem {
+	return &problem{status: http.StatusServiceUnavailable, heading: "The console cannot reach its database", retry: true, retryAfter: 5 * time.Second,
+		detail: "You are still signed in. Try again in a moment."}
+}
+
+func internalProblem() *problem {
+	return &problem{status: http.StatusInternalServerError, heading: "Something went wrong in this console",
+		detail: "It has been logged. Tell an administrator the request number below."}
+}
+
+// isDatabaseDown reports whether Postgres could not be reached or is going down. Classes are those
+// of Postgres' appendix A: 08 connection, 53 resources, 57P01 to 57P05 shutdown and kin.
+func isDatabaseDown(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "53") || strings.HasPrefix(e.Code, "57P")
+	}
+	if pgconn.SafeToRetry(err) {
+		return true
+	}
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok
+}
+
+// handleError is the only place that turns an error into an answer. The cause goes to the
+// request's log line.
+func (s *Server) handleError(err error, c echo.Context) {
+	noteError(c, err)
+	if c.Response().Committed {
+		return // the answer was under way; there is no second one
+	}
+	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
+		c.Response().Status = 499 // the client has gone; nginx's number, for the log only
+		return
+	}
+	p := explain(err)
+	h := c.Response().Header()
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Disposition", "ETag", "Last-Modified"} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
+	}
+	s.writeProblem(c, p)
+}
+
+func (s *Server) writeProblem(c echo.Context, p *problem) {
+	defer func() {
+		if value := recover(); value != nil {
+			noteError(c, errors.Join(c.Get(keyError).(error), &panicError{value}))
+			s.writePlain(c, p)
+		}
+	}()
+	s.softAuthenticate(c)
+	body, err := s.problemBody(c, p)
+	if err != nil {
+		noteError(c, errors.Join(c.Get(keyError).(error), err))
+		s.writePlain(c, p)
+		return
+	}
+	if err := c.HTMLBlob(p.status, body); err != nil {
+		noteError(c, errors.Join(c.Get(keyError).(error), err))
+	}
+}
+
+// problemBody renders the page, or for htmx the part that goes into the page's notice.
+func (s *Server) problemBody(c echo.Context, p *problem) ([]byte, error) {
+	view := templates.ErrorView{
+		Page:      s.page(c, p.heading, "error", ""),
+		Status:    p.status,
+		Heading:   p.heading,
+		Detail:    p.detail,
+		Reason:    p.reason,
+		RequestID: requestID(c),
+		RetryPath: retryPath(c, p),
+		SignIn:    p.status == http.StatusUnauthorized,
+	}
+	if !wantsPart(c) {
+		return renderBytes(c, templates.ErrorPage(view))
+	}
+	fragment, err := renderBytes(c, templates.ErrorFragment(view))
+	if err != nil {
+		return nil, err
+	}
+	h := c.Response().Header()
+	h.Set("HX-Retarget", "#notice")
+	h.Set("HX-Reswap", "innerHTML")
+	// An hx-select of the element that asked would find nothing in here.
+	h.Set("HX-Reselect", "[data-error]")
+	return slices.Concat([]byte("<div data-error>"), fragment, []byte("</div>")), nil
+}
+
+// renderBytes renders although the request's time may be up: that may be what the page tells.
+func renderBytes(c echo.Context, component templ.Component) ([]byte, error) {
+	var buf bytes.Buffer
+	if err := component.Render(context.WithoutCancel(c.Request().Context()), &buf); err != nil {
+		return nil, fmt.Errorf("render error page: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// writePlain is for when not even the error page can be made.
+func (s *Server) writePlain(c echo.Context, p *problem) {
+	if c.Response().Committed {
+		return
+	}
+	text := p.heading + ".\n" + p.detail + "\nRequest " + requestID(c) + "\n"
+	if err := c.String(p.status, text); err != nil {
+		noteError(c, errors.Join(c.Get(keyError).(error), err))
+	}
+}
+
+// softAuthenticate finds out who is signed in where nobody had to be, so that an error page keeps
+// its navigation. Failing changes nothing.
+func (s *Server) softAuthenticate(c echo.Context) {
+	if _, ok := optionalSession(c); ok || isDatabaseTrouble(c) {
+		return
+	}
+	if err := s.authenticate(c); err != nil && !errors.Is(err, accounts.ErrNoSession) {
+		noteError(c, errors.Join(c.Get(keyError).(error), err))
+	}
+}
+
+// isDatabaseTrouble reports whether the error at hand says that asking the database is in vain.
+func isDatabaseTrouble(c echo.Context) bool {
+	err, ok := c.Get(keyError).(error)
+	return ok && (errors.Is(err, accounts.ErrUnavailable) || isDatabaseDown(err))
+}
+
+// retryPath is where the same page may be had again: only for reading, and only when waiting helps.
+func retryPath(c echo.Context, p *problem) string {
+	r := c.Request()
+	if !p.retry || isUnsafe(r.Method) || !isLocalPath(r.URL.RequestURI()) || r.URL.Path == pathCallback {
+		return ""
+	}
+	return r.URL.RequestURI()
+}

@@ -1,0 +1,142 @@
+package web
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"quartermaster/templates"
+)
+
+// render renders a component into a buffer, then answers with status: a component that fails
+// midway becomes an error page and never half a page.
+func (s *Server) render(c echo.Context, status int, page templ.Component) error {
+	var buf bytes.Buffer
+	if err := page.Render(c.Request().Context(), &buf); err != nil {
+		return fmt.Errorf("render page: %w", err)
+	}
+	return c.HTMLBlob(status, buf.Bytes())
+}
+
+// flashAge is how long a message waits for its page.
+const flashAge = time.Minute
+
+// maxFlash bounds a message, in characters.
+const maxFlash = 200
+
+// redirect answers 303 to a path of ours and shows message once on the page that follows; an empty
+// message shows nothing. htmx is told to load the page as a whole.
+func (s *Server) redirect(c echo.Context, path, message string) error {
+	if !isLocalPath(path) {
+		return fmt.Errorf("redirect to %q: not a path of ours", cut(path, 100))
+	}
+	if message != "" {
+		s.setCookie(c, s.cookies.flash, encodeFlash(message), flashAge)
+	}
+	if isHX(c) {
+		c.Response().Header().Set("HX-Redirect", path)
+		return c.NoContent(http.StatusOK)
+	}
+	return c.Redirect(http.StatusSeeOther, path)
+}
+
+func encodeFlash(message string) string {
+	runes := []rune(strings.ToValidUTF8(message, "\uFFFD"))
+	if len(runes) > maxFlash {
+		runes = append(runes[:maxFlash-1], '…')
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(string(runes)))
+}
+
+// decodeFlash returns the message of a cookie, or nothing when it cannot be one of ours. It is
+// shown as text: whoever can write our cookies could otherwise only put words on a page.
+func decodeFlash(value string) string {
+	if len(value) > 4*maxFlash*4/3+4 {
+		return ""
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || !utf8.Valid(raw) || utf8.RuneCount(raw) > maxFlash {
+		return ""
+	}
+	message := string(raw)
+	if strings.ContainsFunc(message, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return message
+}
+
+// takeFlash returns the waiting message and forgets it. Parts of pages that htmx asks for leave it
+// to the next whole page.
+func (s *Server) takeFlash(c echo.Context) string {
+	if wantsPart(c) {
+		return ""
+	}
+	cookie, err := c.Cookie(s.cookies.flash)
+	if err != nil {
+		return ""
+	}
+	s.dropCookie(c, s.cookies.flash)
+	return decodeFlash(cookie.Value)
+}
+
+// page returns what every page needs around its content. bodyID is the page's hook for tests,
+// section the current item of the navigation.
+func (s *Server) page(c echo.Context, title, bodyID, section string) templates.Page {
+	p := templates.Page{
+		Title:   title,
+		BodyID:  bodyID,
+		Section: section,
+		Flash:   s.takeFlash(c),
+		Dev:     s.opts.Dev,
+		Now:     s.now(),
+	}
+	if session, ok := optionalSession(c); ok {
+		p.Member = &templates.Member{
+			Name:      session.Name,
+			Email:     session.Email,
+			Roles:     session.Roles,
+			MayAudit:  slices.Contains(session.Permissions, "audit:read"),
+			MayManage: slices.Contains(session.Permissions, "accounts:manage"),
+		}
+	}
+	return p
+}
+
+// maxLocalPath bounds addresses that travel in cookies and queries, in bytes.
+const maxLocalPath = 2000
+
+// isLocalPath reports whether p is a path of this console that a redirect may lead to. Browsers
+// read "//host" and "/\host" as other hosts and drop tabs and line breaks while they read.
+func isLocalPath(p string) bool {
+	if len(p) > maxLocalPath || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
+		return false
+	}
+	if strings.Contains(p, "\\") || hasControl(p) || !utf8.ValidString(p) {
+		return false
+	}
+	u, err := url.Parse(p)
+	return err == nil && u.Scheme == "" && u.Host == "" && u.User == nil && isCanonicalPath(u)
+}
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
+
+// cut bounds a text that a client chose, in bytes, on a character's border.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

@@ -1,0 +1,52 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+// route is one row of the table of routes. The zero value of its flags is the strictest: a session
+// of a member who holds at least one right.
+type route struct {
+	Method  string // a GET answers HEAD too
+	Path    string // echo's pattern
+	Handler echo.HandlerFunc
+
+	Public    bool // no session is asked for
+	AnyMember bool // members without any right, too
+}
+
+// The addresses that more than one place names.
+const (
+	pathHome     = "/clusters"
+	pathLogin    = "/login"
+	pathCallback = "/auth/callback"
+	pathLogout   = "/logout"
+	pathHealth   = "/healthz"
+	pathReady    = "/readyz"
+	pathStatic   = "/static/*"
+)
+
+// routes is the only place from which handlers are reached; a test compares it with echo's own list.
+func (s *Server) routes() []route {
+	return append([]route{
+		{Method: http.MethodGet, Path: pathHealth, Handler: s.handleHealth, Public: true},
+		{Method: http.MethodGet, Path: pathReady, Handler: s.handleReady, Public: true},
+		{Method: http.MethodGet, Path: pathStatic, Handler: s.handleStatic, Public: true},
+		{Method: http.MethodGet, Path: pathLogin, Handler: s.handleLogin, Public: true},
+		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
+		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
+		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
+	}, s.pageRoutes()...)
+}
+
+// pageRoutes are the pages and their forms.
+func (s *Server) pageRoutes() []route {
+	return []route{}
+}
+
+// handleRoot handles GET /.
+func (s *Server) handleRoot(c echo.Context) error {
+	return c.Redirect(http.StatusSeeOther, pathHome)
+}
