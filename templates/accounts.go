@@ -1,0 +1,85 @@
+package templates
+
+import "time"
+
+// AccountsView is the list of accounts.
+type AccountsView struct {
+	Page   Page
+	Rows   []AccountRow
+	MayAdd bool
+}
+
+// AccountRow is one account of the list.
+type AccountRow struct {
+	ID, Name, Href string
+	CloudAccountID string
+	Environment    string
+	Owner          string
+	Legacy         bool
+	Enabled        bool
+	Clusters       int
+	ClustersHref   string
+	KeyPrefix      string
+	KeyRefused     string
+	RotateBy       *time.Time
+	OKAt           *time.Time
+	Error          string
+	Stale          bool
+	Vanished       int
+}
+
+// AccountFormView is the form that adds an account.
+type AccountFormView struct {
+	Page       Page
+	Crumbs     []Link
+	FormToken  string
+	Generation string
+	CloudID    string
+	Name       string
+	Env        string
+	Owner      string
+	Note       string
+	RotateBy   string
+	Choices    []Choice          // accounts that the pasted key opens, when there are several
+	Errors     map[string]string // by form field; "" is the form
+	KeyAgain   bool              // a key was pasted before and is not shown again
+	Upstream   string            // what Qdrant Cloud said to the key
+}
+
+// AccountView is the page of one account.
+type AccountView struct {
+	Page           Page
+	Crumbs         []Link
+	ID, Name       string
+	CloudAccountID string
+	UpstreamName   string
+	OwnerEmail     string
+	Environment    string
+	Owner, Note    string
+	RotateBy       *time.Time
+	Enabled        bool
+	Legacy         bool
+	CreatedAt      time.Time
+	CreatedBy      string
+	Offers         []Offer
+
+	KeyPrefix     string
+	KeyProvenance string
+	KeyAddedAt    time.Time
+	KeyAddedBy    string
+	KeyProbedAt   *time.Time
+	KeyRefused    string
+	Permissions   []string
+	PermsTold     bool     // the Cloud API told what the key may do
+	NotAble       []string // permissions the key lacks among those the console uses
+
+	OKAt     *time.Time
+	FailedAt *time.Time
+	Error    string
+	Stale    bool
+	Vanished int
+
+	Clusters     int
+	ClustersHref string
+	Rows         []FleetRow
+}

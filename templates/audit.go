@@ -1,0 +1,115 @@
+package templates
+
+import "time"
+
+// AuditView is the list of operations.
+type AuditView struct {
+	Page     Page
+	Filter   AuditFilter
+	Rows     []AuditRow
+	First    string
+	Next     string
+	Notes    []string
+	Warnings []string
+}
+
+// AuditFilter is what the list is narrowed by, as it was typed.
+type AuditFilter struct {
+	Text, Member, From, To string
+	Account, Act, Outcome  Select
+	Errors                 map[string]string // by field
+	Active                 bool
+}
+
+// AuditRow is one operation: how it ended, or its attempt while it is open.
+type AuditRow struct {
+	Seq        int64
+	Href       string
+	RecordedAt time.Time
+	Act        string
+	Outcome    string
+	Reason     string
+	Count      int
+	Inferred   bool
+	Actor      ActorView
+	Account    string
+	TargetKind string
+	TargetName string
+	TargetHref string
+}
+
+// ActorView is who acted.
+type ActorView struct {
+	Name, Email, Subject, Issuer string
+	Roles                        []string
+	Via                          string
+	Session                      string
+	IP, UserAgent                string
+}
+
+// Shown is how the actor is named in a list.
+func (a ActorView) Shown() string {
+	switch {
+	case a.Name != "":
+		return a.Name
+	case a.Email != "":
+		return a.Email
+	case a.Subject != "":
+		return a.Subject
+	}
+	return "nobody signed in"
+}
+
+// Key identifies the actor in data-actor: the e-mail address, or the subject where there is none.
+func (a ActorView) Key() string {
+	if a.Email != "" {
+		return a.Email
+	}
+	return a.Subject
+}
+
+// EventView is the page of one event.
+type EventView struct {
+	Page       Page
+	Crumbs     []Link
+	Seq        int64
+	ID         string
+	Act        string
+	Phase      string
+	Outcome    string
+	Reason     string
+	Count      int
+	Inferred   bool
+	At         time.Time
+	RecordedAt time.Time
+	Operation  string
+	Parent     string
+	RequestID  string
+	Actor      ActorView
+
+	AccountID, AccountName           string
+	TargetKind, TargetID, TargetName string
+	RPC, KeyID, TraceID              string
+	UpstreamStatus                   int
+	LatencyMS                        int64
+	Changes                          []ChangeView
+	Verified                         bool
+	Proof                            string
+	Leaf, Chain                      string
+	Body                             string
+	Others                           []EventRow
+}
+
+// ChangeView is one field before and after.
+type ChangeView struct{ Field, Before, After string }
+
+// EventRow is one event of an operation.
+type EventRow struct {
+	Seq        int64
+	Href       string
+	Phase      string
+	Outcome    string
+	RecordedAt time.Time
+	Reason     string
+	Current    bool
+}
