@@ -1,0 +1,398 @@
+package cloudapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxAttempts  = 3        // of a GET; everything else has one
+	maxErrorBody = 64 << 10 // bytes of an error's body that are looked at
+	maxParam     = 256      // bytes of a path parameter
+	maxKey       = 4096     // bytes of a management key
+	firstPause   = time.Second / 4
+)
+
+// Do calls one operation. It returns *Error for everything that upstream or the network refused,
+// with the Answer as far as there was one, and for what cannot be sent (Status 0); *UnsupportedError
+// for an operation of the other generation or for people only. The whole call, waiting and retries
+// included, ends within the client's timeout or ctx, whichever is sooner. A 2xx answer's body is
+// empty or valid JSON in UTF-8, at most the client's MaxBody.
+func (c *Conn) Do(ctx context.Context, op Op, params Params, query url.Values, body any) (Answer, error) {
+	if op.Generation != c.cfg.Generation {
+		return Answer{}, &UnsupportedError{Op: op.Name, Reason: fmt.Sprintf("It belongs to the %s API, and the account uses %s.", op.Generation, c.cfg.Generation)}
+	}
+	if op.UserOnly {
+		return Answer{}, &UnsupportedError{Op: op.Name, Reason: "Qdrant Cloud allows it to people only, not to a management key."}
+	}
+	request, failed := c.outgoing(op, params, query, body)
+	var answer Answer
+	if failed == nil {
+		answer, failed = c.send(ctx, op, request)
+	}
+	if failed != nil {
+		c.remember(Call{Op: op, Answer: answer, Err: failed})
+		return answer, failed
+	}
+	c.remember(Call{Op: op, Answer: answer})
+	return answer, nil
+}
+
+// outgoing is a request that may be sent more than once.
+type outgoing struct {
+	address string
+	body    []byte
+	key     []byte // nil where none is sent
+}
+
+func (c *Conn) outgoing(op Op, params Params, query url.Values, body any) (outgoing, *Error) {
+	refuse := func(kind Kind, reason string) (outgoing, *Error) {
+		return outgoing{}, &Error{Kind: kind, Op: op, Message: reason}
+	}
+	path, err := fillPath(op.Path, c.cfg.CloudAccountID, params)
+	if err != nil {
+		return refuse(Invalid, err.Error())
+	}
+	base := c.client.current
+	if op.Generation == PAV1 {
+		base = c.client.legacy
+	}
+	request := outgoing{address: base.String() + path}
+	if len(query) > 0 {
+		request.address += "?" + query.Encode()
+	}
+	if body != nil {
+		if !op.Body {
+			return refuse(Invalid, "The operation takes no body.")
+		}
+		if request.body, err = json.Marshal(body); err != nil {
+			return refuse(Invalid, "The request cannot be written as JSON.")
+		}
+	}
+	if op.Public {
+		return request, nil
+	}
+	request.key = c.cfg.Key.Reveal()
+	switch {
+	case len(request.key) == 0:
+		return refuse(Unauthenticated, "There is no key.")
+	case len(request.key) > maxKey || bytes.ContainsFunc(request.key, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return refuse(Unauthenticated, "A management key is one word of letters, digits and signs.")
+	}
+	return request, nil
+}
+
+// fillPath puts the account id and params into the placeholders of a path. Every placeholder needs a
+// value, every value a placeholder, and no value can change the shape of the path.
+func fillPath(path, accountID string, params Params) (string, error) {
+	var filled strings.Builder
+	used := 0
+	for {
+		before, rest, found := strings.Cut(path, "{")
+		filled.WriteString(before)
+		if !found {
+			break
+		}
+		name, after, _ := strings.Cut(rest, "}")
+		value, given := params[name]
+		if isAccountPlaceholder(name) {
+			if given && value != accountID {
+				return "", fmt.Errorf("%s is not the account of this connection", name)
+			}
+			value = accountID
+		}
+		if given {
+			used++
+		}
+		if err := checkParam(value); err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		filled.WriteString(url.PathEscape(value))
+		path = after
+	}
+	if used != len(params) {
+		return "", errors.New("a parameter has no place in the path")
+	}
+	return filled.String(), nil
+}
+
+// isAccountPlaceholder knows account_id, cluster.account_id and, of UpdateAccount, account.id.
+func isAccountPlaceholder(name string) bool {
+	return name == "account_id" || name == "account.id" || strings.HasSuffix(name, ".account_id")
+}
+
+func checkParam(value string) error {
+	switch {
+	case value == "":
+		return errors.New("is empty")
+	case len(value) > maxParam:
+		return fmt.Errorf("is longer than %d bytes", maxParam)
+	case value == "." || value == "..":
+		return errors.New("is not a name")
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return errors.New("has characters that a name cannot have")
+	}
+	return nil
+}
+
+// send tries until there is an answer, the deadline is near or trying again is not allowed.
+func (c *Conn) send(ctx context.Context, op Op, request outgoing) (Answer, *Error) {
+	timeout := c.client.writeTimeout
+	if op.Method == http.MethodGet {
+		timeout = c.client.readTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	if failed := c.waitTurn(ctx, op); failed != nil {
+		c.client.metrics.count(op, "held_back", failed.Latency)
+		return Answer{}, failed
+	}
+	for attempt := 1; ; attempt++ {
+		answer, failed := c.attempt(ctx, op, request)
+		var kind Kind
+		if failed != nil {
+			kind = failed.Kind
+		}
+		c.client.metrics.count(op, kind, answer.Latency)
+		c.client.log.LogAttrs(ctx, slog.LevelDebug, "upstream call",
+			slog.String("op", op.Name), slog.String("kind", string(kind)), slog.Int("status", answer.Status), slog.Int("attempt", attempt),
+			slog.Duration("latency", answer.Latency), slog.String("trace_id", answer.TraceID), slog.String("request_id", c.cfg.RequestID))
+
+		if failed == nil {
+			return answer, nil
+		}
+		if op.Method != http.MethodGet || op.Mutates || attempt == maxAttempts || !worthRepeating(failed) {
+			return answer, failed
+		}
+		pause := max(failed.RetryAfter, c.client.jitter(firstPause<<(attempt-1)))
+		if !sleep(ctx, pause) || c.waitTurn(ctx, op) != nil {
+			return answer, failed
+		}
+	}
+}
+
+// waitTurn waits for the account's budget, and refuses at once where the turn would come too late.
+func (c *Conn) waitTurn(ctx context.Context, op Op) *Error {
+	start := c.client.now()
+	wait, giveBack := c.client.budgets.reserve(c.cfg.Budget)
+	if sleep(ctx, wait) {
+		return nil
+	}
+	giveBack()
+	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
+		return &Error{Kind: Unavailable, Op: op, Message: "The call was given up before it was sent.", cause: err}
+	}
+	return &Error{Kind: RateLimited, Op: op, RetryAfter: wait.Truncate(time.Second), Latency: c.client.now().Sub(start),
+		Message: "Too many calls for this account are waiting; this one was not sent."}
+}
+
+// sleep reports whether d passed. Where the deadline comes first it does not wait at all.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if d <= 0 {
+		return true
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// worthRepeating reports whether the same GET may well succeed in a moment.
+func worthRepeating(e *Error) bool {
+	switch e.Kind {
+	case RateLimited:
+		return true
+	case Unavailable:
+		switch e.Status {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return true
+		}
+		// 500 and 501 answer the same again; below 200 or after a broken body it was the network.
+		return (e.Status == 0 || e.Status < 300) && !errors.Is(e.cause, context.Canceled)
+	}
+	return false
+}
+
+// attempt sends the request once.
+func (c *Conn) attempt(ctx context.Context, op Op, out outgoing) (Answer, *Error) {
+	start := c.client.now()
+	var written atomic.Bool
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), op.Method, out.address, nil)
+	if err != nil {
+		return Answer{}, &Error{Kind: Invalid, Op: op, Message: "The address of the call cannot be used."}
+	}
+	c.dress(request, op, out)
+
+	var answer Answer
+	broken := func(err error) (Answer, *Error) {
+		answer.Latency = c.client.now().Sub(start)
+		failed := transportError(op, scrub(err.Error(), out.key), ctx, err)
+		failed.Status, failed.TraceID, failed.Latency = answer.Status, answer.TraceID, answer.Latency
+		failed.OutcomeUnknown = written.Load()
+		return answer, failed
+	}
+	response, err := c.client.transport.RoundTrip(request)
+	if err != nil {
+		return broken(err)
+	}
+	defer func() { _ = response.Body.Close() }() // what it says about the connection changes nothing here
+	answer.Status = response.StatusCode
+	answer.TraceID = scrub(traceID(response), out.key)
+	succeeded := answer.Status/100 == 2
+
+	limit := c.client.maxBody
+	if !succeeded {
+		limit = maxErrorBody
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err != nil && succeeded {
+		return broken(fmt.Errorf("reading the answer: %w", err))
+	}
+	answer.Latency = c.client.now().Sub(start)
+	if answer.TraceID == "" {
+		answer.TraceID = scrub(traceID(response), out.key) // a trailer is there only now
+	}
+	if repeatsKey(body, out.key) {
+		body = []byte(scrub(string(body), out.key))
+	}
+	if succeeded {
+		if reason := unbelievable(response, body, limit); reason != "" {
+			failed := c.malformed(op, answer, reason)
+			failed.OutcomeUnknown = true
+			return answer, failed
+		}
+		answer.Body = body
+		return answer, nil
+	}
+	if int64(len(body)) > limit || response.Header.Get("Content-Encoding") != "" {
+		body = nil
+	}
+	return answer, c.refusal(op, answer, response.Header, body)
+}
+
+// dress sets the headers and the body.
+func (c *Conn) dress(request *http.Request, op Op, out outgoing) {
+	request.Header.Set("Accept", "application/json")
+	agent := c.client.userAgent
+	if id := strings.Trim(token(c.cfg.RequestID, 128), "()"); id != "" {
+		agent += " (request " + id + ")"
+	}
+	request.Header.Set("User-Agent", agent)
+	if out.key != nil {
+		request.Header.Set("Authorization", "apikey "+string(out.key))
+	}
+	if op.Method == http.MethodGet {
+		return
+	}
+	// net/http resends a request by itself, over HTTP/2 even after the server read it, when there is
+	// no body or the body can be had again. This one cannot.
+	request.Body, request.ContentLength = unrepeatable{bytes.NewReader(out.body)}, int64(len(out.body))
+	request.GetBody = nil
+	if len(out.body) == 0 {
+		request.ContentLength = -1
+		return
+	}
+	request.Header.Set("Content-Type", "application/json")
+}
+
+// unrepeatable is a body that net/http knows nothing about.
+type unrepeatable struct{ r io.Reader }
+
+func (u unrepeatable) Read(p []byte) (int, error) { return u.r.Read(p) }
+func (unrepeatable) Close() error                 { return nil }
+
+// unbelievable says what is wrong with a 2xx answer, in a sentence, or nothing.
+func unbelievable(response *http.Response, body []byte, limit int64) string {
+	encoding := response.Header.Get("Content-Encoding")
+	switch {
+	case int64(len(body)) > limit:
+		return fmt.Sprintf("The answer is larger than %d bytes.", limit)
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		return "The answer is compressed although that was not asked for."
+	case len(body) == 0:
+		return ""
+	case !utf8.Valid(body) || !json.Valid(body):
+		if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+			return "The answer is a web page and not JSON."
+		}
+		return "The answer is not valid JSON."
+	}
+	return ""
+}
+
+func (c *Conn) malformed(op Op, answer Answer, reason string) *Error {
+	return &Error{Kind: Malformed, Op: op, Status: answer.Status, TraceID: answer.TraceID, Latency: answer.Latency, Message: clean(reason, maxMessageRunes)}
+}
+
+// transportError classifies what went wrong below HTTP.
+func transportError(op Op, text string, ctx context.Context, err error) *Error {
+	failed := &Error{Kind: Unavailable, Op: op}
+	cause := &callError{text: clean(text, maxMessageRunes)}
+	failed.cause = cause
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		failed.Timeout, cause.is = true, context.DeadlineExceeded
+	case errors.Is(ctx.Err(), context.Canceled):
+		cause.is = context.Canceled
+	default:
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+			failed.Timeout, cause.is = true, context.DeadlineExceeded
+		}
+		// net/http has no types for these.
+		if strings.Contains(text, "malformed HTTP") || strings.Contains(text, "response headers exceeded") || strings.Contains(text, "response header list larger") {
+			failed.Kind = Malformed
+		}
+	}
+	return failed
+}
+
+// scrub cuts the key out of text that upstream made, also when only its secret part, behind the bar,
+// is repeated.
+func scrub(text string, key []byte) string {
+	for _, secret := range secretParts(key) {
+		text = strings.ReplaceAll(text, string(secret), redacted)
+	}
+	return text
+}
+
+func repeatsKey(body, key []byte) bool {
+	return slices.ContainsFunc(secretParts(key), func(secret []byte) bool { return bytes.Contains(body, secret) })
+}
+
+func secretParts(key []byte) [][]byte {
+	if len(key) == 0 {
+		return nil
+	}
+	parts := [][]byte{key}
+	if _, secret, found := bytes.Cut(key, []byte("|")); found && len(secret) >= 16 {
+		parts = append(parts, secret)
+	}
+	return parts
+}

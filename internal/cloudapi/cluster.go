@@ -1,0 +1,419 @@
+package cloudapi
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Bounds of one cluster.
+const (
+	maxNodes    = 10_000
+	maxLabels   = 100
+	maxIPs      = 500
+	maxSettings = 500
+)
+
+// DecodeCluster decodes one cluster as the generation writes it: an item of a listing, the cluster of
+// GetCluster, or Cluster.Raw. It fails on what is no JSON object, names no id, or counts what cannot be.
+func DecodeCluster(generation Generation, raw []byte) (Cluster, error) {
+	if len(raw) > maxResource {
+		return Cluster{}, fmt.Errorf("cluster is larger than %d bytes", maxResource)
+	}
+	n, err := parseNode(raw)
+	if err != nil {
+		return Cluster{}, fmt.Errorf("cluster: %w", err)
+	}
+	var cluster Cluster
+	switch generation {
+	case Current:
+		cluster, err = currentCluster(n)
+	case PAV1:
+		cluster, err = legacyCluster(n)
+	default:
+		return Cluster{}, fmt.Errorf("cluster of an unknown generation %q", generation)
+	}
+	if err != nil {
+		return Cluster{}, fmt.Errorf("cluster %s: %w", orString(cluster.ID, "without id"), err)
+	}
+	cluster.Raw, err = storable(raw, n.members)
+	return cluster, err
+}
+
+func currentCluster(n node) (Cluster, error) {
+	id, err := n.identifier("id")
+	if err != nil {
+		return Cluster{}, err
+	}
+	cluster := Cluster{
+		ID:                  id,
+		AccountID:           n.text("accountId"),
+		Name:                n.text("name"),
+		CreatedAt:           n.time("createdAt"),
+		DeletedAt:           n.time("deletedAt"),
+		CloudProvider:       n.text("cloudProviderId"),
+		Region:              n.text("cloudProviderRegionId"),
+		Labels:              labels(n.objects("labels")),
+		CostAllocationLabel: n.text("costAllocationLabel"),
+	}
+	if cluster.Configuration, err = currentConfiguration(n.object("configuration")); err != nil {
+		return cluster, err
+	}
+	cluster.State, err = currentState(n.object("state"))
+	return cluster, err
+}
+
+func currentConfiguration(n node) (Configuration, error) {
+	nodes, err := n.count("numberOfNodes", maxNodes)
+	if err != nil {
+		return Configuration{}, err
+	}
+	disk, err := n.object("additionalResources").count("disk", 1<<30)
+	if err != nil {
+		return Configuration{}, err
+	}
+	return Configuration{
+		LastModifiedAt:    n.time("lastModifiedAt"),
+		Nodes:             nodes,
+		Version:           n.text("version"),
+		PackageID:         n.text("packageId"),
+		AdditionalDiskGiB: disk,
+		AllowedIPs:        texts(n.list("allowedIpSourceRanges"), maxIPs),
+		Settings: settings(Current, n, "lastModifiedAt", "numberOfNodes", "version", "packageId",
+			"additionalResources.disk", "allowedIpSourceRanges"),
+	}, nil
+}
+
+func currentState(n node) (State, error) {
+	up, err := n.count("nodesUp", maxNodes)
+	if err != nil {
+		return State{}, err
+	}
+	endpoint := n.object("endpoint")
+	state := State{
+		Phase:       Phase(cut(n.enum("phase", "CLUSTER_PHASE_", phaseNames), 64)),
+		Reason:      n.text("reason"),
+		Version:     n.text("version"),
+		NodesUp:     up,
+		RestartedAt: n.time("restartedAt"),
+		EndpointURL: endpoint.address("url"),
+		RESTPort:    port(endpoint, "restPort"),
+		GRPCPort:    port(endpoint, "grpcPort"),
+		JWTRBAC:     n.told("jwtRbac"),
+		Resources:   currentResources(n.object("resources")),
+	}
+	members := n.objects("nodes")
+	if len(members) > maxNodes {
+		return State{}, fmt.Errorf("%d nodes", len(members))
+	}
+	for _, member := range members {
+		state.Nodes = append(state.Nodes, currentNode(member))
+	}
+	capabilities := n.object("capabilities")
+	scalability := capabilities.object("scalabilityInfo")
+	if len(scalability.members) == 0 {
+		scalability = n.object("scalabilityInfo") // where it was before capabilities
+	}
+	supported := []string{"SUPPORTED", "NOT_SUPPORTED"}
+	for _, c := range []struct {
+		name   string
+		node   node
+		prefix string
+		names  []string
+	}{
+		{"disk_expansion", capabilities.object("diskExpansion"), "CLUSTER_DISK_EXPANSION_SUPPORT_STATUS_", supported},
+		{"backup", capabilities.object("backup"), "CLUSTER_BACKUP_SUPPORT_STATUS_", supported},
+		{"scalability", scalability, "CLUSTER_SCALABILITY_STATUS_", []string{"NOT_SCALABLE", "SCALABLE"}},
+	} {
+		if status := c.node.enum("status", c.prefix, c.names); status != "" {
+			state.Capabilities = append(state.Capabilities, Capability{Name: c.name, Status: status, Reason: c.node.text("reason")})
+		}
+	}
+	return state, nil
+}
+
+func currentNode(n node) Node {
+	decoded := Node{
+		Name:             n.text("name"),
+		State:            n.enum("state", "CLUSTER_NODE_STATE_", []string{"STARTING", "HEALTHY", "UNHEALTHY", "SUSPENDED", "RECOVERING"}),
+		Version:          n.text("version"),
+		AvailabilityZone: n.text("availabilityZone"),
+		EndpointURL:      n.object("endpoint").address("url"),
+		StartedAt:        n.time("startedAt"),
+	}
+	why := n.object("notReadyInfo")
+	notReady := NotReady{
+		Condition: why.enum("condition", "CLUSTER_NODE_NOT_READY_CONDITION_",
+			[]string{"POD_SCHEDULING_ERROR", "CONTAINER_START_BLOCKED", "CONTAINER_RESTARTING", "READINESS_FAILING", "UNKNOWN"}),
+		ConditionMessage: why.text("conditionMessage"),
+		Event:            why.enum("event", "CLUSTER_NODE_TERMINATION_EVENT_", []string{"OUT_OF_MEMORY", "PROCESS_EXITED"}),
+		EventMessage:     why.text("eventMessage"),
+	}
+	for _, action := range why.objects("actions")[:min(20, len(why.objects("actions")))] {
+		kind := action.enum("kind", "CLUSTER_NODE_ACTION_KIND_", []string{"SCALE_VERTICALLY", "DOCUMENTATION"})
+		if words := orString(action.text("description"), kind); words != "" {
+			notReady.Actions = append(notReady.Actions, words)
+		}
+	}
+	if notReady.Condition != "" || notReady.ConditionMessage != "" || notReady.Event != "" || notReady.EventMessage != "" || len(notReady.Actions) > 0 {
+		decoded.NotReady = &notReady
+	}
+	return decoded
+}
+
+func currentResources(n node) []Resource {
+	var resources []Resource
+	for _, kind := range []struct{ name, member, unit string }{
+		{"ram", "ram", "GiB"}, {"cpu", "cpu", "cores"}, {"disk", "disk", "GiB"}, {"gpu", "gpu", ""}, {"gpu_ram", "gpuRam", "GiB"},
+	} {
+		of := n.object(kind.member)
+		r := Resource{Name: kind.name, Unit: kind.unit, Base: of.number("base"), Complimentary: of.number("complimentary"),
+			Additional: of.number("additional"), Reserved: of.number("reserved"), Available: of.number("available")}
+		if r != (Resource{Name: kind.name, Unit: kind.unit}) {
+			resources = append(resources, r)
+		}
+	}
+	return resources
+}
+
+func legacyCluster(n node) (Cluster, error) {
+	id, err := n.identifier("id")
+	if err != nil {
+		return Cluster{}, err
+	}
+	cluster := Cluster{
+		ID:            id,
+		AccountID:     n.text("account_id"),
+		Name:          n.text("name"),
+		CreatedAt:     n.time("created_at"),
+		DeletedAt:     n.time("marked_for_deletion_at"),
+		CloudProvider: n.text("cloud_provider"),
+		Region:        n.text("cloud_region"),
+	}
+	if cluster.CloudProvider == legacyHybrid || cluster.CloudProvider == "" && n.text("private_region_id") != "" {
+		cluster.CloudProvider = hybrid
+		cluster.Region = orString(n.text("private_region_id"), cluster.Region)
+	}
+	if cluster.Configuration, err = legacyConfiguration(n.object("configuration")); err != nil {
+		return cluster, err
+	}
+	if cluster.State, err = legacyState(n.object("state")); err != nil {
+		return cluster, err
+	}
+	cluster.State.Resources = legacyResources(n.object("resources"))
+	cluster.State.JWTRBAC = n.object("configuration").object("qdrant_configuration").object("service").told("jwt_rbac")
+	if cluster.State.EndpointURL == "" {
+		cluster.State.EndpointURL = n.address("url")
+	}
+	if !cluster.DeletedAt.IsZero() {
+		cluster.State.Phase = PhaseDeleting // pa/v1 has the date and no word for it
+	}
+	return cluster, nil
+}
+
+// pa/v1's name for what the current API calls hybrid, as provider and as region.
+const (
+	hybrid       = "hybrid"
+	legacyHybrid = "private"
+)
+
+func legacyConfiguration(n node) (Configuration, error) {
+	nodes, err := n.count("number_of_nodes", maxNodes)
+	if err != nil {
+		return Configuration{}, err
+	}
+	ofNode := n.object("node_configuration")
+	disk := 0
+	for _, r := range ofNode.objects("resource_configurations") {
+		if r.text("resource_type") == "disk" {
+			amount, err := r.count("amount", 1<<30)
+			if err != nil {
+				return Configuration{}, err
+			}
+			disk += amount
+		}
+	}
+	return Configuration{
+		Nodes:             nodes,
+		Version:           n.text("version"),
+		PackageID:         ofNode.text("package_id"),
+		AdditionalDiskGiB: disk,
+		AllowedIPs:        texts(n.list("allowed_ip_source_ranges"), maxIPs),
+		Settings: settings(PAV1, n, "number_of_nodes", "version", "node_configuration.package_id",
+			"node_configuration.resource_configurations", "allowed_ip_source_ranges"),
+	}, nil
+}
+
+func legacyState(n node) (State, error) {
+	up, err := n.count("nodes_up", maxNodes)
+	return State{
+		Phase:       legacyPhase(n.text("phase")),
+		Reason:      n.text("reason"),
+		Version:     n.text("version"),
+		NodesUp:     up,
+		RestartedAt: n.time("restarted_at"),
+		EndpointURL: n.address("endpoint"),
+	}, err
+}
+
+// legacyResources reads pa/v1's resources. Units are not documented; packages give cpu in
+// thousandths of a core and the rest in GiB, and so it is read here.
+func legacyResources(n node) []Resource {
+	var resources []Resource
+	for _, kind := range []struct {
+		name, unit string
+		per        float64
+	}{{"ram", "GiB", 1}, {"cpu", "cores", 1000}, {"disk", "GiB", 1}} {
+		of := n.object(kind.name)
+		r := Resource{Name: kind.name, Unit: kind.unit, Base: of.number("base") / kind.per,
+			Complimentary: of.number("complimentary") / kind.per, Additional: of.number("extra") / kind.per}
+		if r != (Resource{Name: kind.name, Unit: kind.unit}) {
+			resources = append(resources, r)
+		}
+	}
+	return resources
+}
+
+// phaseNames are ClusterPhase's names from 1 on.
+var phaseNames = []string{
+	"CREATING", "FAILED_TO_CREATE", "UPDATING", "FAILED_TO_UPDATE", "SCALING", "UPGRADING", "SUSPENDING", "SUSPENDED",
+	"FAILED_TO_SUSPEND", "RESUMING", "FAILED_TO_RESUME", "HEALTHY", "NOT_READY", "RECOVERY_MODE", "MANUAL_MAINTENANCE",
+	"FAILED_TO_SYNC", "NOT_FOUND", "DELETING", "UNKNOWN",
+}
+
+// legacyPhase maps pa/v1's FailedToCreate to FAILED_TO_CREATE. A word it does not have is kept.
+func legacyPhase(word string) Phase {
+	word = cut(word, 64)
+	phase := Phase(strings.TrimPrefix(strings.ToUpper(snakeCase(word)), "_"))
+	if slices.Contains(phaseNames, string(phase)) {
+		return phase
+	}
+	switch phase {
+	case PhaseRestarting, PhaseFailedToRestart, PhaseRestoring, PhaseFailedToRestore, PhaseBackupRunning,
+		PhaseFailedToBackup, PhaseFailedToScale, PhaseFailedToUpgrade:
+		return phase
+	}
+	return Phase(word)
+}
+
+func labels(pairs []node) []Label {
+	var labels []Label
+	for _, pair := range pairs[:min(maxLabels, len(pairs))] {
+		if key := pair.text("key"); key != "" {
+			labels = append(labels, Label{Key: key, Value: pair.text("value")})
+		}
+	}
+	return labels
+}
+
+func texts(list []any, most int) []string {
+	var texts []string
+	for _, item := range list[:min(most, len(list))] {
+		if text := scalar(item); text != "" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+func port(n node, name string) int {
+	if p := n.integer(name); p > 0 && p < 1<<16 {
+		return int(p)
+	}
+	return 0
+}
+
+// settingEnums are the enums of a configuration by member, for a gateway that writes numbers.
+var settingEnums = map[string]struct {
+	prefix string
+	names  []string
+}{
+	"serviceType":       {"CLUSTER_SERVICE_TYPE_", []string{"CLUSTER_IP", "NODE_PORT", "LOAD_BALANCER"}},
+	"gpuType":           {"CLUSTER_CONFIGURATION_GPU_TYPE_", []string{"NVIDIA", "AMD"}},
+	"restartPolicy":     {"CLUSTER_CONFIGURATION_RESTART_POLICY_", []string{"ROLLING", "PARALLEL", "AUTOMATIC"}},
+	"rebalanceStrategy": {"CLUSTER_CONFIGURATION_REBALANCE_STRATEGY_", []string{"BY_COUNT", "BY_SIZE", "BY_COUNT_AND_SIZE", "DISABLED"}},
+	"storageTierType":   {"STORAGE_TIER_TYPE_", []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"}},
+	"logLevel":          {"DATABASE_CONFIGURATION_LOG_LEVEL_", []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"}},
+	"rotation":          {"AUDIT_LOG_ROTATION_", []string{"DAILY", "HOURLY"}},
+	"operator":          {"TOLERATION_OPERATOR_", []string{"EXISTS", "EQUAL"}},
+	"effect":            {"TOLERATION_EFFECT_", []string{"NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"}},
+}
+
+// settings flattens a configuration. Names are the documented ones (lowerCamel for the current API,
+// whichever the gateway used), lists of scalars are joined, lists of key and value become names;
+// what is null, zero, false or empty is left out, for the gateway may write unset members so.
+func settings(generation Generation, n node, besides ...string) []Setting {
+	var found []Setting
+	var walk func(name string, member string, v any)
+	walk = func(name, member string, v any) {
+		if slices.Contains(besides, name) || len(found) >= maxSettings {
+			return
+		}
+		switch v := v.(type) {
+		case map[string]any:
+			for _, key := range sortedNames(v) {
+				spelt := key
+				if generation == Current {
+					spelt = lowerCamel(key)
+				}
+				walk(strings.TrimPrefix(name+"."+spelt, "."), spelt, v[key])
+			}
+		case []any:
+			walkList(name, v, walk, func(value string) { found = append(found, Setting{Name: cut(name, 512), Value: value}) })
+		default:
+			if value := settingValue(generation, node{map[string]any{member: v}}, member); value != "" {
+				found = append(found, Setting{Name: cut(name, 512), Value: value})
+			}
+		}
+	}
+	walk("", "", n.members)
+	slices.SortFunc(found, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
+	return found
+}
+
+// walkList flattens one list: scalars joined into one value, pairs by their key, the rest by position.
+func walkList(name string, list []any, walk func(name, member string, v any), joined func(value string)) {
+	var scalars []string
+	for i, item := range list {
+		object, isObject := item.(map[string]any)
+		if !isObject {
+			if text := scalar(item); text != "" {
+				scalars = append(scalars, text)
+			}
+			continue
+		}
+		pair := node{object}
+		if key := pair.text("key"); key != "" && len(object) <= 2 && (len(object) == 1 || object["value"] != nil) {
+			walk(name+"."+key, "value", object["value"])
+			continue
+		}
+		walk(fmt.Sprintf("%s.%d", name, i), "", item)
+	}
+	if len(scalars) > 0 {
+		joined(cut(strings.Join(scalars, ", "), maxText))
+	}
+}
+
+func settingValue(generation Generation, n node, member string) string {
+	if enum, known := settingEnums[member]; known && generation == Current {
+		return n.enum(member, enum.prefix, enum.names)
+	}
+	switch value := n.text(member); value {
+	case "0", "false":
+		return ""
+	default:
+		if strings.HasSuffix(value, "_UNSPECIFIED") {
+			return ""
+		}
+		return value
+	}
+}
+
+func sortedNames(object map[string]any) []string {
+	names := make([]string, 0, len(object))
+	for name := range object {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,43 @@
+package cloudapi
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts requests on the wire, each attempt of a retried GET on its own. Labels are names of
+// the operation table and kinds, never anything that came over the wire.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "qm_upstream_requests_total",
+			Help: "Requests to the Cloud API by outcome: ok, or the kind of error.",
+		}, []string{"generation", "op", "kind"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "qm_upstream_request_seconds",
+			Help:    "Time from sending a request to the Cloud API to the last byte of its answer.",
+			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"op"}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	if err := registerer.Register(m.requests); err != nil {
+		return nil, err
+	}
+	return m, registerer.Register(m.seconds)
+}
+
+func (m *metrics) count(op Op, kind Kind, took time.Duration) {
+	if kind == "" {
+		kind = "ok"
+	}
+	m.requests.WithLabelValues(string(op.Generation), op.Name, string(kind)).Inc()
+	m.seconds.WithLabelValues(op.Name).Observe(took.Seconds())
+}
