@@ -59,7 +59,16 @@ func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID st
 		Generation: account.Generation, CloudAccountID: account.CloudAccountID, Key: key,
 		RequestID: requestID, Budget: account.ID.String(),
 	})
+	up.cloud = cloudOf(account.Generation, up.conn)
 	return up, nil
+}
+
+// cloudOf returns the API of the generation over the connection.
+func cloudOf(g cloudapi.Generation, conn *cloudapi.Conn) cloud {
+	if g == cloudapi.PAV1 {
+		return cloudapi.NewLegacyAPI(conn)
+	}
+	return cloudapi.NewCurrentAPI(conn)
 }
 
 const disabledReason = "The account is disabled: its key is not used."

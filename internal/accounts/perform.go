@@ -56,6 +56,8 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on targe
 	attempt := on.event(by, act)
 	attempt.Phase, attempt.Operation, attempt.Change = audit.PhaseAttempt, s.newID(), intended
 	attempt.Upstream.RPC, attempt.Upstream.KeyID = act.Op(on.Account.Generation).RPC, on.Account.KeyID.String()
+	s.underway.Store(attempt.Operation, struct{}{})
+	defer s.underway.Delete(attempt.Operation)
 	if err := s.appendAttempt(ctx, attempt); err != nil {
 		return err
 	}

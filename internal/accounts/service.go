@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,7 +39,10 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	denials denials
-	signIns signInFailures
+	// underway are the operations this process has begun and not ended, which the reconciler
+	// leaves alone however long they take.
+	underway sync.Map
+	signIns  signInFailures
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -52,33 +56,6 @@ func New(cfg Config) *Service {
 // Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
 // when everything it started has ended.
 func (s *Service) Run(ctx context.Context) error { panic("stub") }
-
-// List returns the accounts the member may read, by name.
-func (s *Service) List(ctx context.Context, by audit.Actor) ([]Account, error) { panic("stub") }
-
-// Account returns one account; ErrNotFound when it does not exist or may not be read.
-func (s *Service) Account(ctx context.Context, by audit.Actor, id uuid.UUID) (AccountDetail, error) {
-	panic("stub")
-}
-
-// Create probes the key, stores it sealed and records account.create in the same transaction.
-// *InvalidError, *ChooseAccountError, *ForbiddenError, ErrAuditUnavailable, *cloudapi.Error.
-// With a form token already used it returns what the first call made.
-func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Account, error) {
-	panic("stub")
-}
-
-// Disable stops every use of the account's key. Its clusters stay, marked stale.
-func (s *Service) Disable(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
-
-// Enable is the reverse of Disable.
-func (s *Service) Enable(ctx context.Context, by audit.Actor, id uuid.UUID) error { panic("stub") }
-
-// Remove forgets the account, its sealed key and its snapshots; its events stay. With
-// DeleteKeyUpstream the key is first deleted at Qdrant, an operation of its own; when that fails the account stays.
-func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r AccountRemoval) error {
-	panic("stub")
-}
 
 // Fleet returns clusters of every account the member may read, from snapshots only.
 func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {

@@ -1,0 +1,467 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/unicode/norm"
+
+	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/accounts/vault"
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+const (
+	nameLength    = 64   // characters
+	ownerLength   = 128  // characters
+	noteLength    = 2000 // characters
+	longestKey    = 4096 // bytes
+	shortestKey   = 8    // bytes; nothing shorter could be a secret
+	cloudIDLength = 128  // bytes
+	// probeTimeout bounds all calls that identify a pasted key.
+	probeTimeout = 30 * time.Second
+	// storeTimeout bounds the transaction that stores an account.
+	storeTimeout = 15 * time.Second
+)
+
+// candidate is a new account on its way from the form to the database.
+type candidate struct {
+	Account
+	key       cloudapi.Secret
+	sealed    []byte
+	formToken string
+}
+
+func (c candidate) target() target {
+	return target{Account: accountRef{ID: c.ID, Name: c.Name}, Kind: KindAccount, ID: c.ID.String(), Name: c.Name}
+}
+
+// Create probes the key, stores it sealed and records account.create in the same transaction:
+// either the account, its key, its first refresh and the event exist, or none of them.
+//
+// The attempt is recorded before the key is tried, so upstream is not called by one who may not
+// add accounts, nor when the log cannot be written. *InvalidError tells everything that is wrong
+// with the form at once, and afterwards what the probe found; *ChooseAccountError that the key
+// opens several accounts and none was chosen; *ForbiddenError; ErrAuditUnavailable;
+// *cloudapi.Error when upstream cannot be asked. With a form token already used it returns what the
+// first call made, and changes and records nothing.
+func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Account, error) {
+	if err := s.authorize(ctx, by, ActAccountCreate, installation(KindAccount)); err != nil {
+		return Account{}, err
+	}
+	if made, err := s.madeBefore(ctx, by, n.FormToken); err != nil || made != nil {
+		return valueOf(made), err
+	}
+	c, err := s.newCandidate(by, n)
+	if err != nil {
+		return Account{}, err
+	}
+
+	attempt := c.target().event(by, ActAccountCreate)
+	attempt.Phase, attempt.Operation, attempt.Change = audit.PhaseAttempt, s.newID(), accountChange(nil, &c.Account)
+	s.underway.Store(attempt.Operation, struct{}{})
+	defer s.underway.Delete(attempt.Operation)
+	if err := s.appendAttempt(ctx, attempt); err != nil {
+		return Account{}, err
+	}
+	outcome := attempt
+	outcome.Phase, outcome.Outcome = audit.PhaseOutcome, audit.Failed
+
+	calls, err := s.probe(ctx, by, &c)
+	outcome.Upstream = upstreamOf(outcome.Upstream, calls)
+	if err != nil {
+		outcome.Reason = createReason(err)
+		s.appendOutcome(ctx, outcome)
+		return Account{}, err
+	}
+	account, err := s.store(ctx, by, c, outcome)
+	switch {
+	case err == nil:
+		return account, nil
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrAuditUnavailable), errors.Is(err, context.DeadlineExceeded):
+		// Whether it was committed is not known. The operation is closed if it was; else the
+		// reconciler closes it.
+		return Account{}, err
+	default:
+		outcome.Reason = createReason(err)
+		s.appendOutcome(ctx, outcome)
+		return Account{}, err
+	}
+}
+
+// newCandidate checks the form, all of it, and seals the key.
+func (s *Service) newCandidate(by audit.Actor, n NewAccount) (candidate, error) {
+	invalid := map[string]string{}
+	say := func(field, problem string) {
+		if problem != "" && invalid[field] == "" {
+			invalid[field] = problem
+		}
+	}
+	now := s.now()
+	c := candidate{formToken: n.FormToken, Account: Account{
+		ID: s.newID(), Generation: n.Generation, CloudAccountID: strings.TrimSpace(n.CloudAccountID),
+		Name: tidy(n.Name), Environment: n.Environment, Owner: tidy(n.Owner), Note: tidy(n.Note), Enabled: true,
+		CreatedAt: now, CreatedBy: nameOf(by),
+		Key: ManagementKey{ID: s.newID(), Provenance: "pasted", AddedAt: now, AddedBy: nameOf(by)},
+	}}
+
+	switch n.Generation {
+	case cloudapi.Current:
+		say("cloud_account_id", textProblem(c.CloudAccountID, cloudIDLength, false))
+	case cloudapi.PAV1:
+		id, err := uuid.Parse(c.CloudAccountID)
+		if err != nil || len(c.CloudAccountID) != 36 {
+			say("cloud_account_id", "The legacy API does not tell the account's id: give it, as in 11111111-2222-4333-8444-555555555555.")
+		} else {
+			c.CloudAccountID = id.String()
+		}
+		if c.Name == "" {
+			say("name", "The legacy API does not tell the account's name: give one.")
+		}
+	default:
+		say("generation", "Choose the API: current or pa-v1.")
+	}
+	say("name", textProblem(c.Name, nameLength, false))
+	say("owner", textProblem(c.Owner, ownerLength, false))
+	say("note", textProblem(c.Note, noteLength, true))
+	if !slices.Contains(Environments, n.Environment) {
+		say("environment", "Choose production, staging, development or other.")
+	}
+	if n.RotateBy != "" {
+		day, err := time.Parse(time.DateOnly, n.RotateBy)
+		switch {
+		case err != nil:
+			say("rotate_by", "Give a date as in 2027-01-31.")
+		case !day.After(now) || day.Year() > now.Year()+100:
+			say("rotate_by", "Give a day after today.")
+		default:
+			c.RotateBy = &day
+		}
+	}
+	problem, err := s.sealKey(&c, n.Key)
+	if err != nil {
+		return candidate{}, err
+	}
+	say("management_key", problem)
+	if len(invalid) > 0 {
+		return candidate{}, &InvalidError{Fields: invalid}
+	}
+	return c, nil
+}
+
+// sealKey keeps the pasted key sealed, and its first characters. Space around it comes from
+// copying and is cut off. problem says for people why it cannot be a key.
+func (s *Service) sealKey(c *candidate, pasted cloudapi.Secret) (problem string, err error) {
+	plain := strings.TrimSpace(string(pasted.Reveal()))
+	switch {
+	case plain == "":
+		return "Paste a management key.", nil
+	case len(plain) < shortestKey || len(plain) > longestKey:
+		return "This is not a management key: it is too short or too long.", nil
+	case strings.ContainsFunc(plain, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "This is not a management key: it holds characters that keys do not have.", nil
+	}
+	c.key = cloudapi.NewSecret([]byte(plain))
+	c.Key.Prefix = plain[:min(8, len(plain)/4)]
+	if c.sealed, err = s.cfg.Vault.Seal(vault.ManagementKeys, keyPlace(c.Key.ID), []byte(plain)); err != nil {
+		return "", fmt.Errorf("sealing the management key: %w", err)
+	}
+	return "", nil
+}
+
+// probe asks upstream which account the key opens and what it may do, and completes the candidate.
+// The calls it made are returned also with an error.
+func (s *Service) probe(ctx context.Context, by audit.Actor, c *candidate) ([]cloudapi.Call, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var calls []cloudapi.Call
+	connect := func(cloudAccountID string) (cloud, func()) {
+		conn := s.cfg.Cloud.Connect(cloudapi.ConnConfig{
+			Generation: c.Generation, CloudAccountID: cloudAccountID, Key: c.key, RequestID: by.RequestID,
+		})
+		return cloudOf(c.Generation, conn), func() { calls = append(calls, conn.Calls()...) }
+	}
+	if c.Generation == cloudapi.PAV1 {
+		up, done := connect(c.CloudAccountID)
+		_, err := up.ListClusters(ctx, "")
+		done()
+		return calls, probeError("listing clusters", err)
+	}
+
+	up, done := connect("")
+	opened, err := up.Accounts(ctx)
+	done()
+	if err != nil {
+		return calls, probeError("finding the key's account", err)
+	}
+	account, err := chosen(opened, c.CloudAccountID)
+	if err != nil {
+		return calls, err
+	}
+	up, done = connect(account.ID)
+	permissions, err := up.Permissions(ctx)
+	done()
+	if err != nil {
+		return calls, probeError("reading the key's permissions", err)
+	}
+	if !slices.Contains(permissions, access.ReadClusters) {
+		return calls, invalidField("management_key", "The key lacks read:clusters, without which there is nothing to show.")
+	}
+	probed := s.now()
+	c.CloudAccountID, c.UpstreamName, c.OwnerEmail = account.ID, shown(account.Name, 256), shown(account.OwnerEmail, 320)
+	c.Key.Permissions, c.Key.ProbedAt = sortedOnce(permissions), &probed
+	if c.Name == "" {
+		c.Name = shown(account.Name, nameLength)
+	}
+	if c.Name == "" {
+		c.Name = account.ID
+	}
+	return calls, nil
+}
+
+// chosen picks the account among those the key opens.
+func chosen(opened []cloudapi.Account, id string) (cloudapi.Account, error) {
+	if len(opened) == 0 {
+		return cloudapi.Account{}, invalidField("management_key", "The key opens no account.")
+	}
+	if id != "" {
+		i := slices.IndexFunc(opened, func(a cloudapi.Account) bool { return a.ID == id })
+		if i < 0 {
+			return cloudapi.Account{}, invalidField("cloud_account_id", "The key does not open this account.")
+		}
+		return opened[i], nil
+	}
+	if len(opened) == 1 {
+		return opened[0], nil
+	}
+	choose := &ChooseAccountError{}
+	for _, a := range opened {
+		choose.Accounts = append(choose.Accounts, CloudAccount{ID: a.ID, Name: shown(a.Name, 256)})
+	}
+	return cloudapi.Account{}, choose
+}
+
+// probeError turns what upstream says against the key into a message at its field. What says
+// nothing about the key stays an error of upstream.
+func probeError(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if upstream, ok := cloudapi.AsError(err); ok {
+		switch upstream.Kind {
+		case cloudapi.Unauthenticated, cloudapi.Forbidden:
+			return invalidField("management_key", "Qdrant Cloud refuses the key: "+upstream.Public())
+		case cloudapi.NotFound, cloudapi.Invalid:
+			return invalidField("cloud_account_id", "Qdrant Cloud does not know the account: "+upstream.Public())
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// createReason is what the log says of a key that was not taken.
+func createReason(err error) string {
+	if invalid, ok := errors.AsType[*InvalidError](err); ok {
+		fields := make([]string, 0, len(invalid.Fields))
+		for field := range invalid.Fields {
+			fields = append(fields, field)
+		}
+		slices.Sort(fields)
+		var words []string
+		for _, field := range fields {
+			words = append(words, invalid.Fields[field])
+		}
+		return strings.Join(words, " ")
+	}
+	if _, ok := errors.AsType[*ChooseAccountError](err); ok {
+		return "The key opens several accounts and none was chosen."
+	}
+	return reasonOf(err)
+}
+
+// store writes the account, its key, its first refresh and the outcome in one transaction.
+func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcome audit.Event) (Account, error) {
+	ctx, cancel := detached(ctx, storeTimeout)
+	defer cancel()
+	var already string
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if c.formToken != "" {
+			var err error
+			if already, err = s.useFormToken(ctx, tx, by, ActAccountCreate.Name, c.formToken); err != nil {
+				return err
+			}
+			if already != "" {
+				return &ConflictError{Reason: "The same form was sent twice; the first one made the account."}
+			}
+		}
+		if err := insertAccount(ctx, tx, by, c); err != nil {
+			return err
+		}
+		if err := s.scheduleFirst(ctx, tx, c.ID); err != nil {
+			return err
+		}
+		if c.formToken != "" {
+			if err := s.finishFormToken(ctx, tx, c.formToken, c.ID.String()); err != nil {
+				return err
+			}
+		}
+		done := c.target().event(by, ActAccountCreate)
+		done.Phase, done.Outcome, done.Operation, done.Upstream = audit.PhaseOutcome, audit.OK, outcome.Operation, outcome.Upstream
+		done.Change = accountChange(nil, &c.Account)
+		return s.recordLast(ctx, tx, done)
+	})
+	switch {
+	case err == nil:
+		return c.Account, nil
+	case already != "":
+		outcome.Reason = reasonOf(err)
+		s.appendOutcome(ctx, outcome)
+		return s.made(ctx, already)
+	case violates(err, "accounts_cloud_account_id_key"):
+		return Account{}, s.registeredAlready(ctx, c)
+	case violates(err, "accounts_name_key"):
+		return Account{}, invalidField("name", "An account has this name already; give another.")
+	default:
+		return Account{}, dbError("storing the account", err)
+	}
+}
+
+func insertAccount(ctx context.Context, tx pgx.Tx, by audit.Actor, c candidate) error {
+	if _, err := tx.Exec(ctx, `
+		INSERT INTO accounts (id, generation, cloud_account_id, upstream_name, owner_email, name, environment, owner, note,
+			rotate_by, enabled, created_at, created_by, created_by_issuer, created_by_subject, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $12)`,
+		c.ID, string(c.Generation), c.CloudAccountID, c.UpstreamName, c.OwnerEmail, c.Name, string(c.Environment), c.Owner, c.Note,
+		c.RotateBy, c.Enabled, c.CreatedAt, c.CreatedBy, by.Issuer, by.Subject); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO management_keys (id, account_id, prefix, sealed, provenance, permissions, probed_at, added_at, added_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		c.Key.ID, c.ID, c.Key.Prefix, c.sealed, c.Key.Provenance, c.Key.Permissions, c.Key.ProbedAt, c.Key.AddedAt, c.Key.AddedBy)
+	return err
+}
+
+// registeredAlready names the account that is in the way. One who may add accounts may know it.
+func (s *Service) registeredAlready(ctx context.Context, c candidate) error {
+	at := "management_key"
+	if c.Generation == cloudapi.PAV1 {
+		at = "cloud_account_id"
+	}
+	var name string
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT name FROM accounts WHERE cloud_account_id = $1`, c.CloudAccountID).Scan(&name); err != nil {
+		return invalidField(at, "This Qdrant Cloud account is registered already.")
+	}
+	return invalidField(at, fmt.Sprintf("This Qdrant Cloud account is registered already, as %s.", name))
+}
+
+// madeBefore returns the account that a form token made when it was posted first, or nil.
+func (s *Service) madeBefore(ctx context.Context, by audit.Actor, token string) (*Account, error) {
+	if token == "" {
+		return nil, nil //nolint:nilnil // "nothing was made" is the ordinary answer
+	}
+	var already string
+	tx, err := s.cfg.DB.Begin(ctx)
+	if err != nil {
+		return nil, dbError("looking at the form token", err)
+	}
+	// Only looked at: the transaction that stores the account takes it.
+	already, err = s.useFormToken(ctx, tx, by, ActAccountCreate.Name, token)
+	if rollback := tx.Rollback(context.WithoutCancel(ctx)); rollback != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "form token not let go", slog.Any("error", rollback))
+	}
+	if err != nil {
+		return nil, dbError("looking at the form token", err)
+	}
+	if already == "" {
+		return nil, nil //nolint:nilnil // see above
+	}
+	account, err := s.made(ctx, already)
+	return &account, err
+}
+
+// made returns the account whose id a form token remembers.
+func (s *Service) made(ctx context.Context, id string) (Account, error) {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return Account{}, fmt.Errorf("reading what a form token made: %w", err)
+	}
+	return accountByID(ctx, s.cfg.DB, parsed, false)
+}
+
+func valueOf(a *Account) Account {
+	if a == nil {
+		return Account{}
+	}
+	return *a
+}
+
+func invalidField(field, problem string) *InvalidError {
+	return &InvalidError{Fields: map[string]string{field: problem}}
+}
+
+// tidy brings typed text into one form: composed characters, no space around it, one kind of line end.
+func tidy(text string) string {
+	return strings.TrimSpace(norm.NFC.String(strings.ReplaceAll(text, "\r\n", "\n")))
+}
+
+// textProblem says what is wrong with typed text: too long, or characters that do not print.
+func textProblem(text string, longest int, lines bool) string {
+	if utf8.RuneCountInString(text) > longest {
+		return fmt.Sprintf("At most %d characters.", longest)
+	}
+	for i, r := range text {
+		if lines && (r == '\n' || r == '\t') {
+			continue
+		}
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(text[i:]); size == 1 {
+				return "This is not text."
+			}
+		}
+		if !unicode.IsPrint(r) {
+			return "This holds characters that do not print."
+		}
+	}
+	return ""
+}
+
+// shown makes a text of upstream's fit to be stored and shown: what does not print is left out.
+func shown(text string, longest int) string {
+	printable := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, tidy(text))
+	runes := []rune(printable)
+	return strings.TrimSpace(string(runes[:min(len(runes), longest)]))
+}
+
+func sortedOnce(list []string) []string {
+	sorted := make([]string, 0, len(list))
+	for _, v := range list {
+		sorted = append(sorted, shown(v, 128))
+	}
+	slices.Sort(sorted)
+	return slices.Compact(sorted)
+}
+
+// nameOf is what people call an actor.
+func nameOf(by audit.Actor) string {
+	for _, name := range []string{by.Name, by.Email, by.Subject} {
+		if name = shown(name, 128); name != "" {
+			return name
+		}
+	}
+	return by.Issuer
+}

@@ -1,0 +1,104 @@
+package accounts
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// offers says for each act on the target whether this member can do it now, and if not, why. key is
+// the key the console holds for the target's account; phase is a cluster's and empty otherwise.
+func (s *Service) offers(by audit.Actor, on target, phase cloudapi.Phase, key ManagementKey) map[string]Offer {
+	acts := []Act{ActAccountDisable, ActAccountEnable, ActAccountDelete, ActManagementKeyDelete}
+	if on.Kind == KindCluster {
+		acts = []Act{ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete}
+	}
+	offers := make(map[string]Offer, len(acts))
+	for _, act := range acts {
+		reason := s.notOffered(by, act, on, phase, key)
+		offers[act.Name] = Offer{Act: act.Name, Offered: reason == "", Reason: reason}
+	}
+	return offers
+}
+
+// notOffered gives the first reason there is, from the one that lasts longest to the one that
+// passes soonest.
+func (s *Service) notOffered(by audit.Actor, act Act, on target, phase cloudapi.Phase, key ManagementKey) string {
+	if missing := s.rights(by).Missing(act.Needs, on.access()); missing != "" {
+		return fmt.Sprintf("You need %s here.", missing)
+	}
+	if act.Current != nil || act.PAV1 != nil {
+		if op := act.Op(on.Account.Generation); op != nil {
+			if lacking := keyLacks(key, requiredOfKey(act, *op)); len(lacking) > 0 {
+				return fmt.Sprintf("The account's management key lacks %s.", strings.Join(lacking, " and "))
+			}
+		}
+		if reason := notPossible(act, on.Account); reason != "" {
+			return reason
+		}
+	}
+	switch act.Name {
+	case ActAccountDisable.Name:
+		if !on.Account.Enabled {
+			return "The account is disabled already."
+		}
+	case ActAccountEnable.Name:
+		if on.Account.Enabled {
+			return "The account is enabled already."
+		}
+	}
+	if on.Kind == KindCluster {
+		return phaseForbids(act, phase)
+	}
+	return ""
+}
+
+// requiredOfKey is what upstream asks of the key for an act: for the operation itself, and for
+// what has to be read to find its target.
+func requiredOfKey(act Act, op cloudapi.Op) []string {
+	required := slices.Clone(op.Permissions)
+	if act.Name == ActManagementKeyDelete.Name && op.Generation == cloudapi.Current {
+		required = append(required, cloudapi.OpListManagementKeys.Permissions...)
+	}
+	return required
+}
+
+func keyLacks(key ManagementKey, permissions []string) []string {
+	var lacking []string
+	for _, p := range permissions {
+		if !key.May(p) && !slices.Contains(lacking, p) {
+			lacking = append(lacking, p)
+		}
+	}
+	return lacking
+}
+
+// phaseForbids says why a cluster in the phase does not take the act. A phase that the console
+// does not know forbids only what needs a suspended cluster: upstream has the last word anyway.
+func phaseForbids(act Act, phase cloudapi.Phase) string {
+	says := func(tail string) string { return fmt.Sprintf("The cluster is %s: %s", phase, tail) }
+	if phase == cloudapi.PhaseDeleting || phase == cloudapi.PhaseNotFound {
+		return says("nothing can be done with it.")
+	}
+	switch act.Name {
+	case ActClusterRestart.Name, ActClusterSuspend.Name:
+		switch {
+		case phase == cloudapi.PhaseSuspended:
+			return says("resume it first.")
+		case phase.Moving():
+			return says("wait until that has ended.")
+		case phase == cloudapi.PhaseManualMaintenance:
+			return says("Qdrant's own staff is working on it.")
+		case phase == cloudapi.PhaseFailedToCreate:
+			return says("there is nothing running.")
+		}
+	case ActClusterUnsuspend.Name:
+		if phase != cloudapi.PhaseSuspended && phase != cloudapi.PhaseFailedToResume {
+			return says("only a suspended cluster can be resumed.")
+		}
+	}
+	return ""
+}
