@@ -1,0 +1,51 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := v2.15.0
+# CI runs everything with the race detector; on a laptop it is RACE=-race make test.
+RACE ?= $(if $(CI),-race,)
+
+.PHONY: help
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: run
+run: build ## start everything on this machine: Postgres, identity provider, sandbox, console
+	@exec bin/quartermaster dev
+
+.PHONY: build
+build: ## build bin/quartermaster
+	@echo "Building bin/quartermaster; the first time downloads and compiles every module, which takes a few minutes."
+	@go build -o bin/quartermaster ./cmd/server
+
+.PHONY: test
+test: ## run every test; installs what it needs on Debian and Ubuntu as root
+	@.ci/setup
+	@go build -o bin/testsummary ./.ci/testsummary
+	@go test -json -timeout 15m $(RACE) ./... 2>&1 | bin/testsummary
+
+.PHONY: generate
+generate: ## make the templ code and the style sheet anew
+	@go tool templ generate
+	@cd static && npm ci --no-audit --no-fund && npm run build
+
+.PHONY: check-generated
+check-generated: generate ## fail when committed generated files are not what generate makes
+	@git diff --exit-code -- templates static || { echo "Generated files are not current: run make generate and commit the result."; exit 1; }
+	@test -z "$$(git ls-files --others --exclude-standard -- templates static)" || { git ls-files --others --exclude-standard -- templates static; echo "Generated files are not committed."; exit 1; }
+
+.PHONY: lint
+lint: bin/golangci-lint-$(GOLANGCI_VERSION) ## gofmt, vet and golangci-lint with the package arrows
+	@unformatted=$$(gofmt -l cmd internal migrations templates static .ci); test -z "$$unformatted" || { echo "Not formatted: $$unformatted"; exit 1; }
+	@go vet ./... ./.ci/testsummary
+	@bin/golangci-lint-$(GOLANGCI_VERSION) run ./...
+
+bin/golangci-lint-$(GOLANGCI_VERSION):
+	@echo "Building golangci-lint $(GOLANGCI_VERSION), once; this takes one to three minutes."
+	@GOBIN=$(CURDIR)/bin/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv bin/tools/golangci-lint $@
+
+.PHONY: clean
+clean: ## remove what was built; the data of make run in .quartermaster stays
+	@rm -rf bin static/node_modules
