@@ -1,98 +1,316 @@
+// Package audit is the record of who did what: it appends events, lists and exports them, and
+// proves that none was changed, removed or put in between.
+//
+// An event is kept as canonical JSON (see Encode) under a gapless number. Each carries
+// leaf = SHA256(0x00, number, recorded_at, body) and chain = SHA256(0x01, chain before, leaf), where
+// number and recorded_at in microseconds since 1970 are 8 bytes, big-endian. Database functions
+// make them; the console's role can append and read and nothing else, and triggers stop the
+// owner of the tables as well.
+//
+// What is promised: an event that Append or Record reported as written is durable, and a change
+// of any recorded byte is found by Verify. What is not: a database superuser who rewrites the
+// log from some event to its end, chain and head included, is found only by comparing with a chain
+// value kept elsewhere, such as an export.
 package audit
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Log appends to and reads the audit log.
-type Log struct{}
+// ErrUnwritable is what errors of Append and Record wrap: the event is not known to be in the
+// log, so what it tells of must not happen. It may still turn out to be there when the
+// connection broke in the moment of the commit.
+var ErrUnwritable = errors.New("the audit log cannot be written")
+
+// ErrNoEvent says that no event has the number asked for.
+var ErrNoEvent = errors.New("no such event")
+
+var (
+	errClosed = errors.New("the log is closed")
+	errFull   = errors.New("too many events are waiting")
+)
+
+// Bounds of the appender. A batch stays far below what audit.append and one statement take.
+const (
+	queueLength   = 4096
+	batchEvents   = 256
+	batchBytes    = 2 << 20
+	commitTimeout = 5 * time.Second
+)
+
+// defaultUnknownAfter is how long an attempt may stay open before it reads unknown.
+const defaultUnknownAfter = 2 * time.Minute
 
 // Config is what a Log needs.
 type Config struct {
 	// DatabaseURL is the app role's; the appender opens its own pool of two with a lock timeout of 2 s.
+	// Required.
 	DatabaseURL string
-	// DB serves the reads.
+	// DB serves the reads. Required to read.
 	DB *pgxpool.Pool
+	// UnknownAfter is how long an attempt without outcome reads pending; 0 is two minutes.
+	UnknownAfter time.Duration
+	// Logger tells when partitions cannot be made ahead; nil discards.
+	Logger *slog.Logger
+	// Now is the clock for Event.At; nil is time.Now.
+	Now func() time.Time
 }
 
-// Open starts the appender. Close ends it after what is waiting was committed.
-func Open(ctx context.Context, cfg Config) (*Log, error) { panic("stub") }
+// Log appends to and reads the audit log. It is safe for concurrent use.
+type Log struct {
+	db           *pgxpool.Pool
+	pool         *pgxpool.Pool // of the appender
+	logger       *slog.Logger
+	now          func() time.Time
+	unknownAfter time.Duration
 
-// Close commits what is waiting and ends the appender.
-func (l *Log) Close() { panic("stub") }
+	queue chan *waiting
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+
+	mu     sync.RWMutex // guards closed against a send on the closed queue
+	closed bool
+}
+
+// waiting is an event on its way into the log.
+type waiting struct {
+	ctx  context.Context
+	body []byte
+	done chan result // of capacity one
+}
+
+type result struct {
+	seq int64
+	err error
+}
+
+// Open starts the appender. Close ends it after what is waiting was committed. The database need
+// not be reachable: each Append tells for itself.
+func Open(ctx context.Context, cfg Config) (*Log, error) {
+	settings, err := pgxpool.ParseConfig(cfg.DatabaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log's database address: %w", err)
+	}
+	settings.MinConns, settings.MinIdleConns, settings.MaxConns = 0, 0, 2
+	settings.ConnConfig.ConnectTimeout = 2 * time.Second
+	// A statement that takes too long is cancelled at the server rather than cut off, so that its
+	// end is known; the connection is cut when the server does not react.
+	settings.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: time.Second}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, settings)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the log's connections: %w", err)
+	}
+	l := &Log{
+		db: cfg.DB, pool: pool, logger: cfg.Logger, now: cfg.Now, unknownAfter: cfg.UnknownAfter,
+		queue: make(chan *waiting, queueLength),
+	}
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	if l.unknownAfter == 0 {
+		l.unknownAfter = defaultUnknownAfter
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = stop
+	l.ended.Go(l.appendWaiting)
+	l.ended.Go(func() { l.keepPartitions(background) })
+	return l, nil
+}
+
+// Close commits what is waiting and ends the appender. Append fails from then on.
+func (l *Log) Close() {
+	l.mu.Lock()
+	already := l.closed
+	l.closed = true
+	if !already {
+		close(l.queue)
+	}
+	l.mu.Unlock()
+	l.stop()
+	l.ended.Wait()
+	l.pool.Close()
+}
 
 // Append commits one event, together with whatever else is waiting, and returns its number once it is durable.
-func (l *Log) Append(ctx context.Context, e Event) (seq int64, err error) { panic("stub") }
+// Errors wrap ErrUnwritable. It takes at most about five seconds; ctx can end it earlier, and the
+// event may then be written or not.
+func (l *Log) Append(ctx context.Context, e Event) (seq int64, err error) {
+	w := &waiting{ctx: ctx, body: Encode(l.completed(e)), done: make(chan result, 1)}
+	if err := l.enqueue(w); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnwritable, err)
+	}
+	select {
+	case r := <-w.done:
+		if r.err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrUnwritable, r.err)
+		}
+		return r.seq, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%w: %w", ErrUnwritable, ctx.Err())
+	}
+}
+
+func (l *Log) enqueue(w *waiting) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return errClosed
+	}
+	select {
+	case l.queue <- w:
+		return nil
+	default:
+		return errFull
+	}
+}
 
 // Record appends events inside the caller's transaction. It must be the last statement before the commit, because it holds the log's lock until then.
-func (l *Log) Record(ctx context.Context, tx pgx.Tx, events ...Event) error { panic("stub") }
-
-// Stored is an event as the log keeps it.
-type Stored struct {
-	Event
-	Seq        int64
-	RecordedAt time.Time
-	Body       []byte // the canonical bytes that are hashed
-	Leaf       [32]byte
-	Chain      [32]byte
+// Errors wrap ErrUnwritable, and the transaction can only be rolled back then.
+func (l *Log) Record(ctx context.Context, tx pgx.Tx, events ...Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	bodies := make([][]byte, len(events))
+	for i, e := range events {
+		bodies[i] = Encode(l.completed(e))
+	}
+	if _, err := tx.Exec(ctx, `SELECT audit.append($1)`, bodies); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnwritable, err)
+	}
+	return nil
 }
 
-// Operation is one row of the audit page: the event that tells how it ended, or its attempt while it is open.
-type Operation struct {
-	Stored
-	Status string // ok, failed, denied, unknown, pending
+// completed fills what Append and Record promise to.
+func (l *Log) completed(e Event) Event {
+	if e.ID == uuid.Nil {
+		// NewV7 fails only without a source of randomness; then the program cannot go on at all.
+		e.ID = uuid.Must(uuid.NewV7())
+	}
+	if e.At.IsZero() {
+		e.At = l.now()
+	}
+	e.Schema = SchemaVersion
+	return e
 }
 
-// Query filters operations. Zero values do not filter.
-type Query struct {
-	Text     string // in names, ids, reason
-	Member   string // actor's e-mail, name or subject
-	Account  string // account id
-	Act      string
-	Outcome  string // ok, failed, denied, unknown, pending
-	From, To time.Time
-	After    int64 // keyset: only operations with a smaller seq
-	Limit    int   // 0: 50
-	// TargetKind and TargetID narrow to one thing's history.
-	TargetKind, TargetID string
-	UnknownAfter         time.Duration
+// appendWaiting is the one goroutine that commits. While it waits for the database, events
+// gather and share the next commit.
+func (l *Log) appendWaiting() {
+	for first := range l.queue {
+		batch, size := []*waiting{first}, len(first.body)
+	gather:
+		for len(batch) < batchEvents && size < batchBytes {
+			select {
+			case w, open := <-l.queue:
+				if !open {
+					break gather
+				}
+				batch, size = append(batch, w), size+len(w.body)
+			default:
+				break gather
+			}
+		}
+		l.commit(batch)
+	}
 }
 
-// Page is one page of operations, newest first. Next is 0 on the last.
-type Page struct {
-	Operations []Operation
-	Next       int64
+// commit writes the batch and answers each of its waiters.
+func (l *Log) commit(batch []*waiting) {
+	var wanted []*waiting
+	for _, w := range batch {
+		// Nobody waits any more, so what the event tells of does not happen.
+		if err := w.ctx.Err(); err != nil {
+			w.done <- result{err: err}
+			continue
+		}
+		wanted = append(wanted, w)
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	first, err := l.write(wanted)
+	if len(wanted) > 1 && isContentError(err) {
+		// One event is at fault and took back the others; alone, only it fails.
+		for _, w := range wanted {
+			seq, err := l.write([]*waiting{w})
+			w.done <- result{seq: seq, err: err}
+		}
+		return
+	}
+	for i, w := range wanted {
+		w.done <- result{seq: first + int64(i), err: err}
+	}
 }
 
-// Detail is one event with the others of its operation, oldest first.
-type Detail struct {
-	Operation
-	Others []Stored
-	Proof  string // "verified" or what is wrong with leaf or chain at this event
+func (l *Log) write(batch []*waiting) (first int64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	bodies := make([][]byte, len(batch))
+	for i, w := range batch {
+		bodies[i] = w.body
+	}
+	for try := 0; ; try++ {
+		err = l.pool.QueryRow(ctx, `SELECT audit.append($1)`, bodies).Scan(&first)
+		// A connection that died while idle: nothing was sent, so nothing can be there twice.
+		if err != nil && pgconn.SafeToRetry(err) && try < 2 && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("appending %d events: %w", len(batch), err)
+		}
+		return first, nil
+	}
 }
 
-// Report is what a verification found.
-type Report struct {
-	Events      int64
-	First, Last int64
-	LastChain   [32]byte
-	Problems    []Problem
-	Took        time.Duration
+// isContentError tells errors that lie in what was to be written from those of the database's
+// state: data exceptions and violated constraints.
+func isContentError(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && len(pgErr.Code) == 5 && (pgErr.Code[:2] == "22" || pgErr.Code[:2] == "23")
 }
 
-// Problem is one place where the log does not add up.
-type Problem struct {
-	Seq  int64
-	What string
+// keepPartitions makes partitions ahead, at the start and daily. Appending makes a missing one
+// itself, so a failure here costs nothing yet.
+func (l *Log) keepPartitions(ctx context.Context) {
+	daily := time.NewTicker(24 * time.Hour)
+	defer daily.Stop()
+	for {
+		if err := l.EnsurePartitions(ctx); err != nil && ctx.Err() == nil {
+			l.logger.WarnContext(ctx, "the audit log's next partition could not be made ahead", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-daily.C:
+		}
+	}
 }
 
-// OpenOperation is an attempt without an outcome.
-type OpenOperation struct {
-	Operation uuid.UUID
-	Attempt   Stored
+// EnsurePartitions makes the partition of the next event and the one after it.
+func (l *Log) EnsurePartitions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if _, err := l.pool.Exec(ctx, `SELECT audit.ensure_partitions()`); err != nil {
+		return fmt.Errorf("making the log's partitions: %w", err)
+	}
+	return nil
 }
