@@ -181,7 +181,7 @@ func (s *Service) Enable(ctx context.Context, by audit.Actor, id uuid.UUID) erro
 	if err := s.setEnabled(ctx, by, ActAccountEnable, id, true); err != nil {
 		return err
 	}
-	s.refreshNow(ctx, id)
+	s.refreshSoon(ctx, id)
 	return nil
 }
 
@@ -298,15 +298,3 @@ func ownKey(keys []cloudapi.ManagementKey, prefix string) (cloudapi.ManagementKe
 		return cloudapi.ManagementKey{}, &ConflictError{Reason: "Qdrant Cloud lists several keys that begin like this one, so it is not certain which to delete. Delete it in Qdrant's own console."}
 	}
 }
-
-// addSync fills in how fresh the accounts' snapshots are.
-func (s *Service) addSync(context.Context, []Account) error { return nil }
-
-// firstClusters returns the clusters that the account page shows.
-func (s *Service) firstClusters(context.Context, uuid.UUID) ([]ClusterRow, error) { return nil, nil }
-
-// refreshNow has the account's snapshot refreshed at once.
-func (s *Service) refreshNow(context.Context, uuid.UUID) {}
-
-// scheduleFirst has a new account's snapshot made.
-func (s *Service) scheduleFirst(context.Context, pgx.Tx, uuid.UUID) error { return nil }

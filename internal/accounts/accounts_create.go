@@ -306,7 +306,7 @@ func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcom
 		if err := insertAccount(ctx, tx, by, c); err != nil {
 			return err
 		}
-		if err := s.scheduleFirst(ctx, tx, c.ID); err != nil {
+		if err := s.scheduleRefresh(ctx, tx, c.ID); err != nil {
 			return err
 		}
 		if c.formToken != "" {

@@ -3,9 +3,11 @@ package accounts
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quartermaster/internal/accounts/access"
@@ -32,6 +34,9 @@ type Config struct {
 	// Warnings are what the audit page must say of how the console is set up, each one sentence,
 	// e.g. that the owner's database credentials are in this process. Optional.
 	Warnings []string
+	// CheckSchema says whether the schema is the one this program was built for; Ready asks it.
+	// Optional.
+	CheckSchema func(ctx context.Context, db *pgxpool.Pool) error
 }
 
 // Service is the domain: every use of a management key, every right, every event goes through it.
@@ -40,8 +45,9 @@ type Service struct {
 	denials denials
 	// underway are the operations this process has begun and not ended, which the reconciler
 	// leaves alone however long they take.
-	underway sync.Map
-	signIns  signInFailures
+	underway   sync.Map
+	signIns    signInFailures
+	refreshing refreshing
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -49,21 +55,10 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg}
-}
-
-// Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
-// when everything it started has ended.
-func (s *Service) Run(ctx context.Context) error { panic("stub") }
-
-// Fleet returns clusters of every account the member may read, from snapshots only.
-func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
-	panic("stub")
-}
-
-// Cluster returns one cluster from its snapshot; ErrNotFound when it does not exist or may not be read.
-func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (ClusterDetail, error) {
-	panic("stub")
+	if cfg.Owner == "" {
+		cfg.Owner = uuid.NewString()
+	}
+	return &Service{cfg: cfg, refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)}}
 }
 
 // RestartCluster restarts a cluster. *ConflictError when its phase or API generation does not allow it.
@@ -104,6 +99,3 @@ func (s *Service) AuditWarnings() []string { panic("stub") }
 
 // RecordStart records config.changed, with names only, when the configuration differs from the last start's.
 func (s *Service) RecordStart(ctx context.Context, config map[string]string) error { panic("stub") }
-
-// Ready reports whether Postgres answers, the schema fits and the vault is open.
-func (s *Service) Ready(ctx context.Context) error { panic("stub") }

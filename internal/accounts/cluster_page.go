@@ -1,0 +1,98 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// storedCluster is a snapshot with all that the cluster page needs of it.
+type storedCluster struct {
+	clusterRow
+	Raw    []byte
+	Labels map[string]string
+	Gone   bool
+}
+
+// clusterByRef returns the snapshot of a cluster whoever asks; ErrNotFound when there is none.
+func (s *Service) clusterByRef(ctx context.Context, ref ClusterRef) (storedCluster, error) {
+	if !wellFormed(ref.ClusterID, maxSnapshotText) {
+		return storedCluster{}, ErrNotFound
+	}
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+clusterColumns+`, c.raw, c.labels, c.gone_at IS NOT NULL AS gone`+clusterTables+`
+		WHERE c.account_id = $2 AND c.cluster_id = $3`, s.staleAfter(), ref.AccountID, ref.ClusterID)
+	if err != nil {
+		return storedCluster{}, dbError("reading the cluster", err)
+	}
+	stored, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[storedCluster])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return storedCluster{}, ErrNotFound
+	}
+	if err != nil {
+		return storedCluster{}, dbError("reading the cluster", err)
+	}
+	return stored, nil
+}
+
+// Cluster returns one cluster from its snapshot; ErrNotFound when it does not exist or may not be read.
+func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (ClusterDetail, error) {
+	account, err := accountByID(ctx, s.cfg.DB, ref.AccountID, false)
+	if err != nil {
+		return ClusterDetail{}, err
+	}
+	stored, err := s.clusterByRef(ctx, ref)
+	if err != nil {
+		return ClusterDetail{}, err
+	}
+	on := target{Account: account.ref(), Kind: KindCluster, ID: stored.ClusterID, Name: stored.Name, Labels: stored.Labels}
+	if err := s.read(ctx, by, ActClusterRead, on); err != nil {
+		return ClusterDetail{}, err
+	}
+	cluster, err := cloudapi.DecodeCluster(account.Generation, stored.Raw)
+	if err != nil {
+		return ClusterDetail{}, fmt.Errorf("decoding the stored cluster: %w", err)
+	}
+	one := []Account{account}
+	if err := s.addSync(ctx, one); err != nil {
+		return ClusterDetail{}, err
+	}
+	detail := ClusterDetail{
+		Account: one[0], Cluster: cluster, Row: ClusterRow(stored.clusterRow), SeenAt: stored.SeenAt, Gone: stored.Gone,
+		Offers: s.offers(by, on, stored.Phase, account.Key),
+	}
+	if stored.Gone {
+		for name := range detail.Offers {
+			detail.Offers[name] = Offer{Act: name, Reason: "Qdrant Cloud does not know this cluster any more."}
+		}
+	}
+	if detail.Pending, err = s.pendingActs(ctx, on); err != nil {
+		return ClusterDetail{}, err
+	}
+	return detail, nil
+}
+
+// pendingActs lists what was begun on a cluster and has no outcome yet, oldest first.
+func (s *Service) pendingActs(ctx context.Context, on target) ([]PendingAct, error) {
+	open, err := s.cfg.Log.PendingFor(ctx, on.Kind, on.ID)
+	if err != nil {
+		return nil, dbError("reading open operations", err)
+	}
+	var pending []PendingAct
+	now := s.now()
+	for _, o := range open {
+		// Another account's cluster may have the same id; upstream does not promise otherwise.
+		if o.Attempt.Account.ID != on.Account.ID.String() {
+			continue
+		}
+		pending = append(pending, PendingAct{
+			Act: o.Attempt.Act, By: o.Attempt.Actor.Name, Since: o.Attempt.RecordedAt,
+			Unknown: now.Sub(o.Attempt.RecordedAt) > s.cfg.UnknownAfter,
+		})
+	}
+	return pending, nil
+}

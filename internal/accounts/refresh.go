@@ -1,0 +1,599 @@
+package accounts
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/accounts/vault"
+	"quartermaster/internal/cloudapi"
+)
+
+const (
+	// steadyWorkers refresh accounts whose last refresh went well; troubledWorkers refresh the
+	// others. An account that hangs takes a steady worker once, until its deadline, and never again
+	// before it has answered.
+	steadyWorkers   = 6
+	troubledWorkers = 2
+
+	// readTimeout bounds what one refresh does upstream, all pages together; snapshotTimeout bounds
+	// its transaction. The lease is longer than both, so that only a dead worker loses it.
+	readTimeout     = 40 * time.Second
+	snapshotTimeout = 10 * time.Second
+	leaseTime       = readTimeout + snapshotTimeout + 10*time.Second
+
+	// busyTime is how long an account is refreshed at the shortest interval after an act.
+	busyTime = 30 * time.Second
+	// movingTime is how long a cluster that says it is moving, and does not change, makes its
+	// account busy.
+	movingTime = 15 * time.Minute
+	// longestWait bounds the wait after failures.
+	longestWait = 5 * time.Minute
+
+	// Bounds on a listing. Past them it is not believed.
+	maxPages        = 400
+	maxListed       = 100_000
+	maxListingBytes = 128 << 20
+	// maxLookups bounds the clusters a refresh asks for one by one because they are missing; the
+	// rest waits for the next refresh.
+	maxLookups = 20
+
+	// keptAfterGone is how long the row of a cluster that is gone stays.
+	keptAfterGone = 30 * 24 * time.Hour
+)
+
+// refreshing is the work of keeping snapshots fresh.
+type refreshing struct {
+	random    func() float64 // in [0, 1), for jitter
+	wake      chan struct{}  // something is due or a worker is free
+	catalogue catalogue
+}
+
+// lease is the right to refresh one account, until a time in the database.
+type lease struct {
+	AccountID uuid.UUID
+	Owner     string
+	Failures  int        // in a row before this one
+	Vanished  int        // as the last refresh left it
+	OKAt      *time.Time // nil: never
+	StartedAt time.Time  // the database's clock; everything read is read after it
+}
+
+// errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
+var errLeaseLost = errors.New("the lease is lost")
+
+// listingError is a listing that is not believed, in words for people.
+type listingError struct{ words string }
+
+func (e *listingError) Error() string { return e.words }
+
+// scheduleRefresh makes a new or enabled account due at once, in the caller's transaction.
+func (s *Service) scheduleRefresh(ctx context.Context, tx pgx.Tx, accountID uuid.UUID) error {
+	if _, err := tx.Exec(ctx, `
+		INSERT INTO refresh (account_id, kind, created_at, next_at) VALUES ($1, 'clusters', clock_timestamp(), clock_timestamp())
+		ON CONFLICT ON CONSTRAINT refresh_pkey DO UPDATE SET next_at = excluded.next_at, failures = 0`, accountID); err != nil {
+		return fmt.Errorf("scheduling the refresh: %w", err)
+	}
+	return nil
+}
+
+// refreshSoon makes an account due now and keeps it busy for half a minute, because an act was
+// done there. A failure is logged: the account is refreshed in its turn.
+func (s *Service) refreshSoon(ctx context.Context, accountID uuid.UUID) {
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
+	if _, err := s.cfg.DB.Exec(ctx, `
+		UPDATE refresh SET next_at = least(next_at, clock_timestamp()), busy_until = clock_timestamp() + $2::interval
+		WHERE account_id = $1 AND kind = 'clusters'`, accountID, busyTime); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh not brought forward", slog.String("account", accountID.String()), slog.Any("error", err))
+		return
+	}
+	s.refreshing.nudge()
+}
+
+// nudge wakes the dispatcher.
+func (r *refreshing) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lease takes up to n accounts that are due and that no living worker holds. troubled chooses
+// those whose last refresh failed, otherwise the others.
+func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, error) {
+	owner := s.cfg.Owner + "/" + s.newID().String()
+	rows, err := s.cfg.DB.Query(ctx, `
+		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
+		FROM (
+			SELECT f.account_id, f.kind FROM refresh f JOIN accounts a ON a.id = f.account_id
+			WHERE a.enabled AND f.kind = 'clusters' AND f.next_at <= clock_timestamp() AND (f.failures > 0) = $3
+				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp())
+			ORDER BY f.next_at LIMIT $4 FOR UPDATE OF f SKIP LOCKED
+		) due
+		WHERE r.account_id = due.account_id AND r.kind = due.kind
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at`,
+		leaseTime, owner, troubled, n)
+	if err != nil {
+		return nil, fmt.Errorf("leasing refreshes: %w", err)
+	}
+	leases, err := pgx.CollectRows(rows, pgx.RowToStructByName[lease])
+	if err != nil {
+		return nil, fmt.Errorf("leasing refreshes: %w", err)
+	}
+	return leases, nil
+}
+
+// refreshLoop gives due accounts to workers until ctx ends, and returns when all have ended. When
+// the database does not answer it waits longer and longer, and goes on when it answers again.
+func (s *Service) refreshLoop(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	steady, troubled := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers)
+	dispatch := func(slots chan struct{}, failing bool) error {
+		free := cap(slots) - len(slots)
+		if free == 0 {
+			return nil
+		}
+		leases, err := s.lease(ctx, failing, free)
+		if err != nil {
+			return err
+		}
+		for _, l := range leases {
+			slots <- struct{}{}
+			running.Go(func() {
+				defer s.refreshing.nudge()
+				defer func() { <-slots }()
+				s.refresh(ctx, l)
+			})
+		}
+		return nil
+	}
+	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
+	wait := tick
+	for ctx.Err() == nil {
+		err := errors.Join(dispatch(steady, false), dispatch(troubled, true))
+		switch {
+		case err == nil:
+			wait = tick
+		case ctx.Err() != nil:
+			return
+		default:
+			if wait == tick {
+				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.Any("error", err))
+			}
+			wait = min(2*wait, 10*time.Second)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.refreshing.wake:
+			if err != nil { // a free worker is no reason to ask a dead database more often
+				select {
+				case <-ctx.Done():
+				case <-timer.C:
+				}
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// refreshOnce refreshes every account that is due, and returns how many there were.
+func (s *Service) refreshOnce(ctx context.Context) (int, error) {
+	var all []lease
+	for _, troubled := range []bool{false, true} {
+		leases, err := s.lease(ctx, troubled, maxListed)
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, leases...)
+	}
+	var running sync.WaitGroup
+	for _, l := range all {
+		running.Go(func() { s.refresh(ctx, l) })
+	}
+	running.Wait()
+	return len(all), nil
+}
+
+// refresh reads the clusters of a leased account and stores them, or stores why that failed. It
+// gives the lease back in every case.
+func (s *Service) refresh(ctx context.Context, l lease) {
+	err := s.refreshClusters(ctx, l)
+	switch {
+	case err == nil, errors.Is(err, errLeaseLost):
+		return
+	case ctx.Err() != nil:
+		s.giveBack(ctx, l)
+		return
+	}
+	if conflict, disabled := errors.AsType[*ConflictError](err); disabled {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "refresh dropped", slog.String("account", l.AccountID.String()), slog.String("reason", conflict.Reason))
+		s.giveBack(ctx, l)
+		return
+	}
+	s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("account", l.AccountID.String()),
+		slog.Int("failures", l.Failures+1), slog.Any("error", err))
+	if err := s.storeFailure(ctx, l, err); err != nil && !errors.Is(err, errLeaseLost) {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "failed refresh not stored", slog.String("account", l.AccountID.String()), slog.Any("error", err))
+	}
+}
+
+// refreshClusters reads everything first and stores it in one transaction, so that half a listing
+// changes nothing.
+func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
+	defer func() {
+		// One account's nonsense must not end the refreshes of the others.
+		if broken := recover(); broken != nil {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refresh panicked", slog.String("account", l.AccountID.String()),
+				slog.Any("panic", broken), slog.String("stack", string(debug.Stack())))
+			err = &listingError{"The console failed on the answer; its log tells more."}
+		}
+	}()
+	reading, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	up, err := s.connect(reading, l.AccountID, s.newID().String())
+	if err != nil {
+		return err
+	}
+	listed, err := listClusters(reading, up.cloud)
+	s.noteKey(reading, up, err)
+	if err != nil {
+		return err
+	}
+	known, err := s.knownClusters(reading, l.AccountID)
+	if err != nil {
+		return err
+	}
+	found, err := s.concludeMissing(reading, up, l, listed, known)
+	if err != nil {
+		return err
+	}
+	return s.storeListing(ctx, l, known, s.snapshots(reading, up, append(listed, found.present...), known), found)
+}
+
+// listClusters reads all pages of an account's listing.
+func listClusters(ctx context.Context, from cloud) ([]cloudapi.Cluster, error) {
+	var all []cloudapi.Cluster
+	at := map[string]int{}
+	asked := map[string]bool{}
+	size, token := 0, ""
+	for range maxPages {
+		page, err := from.ListClusters(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page.Clusters {
+			size += len(c.Raw)
+			// A cluster that moves to a later page while the pages are read is listed twice; the later one is newer.
+			if i, twice := at[c.ID]; twice {
+				all[i] = c
+				continue
+			}
+			at[c.ID] = len(all)
+			all = append(all, c)
+		}
+		if len(all) > maxListed || size > maxListingBytes {
+			return nil, &listingError{"Qdrant Cloud listed more clusters than the console takes."}
+		}
+		if page.Next == "" {
+			return all, nil
+		}
+		if asked[page.Next] {
+			return nil, &listingError{"Qdrant Cloud's list of clusters does not end: a page led back to an earlier one."}
+		}
+		asked[page.Next] = true
+		token = page.Next
+	}
+	return nil, &listingError{"Qdrant Cloud's list of clusters does not end."}
+}
+
+// knownCluster is what a refresh must know of a stored row.
+type knownCluster struct {
+	ClusterID string
+	Phase     cloudapi.Phase
+	Digest    []byte
+	PackageID string
+	Package   string
+	RAMMiB    int64 `db:"ram_mib"`
+	CPUMilli  int64 `db:"cpu_milli"`
+	DiskMiB   int64 `db:"disk_mib"`
+	ChangedAt time.Time
+	WrittenAt *time.Time
+	MissingAt *time.Time
+	GoneAt    *time.Time
+}
+
+func (s *Service) knownClusters(ctx context.Context, accountID uuid.UUID) (map[string]knownCluster, error) {
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT cluster_id, phase, digest, package_id, package, ram_mib, cpu_milli, disk_mib, changed_at, written_at, missing_at, gone_at
+		FROM clusters WHERE account_id = $1`, accountID)
+	if err != nil {
+		return nil, fmt.Errorf("reading known clusters: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[knownCluster])
+	if err != nil {
+		return nil, fmt.Errorf("reading known clusters: %w", err)
+	}
+	known := make(map[string]knownCluster, len(stored))
+	for _, k := range stored {
+		known[k.ClusterID] = k
+	}
+	return known, nil
+}
+
+// absence is what became of clusters that were known and are not in a complete listing.
+type absence struct {
+	gone     []string           // upstream says not found
+	missing  []string           // nothing is concluded
+	present  []cloudapi.Cluster // upstream still has them: the listing left them out
+	vanished int                // so many are missing at once that something else must be wrong
+}
+
+// concludeMissing asks upstream for each cluster that is missing. When more than half of the
+// account's clusters, and at least three, are missing at once, it concludes nothing. Clusters on
+// their way out do not count.
+func (s *Service) concludeMissing(ctx context.Context, up *link, l lease, listed []cloudapi.Cluster, known map[string]knownCluster) (absence, error) {
+	in := make(map[string]bool, len(listed))
+	for _, c := range listed {
+		in[plain(c.ID)] = true
+	}
+	var found absence
+	var expected, unexpected []string
+	alive := 0
+	for id, k := range known {
+		if k.GoneAt != nil {
+			continue
+		}
+		alive++
+		if in[id] || k.WrittenAt != nil && !k.WrittenAt.Before(l.StartedAt) {
+			continue
+		}
+		if k.Phase == cloudapi.PhaseDeleting {
+			expected = append(expected, id)
+		} else {
+			unexpected = append(unexpected, id)
+		}
+	}
+	slices.Sort(expected)
+	slices.Sort(unexpected)
+	if len(unexpected) >= 3 && 2*len(unexpected) > alive {
+		found.vanished = len(unexpected)
+		found.missing = unexpected
+		unexpected = nil
+	}
+	for i, id := range slices.Concat(expected, unexpected) {
+		if i >= maxLookups {
+			found.missing = append(found.missing, id)
+			continue
+		}
+		c, err := up.cloud.Cluster(ctx, id)
+		if err == nil {
+			found.present = append(found.present, c)
+			continue
+		}
+		if ctx.Err() != nil {
+			return absence{}, err
+		}
+		if refused, ok := cloudapi.AsError(err); ok && refused.Kind == cloudapi.NotFound {
+			found.gone = append(found.gone, id)
+		} else {
+			found.missing = append(found.missing, id)
+		}
+	}
+	return found, nil
+}
+
+// snapshots makes rows of clusters, with the sizes of their packages where the catalogue is needed.
+func (s *Service) snapshots(ctx context.Context, up *link, clusters []cloudapi.Cluster, known map[string]knownCluster) []snapshot {
+	ctx, cancel := context.WithTimeout(ctx, catalogueTimeout)
+	defer cancel()
+	rows := make([]snapshot, 0, len(clusters))
+	for _, c := range clusters {
+		row := snapshotOf(c, nodeSize{})
+		k, old := known[row.clusterID]
+		if row.packageID != "" && (!old || k.Package == "" || k.PackageID != row.packageID || !bytes.Equal(k.Digest, row.digest)) {
+			region := c.Region
+			if c.CloudProvider == "hybrid" {
+				region = "" // its region is an environment, and packages are offered to all of them
+			}
+			at := shelf{account: up.account.ID, provider: c.CloudProvider, region: region}
+			if booked, ok := s.refreshing.catalogue.sizes(ctx, up.cloud, at, s.cfg.Now, s.cfg.Logger)[c.Configuration.PackageID]; ok {
+				row = snapshotOf(c, booked)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// differs reports whether the row is worth writing over what is known.
+func (sn snapshot) differs(k knownCluster) bool {
+	return k.GoneAt != nil || k.MissingAt != nil || !bytes.Equal(k.Digest, sn.digest) ||
+		sn.size.name != "" && sn.size.name != k.Package ||
+		sn.size.ramMiB != 0 && sn.size.ramMiB != k.RAMMiB || sn.size.cpuMilli != 0 && sn.size.cpuMilli != k.CPUMilli || sn.size.diskMiB != 0 && sn.size.diskMiB != k.DiskMiB
+}
+
+// storeListing stores a complete listing in one transaction, with the next refresh.
+func (s *Service) storeListing(ctx context.Context, l lease, known map[string]knownCluster, rows []snapshot, found absence) error {
+	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
+	defer cancel()
+	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
+	batch := &pgx.Batch{}
+	moving := false
+	for _, row := range rows {
+		k, old := known[row.clusterID]
+		changed := !old || row.differs(k)
+		if row.phase.Moving() && (changed || l.StartedAt.Sub(k.ChangedAt) < movingTime) {
+			moving = true
+		}
+		if !changed {
+			continue
+		}
+		arguments, err := row.arguments(l.AccountID, l.StartedAt, false)
+		if err != nil {
+			return err
+		}
+		batch.Queue(upsertCluster, arguments...)
+	}
+	if len(found.gone) > 0 {
+		batch.Queue(`
+			UPDATE clusters SET gone_at = $3, missing_at = NULL
+			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND (written_at IS NULL OR written_at < $3)`,
+			l.AccountID, found.gone, l.StartedAt)
+	}
+	newlyMissing := slices.DeleteFunc(found.missing, func(id string) bool { return known[id].MissingAt != nil })
+	if len(newlyMissing) > 0 {
+		batch.Queue(`
+			UPDATE clusters SET missing_at = $3, seen_at = greatest(seen_at, $4)
+			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3)`,
+			l.AccountID, newlyMissing, l.StartedAt, l.OKAt)
+	}
+	visible := batch.Len() > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished
+	interval := s.cfg.PollMax
+	if moving {
+		interval = s.cfg.PollMin
+	}
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if err := holdLease(ctx, tx, l); err != nil {
+			return err
+		}
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return fmt.Errorf("storing clusters: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `
+			UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = '', vanished = $3,
+				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() THEN $4::interval ELSE $5::interval END
+			WHERE account_id = $1 AND kind = 'clusters'`,
+			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval)); err != nil {
+			return fmt.Errorf("storing the refresh: %w", err)
+		}
+		if !visible {
+			return nil
+		}
+		return notifyClusters(ctx, tx, l.AccountID)
+	})
+	if err != nil {
+		return fmt.Errorf("storing the listing: %w", err)
+	}
+	return nil
+}
+
+// holdLease locks the account's row and then the lease's, in the order in which removing an
+// account takes them. errLeaseLost when either is not there any more.
+func holdLease(ctx context.Context, tx pgx.Tx, l lease) error {
+	var held bool
+	err := tx.QueryRow(ctx, `SELECT true FROM accounts WHERE id = $1 FOR KEY SHARE`, l.AccountID).Scan(&held)
+	if err == nil {
+		err = tx.QueryRow(ctx, `
+			SELECT true FROM refresh WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2 AND lease_until > clock_timestamp() FOR UPDATE`,
+			l.AccountID, l.Owner).Scan(&held)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errLeaseLost
+	}
+	if err != nil {
+		return fmt.Errorf("holding the lease: %w", err)
+	}
+	return nil
+}
+
+// storeFailure stores why a refresh failed, and when to try again: twice as late after each
+// failure, up to five minutes. What was known of the clusters stays.
+func (s *Service) storeFailure(ctx context.Context, l lease, failure error) error {
+	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if err := holdLease(ctx, tx, l); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `
+			UPDATE refresh SET lease_until = NULL, lease_owner = '', failed_at = clock_timestamp(), failures = failures + 1, error = $2,
+				next_at = clock_timestamp() + $3::interval
+			WHERE account_id = $1 AND kind = 'clusters'`,
+			l.AccountID, cut(refreshWords(failure), maxSnapshotText), s.jittered(s.waitAfter(failure, l.Failures+1))); err != nil {
+			return fmt.Errorf("storing the failure: %w", err)
+		}
+		return notifyClusters(ctx, tx, l.AccountID)
+	})
+	if err != nil {
+		return fmt.Errorf("storing the failed refresh: %w", err)
+	}
+	return nil
+}
+
+// giveBack ends a lease that led to nothing, so that another worker may take the account at once.
+func (s *Service) giveBack(ctx context.Context, l lease) {
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
+	if _, err := s.cfg.DB.Exec(ctx, `
+		UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2`,
+		l.AccountID, l.Owner); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not given back, it expires", slog.String("account", l.AccountID.String()), slog.Any("error", err))
+	}
+}
+
+// waitAfter is how long to wait after so many failures in a row.
+func (s *Service) waitAfter(failure error, failures int) time.Duration {
+	wait, longest := s.cfg.PollMin, max(longestWait, s.cfg.PollMax)
+	refused, upstream := cloudapi.AsError(failure)
+	if upstream && (refused.Kind == cloudapi.Unauthenticated || refused.Kind == cloudapi.Forbidden) {
+		wait = s.cfg.PollMax // a key that is refused is not soon accepted
+	}
+	for range min(failures, 30) {
+		wait = min(2*wait, longest)
+	}
+	if upstream {
+		wait = max(wait, min(refused.RetryAfter, longest))
+	}
+	return wait
+}
+
+// jittered spreads refreshes: d, a fifth less to a fifth more.
+func (s *Service) jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*s.refreshing.random()))
+}
+
+// refreshWords says for people why a refresh failed.
+func refreshWords(err error) string {
+	if refused, ok := cloudapi.AsError(err); ok {
+		switch refused.Kind {
+		case cloudapi.Unauthenticated:
+			return "Qdrant Cloud refuses the key: " + refused.Public()
+		case cloudapi.Forbidden:
+			return "The key may not list clusters: " + refused.Public()
+		}
+		return refused.Public()
+	}
+	if unbelieved, ok := errors.AsType[*listingError](err); ok {
+		return unbelieved.words
+	}
+	switch {
+	case errors.Is(err, vault.ErrSealed):
+		return "The stored key does not open: it was not sealed by this installation."
+	case errors.Is(err, ErrNotFound):
+		return "The account has no key."
+	case errors.Is(err, context.DeadlineExceeded):
+		return "Qdrant Cloud did not answer in time."
+	}
+	return "The console failed; its log tells more."
+}
+
+// forgetGone deletes the rows of clusters that have been gone for long.
+func (s *Service) forgetGone(ctx context.Context) error {
+	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM clusters WHERE gone_at < clock_timestamp() - $1::interval`, keptAfterGone); err != nil {
+		return fmt.Errorf("deleting clusters long gone: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package accounts
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	flushEvery = time.Second
+	cleanEvery = time.Hour
+	// retryFirst and retryLongest bound the wait of a job that failed.
+	retryFirst   = time.Second
+	retryLongest = 30 * time.Second
+	// flushTimeout is what Run spends at its end on refusals and failed sign-ins that are summed.
+	flushTimeout = 5 * time.Second
+	readyTimeout = 2 * time.Second
+)
+
+// Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
+// when everything it started has ended, with nil. When Postgres is gone it goes on trying. The log
+// makes its own partitions.
+func (s *Service) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { s.refreshLoop(ctx) })
+	for _, job := range []struct {
+		name  string
+		every time.Duration
+		do    func(ctx context.Context) error
+	}{
+		{"record summed events", flushEvery, s.flushSums},
+		{"clean up sessions", cleanEvery, s.cleanSessions},
+		{"forget clusters", cleanEvery, s.forgetGone},
+	} {
+		running.Go(func() { s.repeat(ctx, job.name, job.every, job.do) })
+	}
+	running.Wait()
+
+	last, cancel := detached(ctx, flushTimeout)
+	defer cancel()
+	s.flushDenials(last, true)
+	s.flushSignInFailures(last, true)
+	return nil
+}
+
+// repeat does a job at once and then at each interval until ctx ends. One that fails is tried
+// again sooner; the first failure in a row and the success after it are logged.
+func (s *Service) repeat(ctx context.Context, name string, every time.Duration, do func(ctx context.Context) error) {
+	failures := 0
+	for ctx.Err() == nil {
+		wait := every
+		err := do(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			wait = min(every, retryLongest, retryFirst<<min(failures, 10))
+			if failures == 0 {
+				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "job failed, trying again", slog.String("job", name), slog.Any("error", err))
+			}
+			failures++
+		case failures > 0:
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "job works again", slog.String("job", name), slog.Int("failures", failures))
+			failures = 0
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// flushSums records what was summed and whose minute is over.
+func (s *Service) flushSums(ctx context.Context) error {
+	s.flushDenials(ctx, false)
+	s.flushSignInFailures(ctx, false)
+	return nil
+}
+
+// Ready reports whether Postgres answers and the schema fits. The vault is open or there would be
+// no Service. ErrUnavailable when Postgres does not answer within two seconds.
+func (s *Service) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := s.cfg.DB.Ping(ctx); err != nil {
+		return fmt.Errorf("asking Postgres: %w: %w", ErrUnavailable, err)
+	}
+	if s.cfg.CheckSchema == nil {
+		return nil
+	}
+	if err := s.cfg.CheckSchema(ctx, s.cfg.DB); err != nil {
+		return fmt.Errorf("checking the schema: %w", err)
+	}
+	return nil
+}
