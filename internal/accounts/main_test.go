@@ -1,0 +1,9 @@
+package accounts
+
+import (
+	"testing"
+
+	"quartermaster/internal/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
