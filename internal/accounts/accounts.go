@@ -176,12 +176,12 @@ func (s *Service) Disable(ctx context.Context, by audit.Actor, id uuid.UUID) err
 	return s.setEnabled(ctx, by, ActAccountDisable, id, false)
 }
 
-// Enable is the reverse of Disable.
+// Enable is the reverse of Disable. The account is refreshed at once.
 func (s *Service) Enable(ctx context.Context, by audit.Actor, id uuid.UUID) error {
 	if err := s.setEnabled(ctx, by, ActAccountEnable, id, true); err != nil {
 		return err
 	}
-	s.refreshSoon(ctx, id)
+	s.refreshing.nudge()
 	return nil
 }
 
@@ -204,6 +204,11 @@ func (s *Service) setEnabled(ctx context.Context, by audit.Actor, act Act, id uu
 		after.Enabled = enabled
 		if _, err := tx.Exec(ctx, `UPDATE accounts SET enabled = $2, updated_at = $3 WHERE id = $1`, id, enabled, s.now()); err != nil {
 			return err
+		}
+		if enabled {
+			if err := s.scheduleRefresh(ctx, tx, id); err != nil {
+				return err
+			}
 		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, act, accountChange(&before, &after)))
 	})

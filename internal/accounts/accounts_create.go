@@ -87,6 +87,7 @@ func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Acc
 	account, err := s.store(ctx, by, c, outcome)
 	switch {
 	case err == nil:
+		s.refreshing.nudge()
 		return account, nil
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrAuditUnavailable), errors.Is(err, context.DeadlineExceeded):
 		// Whether it was committed is not known. The operation is closed if it was; else the

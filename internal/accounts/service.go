@@ -46,6 +46,7 @@ type Service struct {
 	// underway are the operations this process has begun and not ended, which the reconciler
 	// leaves alone however long they take.
 	underway   sync.Map
+	searches   searches
 	signIns    signInFailures
 	refreshing refreshing
 }
@@ -60,42 +61,3 @@ func New(cfg Config) *Service {
 	}
 	return &Service{cfg: cfg, refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)}}
 }
-
-// RestartCluster restarts a cluster. *ConflictError when its phase or API generation does not allow it.
-func (s *Service) RestartCluster(ctx context.Context, by audit.Actor, ref ClusterRef) error {
-	panic("stub")
-}
-
-// SuspendCluster suspends a cluster.
-func (s *Service) SuspendCluster(ctx context.Context, by audit.Actor, ref ClusterRef) error {
-	panic("stub")
-}
-
-// UnsuspendCluster resumes a cluster.
-func (s *Service) UnsuspendCluster(ctx context.Context, by audit.Actor, ref ClusterRef) error {
-	panic("stub")
-}
-
-// DeleteCluster deletes a cluster and, when chosen, its backups.
-func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref ClusterRef, d ClusterDeletion) error {
-	panic("stub")
-}
-
-// SearchLog lists operations, newest first. Records audit.search once per query and session.
-func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) (audit.Page, error) {
-	panic("stub")
-}
-
-// LogEvent returns one event with the other events of its operation.
-func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audit.Detail, error) {
-	panic("stub")
-}
-
-// VerifyLog checks the whole chain and returns what was found.
-func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (audit.Report, error) { panic("stub") }
-
-// AuditWarnings are what the audit page must warn of, e.g. owner credentials in this process.
-func (s *Service) AuditWarnings() []string { panic("stub") }
-
-// RecordStart records config.changed, with names only, when the configuration differs from the last start's.
-func (s *Service) RecordStart(ctx context.Context, config map[string]string) error { panic("stub") }

@@ -1,0 +1,137 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"quartermaster/internal/audit"
+)
+
+// maxSearches bounds the memory for searches that were recorded. Past it all are forgotten and
+// recorded again, which costs a few lines in the log and loses none.
+const maxSearches = 10_000
+
+// searches remembers which searches each session made.
+type searches struct {
+	mu   sync.Mutex
+	made map[string]struct{}
+}
+
+// first reports whether the search was not made before, and remembers it.
+func (m *searches) first(key string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, made := m.made[key]; made {
+		return false
+	}
+	if m.made == nil || len(m.made) >= maxSearches {
+		m.made = map[string]struct{}{}
+	}
+	m.made[key] = struct{}{}
+	return true
+}
+
+// forget takes back what first remembered, because it could not be recorded.
+func (m *searches) forget(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.made, key)
+}
+
+// SearchLog lists operations, newest first. Records audit.search once per distinct query and
+// session before it answers; paging through the results and the unfiltered list are no searches.
+// ErrAuditUnavailable when the search cannot be recorded.
+func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) (audit.Page, error) {
+	if err := s.read(ctx, by, ActAuditRead, installation(KindAudit)); err != nil {
+		return audit.Page{}, err
+	}
+	if asked := searchChange(q); len(asked) > 0 {
+		key := fmt.Sprintf("%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})
+		if s.searches.first(key) {
+			e := singleEvent(installation(KindAudit), by, ActAuditSearch, asked)
+			if err := s.appendSingle(ctx, e); err != nil {
+				s.searches.forget(key)
+				return audit.Page{}, err
+			}
+		}
+	}
+	q.UnknownAfter = s.cfg.UnknownAfter
+	page, err := s.cfg.Log.List(ctx, q)
+	if err != nil {
+		return audit.Page{}, dbError("searching the log", err)
+	}
+	return page, nil
+}
+
+// searchChange is what was asked, as the log keeps it; empty for the unfiltered list.
+func searchChange(q audit.Query) audit.Change {
+	asked := audit.Change{}
+	for name, value := range map[string]string{
+		"q": q.Text, "member": q.Member, "account": q.Account, "act": q.Act, "outcome": q.Outcome,
+		"target_kind": q.TargetKind, "target_id": q.TargetID, "from": timeText(q.From), "to": timeText(q.To),
+	} {
+		if value != "" {
+			asked[name] = [2]any{nil, value}
+		}
+	}
+	return asked
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// LogEvent returns one event with the other events of its operation; ErrNotFound when there is none.
+func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audit.Detail, error) {
+	if err := s.read(ctx, by, ActAuditRead, installation(KindAudit)); err != nil {
+		return audit.Detail{}, err
+	}
+	detail, err := s.cfg.Log.Get(ctx, seq)
+	if errors.Is(err, audit.ErrNoEvent) {
+		return audit.Detail{}, ErrNotFound
+	}
+	if err != nil {
+		return audit.Detail{}, dbError("reading an event", err)
+	}
+	return detail, nil
+}
+
+// VerifyLog checks the whole chain and returns what was found. Records audit.verify with the
+// result. ErrAuditUnavailable, with the report, when that cannot be recorded.
+func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (audit.Report, error) {
+	if err := s.authorize(ctx, by, ActAuditVerify, installation(KindAudit)); err != nil {
+		return audit.Report{}, err
+	}
+	report, err := s.cfg.Log.Verify(ctx, nil)
+	if err != nil {
+		return audit.Report{}, dbError("verifying the log", err)
+	}
+	e := singleEvent(installation(KindAudit), by, ActAuditVerify, audit.Change{"events": {nil, report.Events}})
+	if n := len(report.Problems); n > 0 {
+		e.Outcome, e.Reason = audit.Failed, strconv.Itoa(n)+" problems; the first is at event "+strconv.FormatInt(report.Problems[0].Seq, 10)+"."
+	}
+	if err := s.appendSingle(ctx, e); err != nil {
+		return report, err
+	}
+	return report, nil
+}
+
+// appendSingle records an event that stands alone.
+func (s *Service) appendSingle(ctx context.Context, e audit.Event) error {
+	ctx, cancel := detached(ctx, appendTimeout)
+	defer cancel()
+	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+		return fmt.Errorf("recording %s: %w: %w", e.Act, ErrAuditUnavailable, err)
+	}
+	return nil
+}
+
+// AuditWarnings are what the audit page must warn of, e.g. owner credentials in this process.
+func (s *Service) AuditWarnings() []string { return append([]string(nil), s.cfg.Warnings...) }

@@ -1,0 +1,211 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+const (
+	// giveUpAfter is how long the reconciler tries to ask upstream what became of an operation.
+	giveUpAfter = 24 * time.Hour
+	// lookTimeout bounds one look upstream.
+	lookTimeout = 20 * time.Second
+	// clockSkew is how far upstream's clock may be behind the database's.
+	clockSkew = 5 * time.Second
+)
+
+// verdict is what became of an operation whose outcome is missing.
+type verdict struct {
+	outcome audit.Outcome // empty: it cannot be told yet
+	reason  string
+	calls   []cloudapi.Call
+}
+
+// reconcileOnce ends operations that were attempted longer ago than UnknownAfter and have no
+// outcome: the console died between the two, upstream's answer was lost, or the outcome could not be
+// written. It looks upstream what became of each and records that, marked as inferred. What
+// cannot be told is recorded as unknown; what cannot be asked now is left for the next time, for
+// a day. Replicas may reconcile at once: each operation gets one outcome. Problems with one operation
+// are logged and do not keep the others from being looked at.
+func (s *Service) reconcileOnce(ctx context.Context) error {
+	open, err := s.cfg.Log.OpenOperations(ctx, s.cfg.UnknownAfter)
+	if err != nil {
+		return dbError("finding open operations", err)
+	}
+	refused := map[string]bool{} // accounts that could not be asked in this round
+	for _, o := range open {
+		if ctx.Err() != nil {
+			return fmt.Errorf("reconciling: %w", ctx.Err())
+		}
+		if _, ours := s.underway.Load(o.Operation); ours {
+			continue
+		}
+		v := verdict{}
+		if !refused[o.Attempt.Account.ID] {
+			v = s.investigate(ctx, o)
+		}
+		if v.outcome == "" {
+			refused[o.Attempt.Account.ID] = true
+			if s.cfg.Now().Sub(o.Attempt.RecordedAt) < giveUpAfter {
+				continue
+			}
+			v.outcome, v.reason = audit.Unknown, "Upstream could not be asked for a day."
+		}
+		if err := s.conclude(ctx, o, v); err != nil {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "operation not reconciled",
+				slog.String("act", o.Attempt.Act), slog.String("operation", o.Operation.String()), slog.Any("error", err))
+		}
+	}
+	return nil
+}
+
+// conclude records the outcome, unless the operation has got one meanwhile.
+func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict) error {
+	e := o.Attempt.Event
+	e.ID, e.At, e.Phase = uuid.Nil, time.Time{}, audit.PhaseOutcome
+	e.Outcome, e.Reason, e.Inferred = v.outcome, v.reason, true
+	e.Actor.Via = audit.ViaJob
+	e.Upstream = upstreamOf(e.Upstream, v.calls)
+	return pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		// Two replicas, or one and the process that acted, must not both end it.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, "operation "+o.Operation.String()); err != nil {
+			return dbError("waiting for the operation", err)
+		}
+		var open bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.open_operations WHERE operation_id = $1)`, o.Operation).Scan(&open); err != nil {
+			return dbError("looking at the operation", err)
+		}
+		if !open {
+			return nil
+		}
+		return s.recordLast(ctx, tx, e)
+	})
+}
+
+// investigate finds out what became of an operation. An empty outcome means ask again later.
+func (s *Service) investigate(ctx context.Context, o audit.OpenOperation) verdict {
+	act, known := ActNamed(o.Attempt.Act)
+	if !known {
+		return verdict{outcome: audit.Unknown, reason: "This release does not know the act."}
+	}
+	if act.Name == ActAccountCreate.Name {
+		// The account and the outcome are stored together, so no outcome means no account.
+		return verdict{outcome: audit.Failed, reason: "The account was not stored."}
+	}
+	accountID, err := uuid.Parse(o.Attempt.Account.ID)
+	if err != nil {
+		return verdict{outcome: audit.Unknown, reason: "The attempt names no account."}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	up, err := s.connect(ctx, accountID, "reconcile-"+o.Operation.String())
+	if errors.Is(err, ErrNotFound) {
+		return verdict{outcome: audit.Unknown, reason: "The account is no longer registered here, so upstream cannot be asked."}
+	}
+	if err != nil {
+		s.cannotLook(ctx, o, err)
+		return verdict{}
+	}
+	v, err := s.look(ctx, act, o, up)
+	s.noteKey(ctx, up, err)
+	v.calls = up.conn.Calls()
+	if err != nil && v.outcome == "" {
+		s.cannotLook(ctx, o, err)
+	}
+	return v
+}
+
+// cannotLook logs why an operation is left for later. A disabled account is nobody's fault.
+func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err error) {
+	level := slog.LevelWarn
+	if _, disabled := errors.AsType[*ConflictError](err); disabled {
+		level = slog.LevelDebug
+	}
+	s.cfg.Logger.LogAttrs(ctx, level, "upstream cannot be asked what became of an operation",
+		slog.String("act", o.Attempt.Act), slog.String("operation", o.Operation.String()), slog.Any("error", err))
+}
+
+// look asks upstream.
+func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *link) (verdict, error) {
+	if act.Name == ActManagementKeyDelete.Name {
+		return lookForKey(ctx, o, up)
+	}
+	if act.TargetKind != KindCluster {
+		return verdict{outcome: audit.Unknown, reason: "There is no way to ask what became of it."}, nil
+	}
+	cluster, err := up.cloud.Cluster(ctx, o.Attempt.Target.ID)
+	if e, ok := cloudapi.AsError(err); ok && e.Kind == cloudapi.NotFound {
+		if act.Name == ActClusterDelete.Name {
+			return verdict{outcome: audit.OK, reason: "Upstream does not know the cluster any more."}, nil
+		}
+		return verdict{outcome: audit.Unknown, reason: "The cluster does not exist any more."}, nil
+	}
+	if err != nil {
+		return verdict{}, fmt.Errorf("reading the cluster: %w", err)
+	}
+	return clusterVerdict(act, cluster, o.Attempt.RecordedAt), nil
+}
+
+// clusterVerdict tells from a cluster's state what became of an act attempted at the given time.
+func clusterVerdict(act Act, c cloudapi.Cluster, attempted time.Time) verdict {
+	phase := c.State.Phase
+	now := fmt.Sprintf("Upstream shows the cluster as %s.", phase)
+	switch act.Name {
+	case ActClusterDelete.Name:
+		if phase == cloudapi.PhaseDeleting || phase == cloudapi.PhaseNotFound || !c.DeletedAt.IsZero() {
+			return verdict{outcome: audit.OK, reason: now}
+		}
+		return verdict{outcome: audit.Failed, reason: now}
+	case ActClusterSuspend.Name:
+		switch {
+		case phase == cloudapi.PhaseSuspending || phase == cloudapi.PhaseSuspended:
+			return verdict{outcome: audit.OK, reason: now}
+		case phase == cloudapi.PhaseResuming || phase == cloudapi.PhaseUnknown:
+			return verdict{outcome: audit.Unknown, reason: now}
+		}
+		return verdict{outcome: audit.Failed, reason: now}
+	case ActClusterUnsuspend.Name:
+		switch phase {
+		case cloudapi.PhaseSuspended, cloudapi.PhaseFailedToResume:
+			return verdict{outcome: audit.Failed, reason: now}
+		case cloudapi.PhaseSuspending, cloudapi.PhaseUnknown:
+			return verdict{outcome: audit.Unknown, reason: now}
+		}
+		return verdict{outcome: audit.OK, reason: now}
+	case ActClusterRestart.Name:
+		switch restarted := c.State.RestartedAt; {
+		case restarted.IsZero():
+			return verdict{outcome: audit.Unknown, reason: "Upstream does not tell when the cluster was restarted."}
+		case restarted.After(attempted.Add(-clockSkew)):
+			return verdict{outcome: audit.OK, reason: "Upstream shows a restart at " + restarted.UTC().Format(time.RFC3339) + "."}
+		default:
+			return verdict{outcome: audit.Failed, reason: "Upstream shows no restart since."}
+		}
+	}
+	return verdict{outcome: audit.Unknown, reason: "There is no way to tell from the cluster's state."}
+}
+
+// lookForKey tells whether the account's own key was deleted. If it was it cannot be used to ask,
+// and that is the answer.
+func lookForKey(ctx context.Context, o audit.OpenOperation, up *link) (verdict, error) {
+	keys, err := up.cloud.ManagementKeys(ctx)
+	if e, ok := cloudapi.AsError(err); ok && e.Kind == cloudapi.Unauthenticated {
+		return verdict{outcome: audit.OK, reason: "Upstream does not accept the key any more."}, err
+	}
+	if err != nil {
+		return verdict{}, fmt.Errorf("listing management keys: %w", err)
+	}
+	if _, err := ownKey(keys, o.Attempt.Target.Name); err == nil {
+		return verdict{outcome: audit.Failed, reason: "Upstream still lists the key."}, nil
+	}
+	return verdict{outcome: audit.Unknown, reason: "Upstream lists no key or several that begin like this one."}, nil
+}
