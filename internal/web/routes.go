@@ -43,7 +43,35 @@ func (s *Server) routes() []route {
 
 // pageRoutes are the pages and their forms.
 func (s *Server) pageRoutes() []route {
-	return []route{}
+	const account, cluster = "/accounts/:id", "/accounts/:id/clusters/:cluster"
+	get, post := http.MethodGet, http.MethodPost
+	return []route{
+		{Method: get, Path: pathHome, Handler: s.handleFleet},
+
+		{Method: get, Path: pathAccounts, Handler: s.handleAccounts},
+		{Method: post, Path: pathAccounts, Handler: s.handleAccountCreate},
+		{Method: get, Path: pathAccountNew, Handler: s.handleAccountNew},
+		{Method: get, Path: account, Handler: s.handleAccount},
+		{Method: post, Path: account + "/disable", Handler: s.handleAccountDisable},
+		{Method: post, Path: account + "/enable", Handler: s.handleAccountEnable},
+		{Method: get, Path: account + "/delete", Handler: s.handleAccountDeleteForm},
+		{Method: post, Path: account + "/delete", Handler: s.handleAccountDelete},
+
+		{Method: get, Path: cluster, Handler: s.handleCluster},
+		{Method: get, Path: cluster + "/restart", Handler: s.handleClusterRestartForm},
+		{Method: post, Path: cluster + "/restart", Handler: s.handleClusterRestart},
+		{Method: get, Path: cluster + "/suspend", Handler: s.handleClusterSuspendForm},
+		{Method: post, Path: cluster + "/suspend", Handler: s.handleClusterSuspend},
+		{Method: post, Path: cluster + "/unsuspend", Handler: s.handleClusterUnsuspend},
+		{Method: get, Path: cluster + "/delete", Handler: s.handleClusterDeleteForm},
+		{Method: post, Path: cluster + "/delete", Handler: s.handleClusterDelete},
+
+		{Method: get, Path: pathAudit, Handler: s.handleAudit},
+		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
+
+		{Method: get, Path: pathMe, Handler: s.handleMe, AnyMember: true},
+		{Method: post, Path: "/me/sessions/:id/end", Handler: s.handleSessionEnd, AnyMember: true},
+	}
 }
 
 // handleRoot handles GET /.

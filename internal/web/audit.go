@@ -1,0 +1,281 @@
+package web
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"quartermaster/internal/accounts"
+	"quartermaster/internal/audit"
+	"quartermaster/templates"
+)
+
+const pathAudit = "/audit"
+
+// auditQuery is what the address of the log may say.
+type auditQuery struct {
+	Text    string `form:"q"`
+	Member  string `form:"member"`
+	Account string `form:"account"`
+	Act     string `form:"act"`
+	Outcome string `form:"outcome"`
+	From    string `form:"from"`
+	To      string `form:"to"`
+	After   string `form:"after"`
+}
+
+var auditOutcomes = []string{"ok", "failed", "denied", "unknown", "pending"}
+
+// address is the canonical address of the log narrowed like this.
+func (q auditQuery) address() string {
+	v := url.Values{}
+	for _, p := range []struct{ name, value string }{
+		{"q", q.Text}, {"member", q.Member}, {"account", q.Account}, {"act", q.Act}, {"outcome", q.Outcome},
+		{"from", q.From}, {"to", q.To}, {"after", q.After},
+	} {
+		if p.value != "" {
+			v.Set(p.name, p.value)
+		}
+	}
+	return withQuery(pathAudit, v)
+}
+
+func (q auditQuery) filtered() bool {
+	return q.Text+q.Member+q.Account+q.Act+q.Outcome+q.From+q.To != ""
+}
+
+// query reads the dates and the place in the list. invalid is by field.
+func (q auditQuery) query() (out audit.Query, invalid map[string]string, err error) {
+	invalid = map[string]string{}
+	out = audit.Query{Text: strings.TrimSpace(q.Text), Member: strings.TrimSpace(q.Member), Account: q.Account, Act: q.Act, Outcome: q.Outcome}
+	if out.From, err = readMoment(q.From, false); err != nil {
+		invalid["from"] = "Give a day as in 2027-01-31, or a day with a time as in 2027-01-31T14:30."
+	}
+	if out.To, err = readMoment(q.To, true); err != nil {
+		invalid["to"] = "Give a day as in 2027-01-31, or a day with a time as in 2027-01-31T14:30."
+	}
+	if len(invalid) == 0 && !out.From.IsZero() && !out.To.IsZero() && out.To.Before(out.From) {
+		invalid["to"] = "This is before the beginning."
+	}
+	if q.After != "" {
+		if out.After, err = strconv.ParseInt(q.After, 10, 64); err != nil || out.After <= 0 {
+			return out, invalid, fmt.Errorf("place in the list: %w", accounts.ErrBadCursor)
+		}
+	}
+	return out, invalid, nil
+}
+
+// readMoment reads a day or a day with a time, in UTC. The end of a span includes what was named:
+// the whole day, the whole minute.
+func readMoment(text string, end bool) (time.Time, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	var err error
+	for _, f := range []struct {
+		layout string
+		span   time.Duration
+	}{
+		{time.DateOnly, 24 * time.Hour}, {"2006-01-02T15:04", time.Minute}, {"2006-01-02T15:04:05", time.Second}, {time.RFC3339, time.Second},
+	} {
+		var t time.Time
+		if t, err = time.Parse(f.layout, text); err == nil {
+			if end {
+				t = t.Add(f.span - time.Microsecond)
+			}
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("read moment: %w", err)
+}
+
+// momentField is a moment as an input of the type datetime-local shows it; what is none stays as
+// it was typed.
+func momentField(text string, end bool) string {
+	t, err := readMoment(text, end)
+	if err != nil || t.IsZero() {
+		return cut(text, 200)
+	}
+	return t.Format("2006-01-02T15:04")
+}
+
+// handleAudit handles GET /audit.
+func (s *Server) handleAudit(c echo.Context) error {
+	var q auditQuery
+	if err := bindQuery(c, &q); err != nil {
+		return err
+	}
+	query, invalid, err := q.query()
+	if err != nil {
+		return err
+	}
+	ctx, by := c.Request().Context(), actorFrom(c)
+	status, page := http.StatusOK, audit.Page{}
+	if len(invalid) > 0 {
+		status = http.StatusUnprocessableEntity
+		if !slices.Contains(sessionFrom(c).Permissions, accounts.ActAuditSearch.Needs.All[0]) {
+			return &accounts.ForbiddenError{Act: accounts.ActAuditSearch.Name, Missing: accounts.ActAuditSearch.Needs.All[0]}
+		}
+	} else if page, err = s.accounts.SearchLog(ctx, by, query); err != nil {
+		return fmt.Errorf("search log: %w", err)
+	}
+	list, err := s.accounts.List(ctx, by)
+	if err != nil {
+		return fmt.Errorf("list accounts: %w", err)
+	}
+	v := auditView(s.page(c, "Audit", "audit-index", "audit"), q, list, page)
+	v.Filter.Errors, v.Warnings = invalid, s.accounts.AuditWarnings()
+	if len(invalid) > 0 {
+		v.Notes = append(v.Notes, "Nothing was searched: a date is not right.")
+	}
+	return s.render(c, status, templates.Audit(v))
+}
+
+func auditView(p templates.Page, q auditQuery, list []accounts.Account, page audit.Page) templates.AuditView {
+	acts := make([]string, 0, len(accounts.Acts()))
+	for _, a := range accounts.Acts() {
+		acts = append(acts, a.Name)
+	}
+	slices.Sort(acts)
+	v := templates.AuditView{Page: p, Filter: templates.AuditFilter{
+		Text: q.Text, Member: q.Member, From: momentField(q.From, false), To: momentField(q.To, true), Active: q.filtered(),
+		Account: accountSelect(list, q.Account),
+		Act:     filterSelect("act", "Act", "Any act", acts, q.Act, plain),
+		Outcome: filterSelect("outcome", "Outcome", "Any outcome", auditOutcomes, q.Outcome, plain),
+	}}
+	if q.After != "" {
+		first := q
+		first.After = ""
+		v.First = first.address()
+	}
+	if page.Next != 0 {
+		next := q
+		next.After = strconv.FormatInt(page.Next, 10)
+		v.Next = next.address()
+	}
+	for _, o := range page.Operations {
+		v.Rows = append(v.Rows, auditRow(o))
+	}
+	return v
+}
+
+func auditRow(o audit.Operation) templates.AuditRow {
+	return templates.AuditRow{
+		Seq: o.Seq, Href: eventPath(o.Seq), RecordedAt: o.RecordedAt, Act: o.Act, Outcome: o.Status, Reason: o.Reason, Count: o.Count,
+		Inferred: o.Inferred, Actor: actorView(o.Actor), Account: named(o.Account.Name, o.Account.ID),
+		TargetKind: o.Target.Kind, TargetName: named(o.Target.Name, o.Target.ID), TargetHref: targetPath(o.Event),
+	}
+}
+
+func actorView(a audit.Actor) templates.ActorView {
+	return templates.ActorView{
+		Name: a.Name, Email: a.Email, Subject: a.Subject, Issuer: a.Issuer, Roles: a.Roles, Via: string(a.Via),
+		Session: a.Session, IP: a.IP, UserAgent: a.UserAgent,
+	}
+}
+
+func eventPath(seq int64) string { return "/audit/events/" + strconv.FormatInt(seq, 10) }
+
+// targetPath is where the target of an event is looked at; empty when it has no page. It may be
+// gone by now, then the page says so.
+func targetPath(e audit.Event) string {
+	switch e.Target.Kind {
+	case accounts.KindAccount:
+		if id, err := uuid.Parse(e.Target.ID); err == nil {
+			return accountPath(id)
+		}
+	case accounts.KindCluster:
+		if id, err := uuid.Parse(e.Account.ID); err == nil && e.Target.ID != "" {
+			return clusterPath(id, e.Target.ID)
+		}
+	}
+	return ""
+}
+
+// handleEvent handles GET /audit/events/{seq}.
+func (s *Server) handleEvent(c echo.Context) error {
+	seq, err := strconv.ParseInt(c.Param("seq"), 10, 64)
+	if err != nil || seq <= 0 {
+		return fmt.Errorf("number of the event in the path: %w", accounts.ErrNotFound)
+	}
+	d, err := s.accounts.LogEvent(c.Request().Context(), actorFrom(c), seq)
+	if err != nil {
+		return fmt.Errorf("read event: %w", err)
+	}
+	p := s.page(c, fmt.Sprintf("Event %d, %s", d.Seq, d.Act), "audit-event", "audit")
+	return s.render(c, http.StatusOK, templates.Event(eventView(p, d)))
+}
+
+func eventView(p templates.Page, d audit.Detail) templates.EventView {
+	e := d.Event
+	v := templates.EventView{
+		Page: p, Crumbs: []templates.Link{{Label: "Audit", Href: pathAudit}},
+		Seq: d.Seq, ID: e.ID.String(), Act: e.Act, Phase: string(e.Phase), Outcome: d.Status, Reason: e.Reason, Count: e.Count,
+		Inferred: e.Inferred, At: e.At, RecordedAt: d.RecordedAt, Operation: idOrNone(e.Operation), Parent: idOrNone(e.Parent),
+		RequestID: e.Actor.RequestID, Actor: actorView(e.Actor),
+		AccountID: e.Account.ID, AccountName: e.Account.Name, TargetKind: e.Target.Kind, TargetID: e.Target.ID, TargetName: e.Target.Name,
+		RPC: e.Upstream.RPC, KeyID: e.Upstream.KeyID, TraceID: e.Upstream.TraceID, UpstreamStatus: e.Upstream.Status, LatencyMS: e.Upstream.LatencyMS,
+		Verified: d.Proof == proofVerified, Proof: d.Proof, Leaf: hex.EncodeToString(d.Leaf[:]), Chain: hex.EncodeToString(d.Chain[:]),
+		Body: indented(d.Body),
+	}
+	for _, field := range slices.Sorted(maps.Keys(e.Change)) {
+		both := e.Change[field]
+		v.Changes = append(v.Changes, templates.ChangeView{Field: field, Before: changeText(both[0]), After: changeText(both[1])})
+	}
+	events := append(slices.Clone(d.Others), d.Stored)
+	slices.SortFunc(events, func(a, b audit.Stored) int { return int(a.Seq - b.Seq) })
+	for _, o := range events {
+		v.Others = append(v.Others, templates.EventRow{
+			Seq: o.Seq, Href: eventPath(o.Seq), Phase: string(o.Phase), Outcome: string(o.Outcome), RecordedAt: o.RecordedAt, Reason: o.Reason,
+			Current: o.Seq == d.Seq,
+		})
+	}
+	return v
+}
+
+// proofVerified is what audit.Detail says of an event whose leaf and chain fit.
+const proofVerified = "verified"
+
+func idOrNone(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
+
+// changeText shows one side of a change. A missing value is empty, so that it reads as a dash.
+func changeText(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []string:
+		return strings.Join(v, ", ")
+	case []any:
+		parts := make([]string, 0, len(v))
+		for _, p := range v {
+			parts = append(parts, changeText(p))
+		}
+		return strings.Join(parts, ", ")
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return fmt.Sprint(value)
+	}
+	return strings.TrimSpace(buf.String())
+}

@@ -1,0 +1,650 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"quartermaster/internal/accounts"
+	"quartermaster/internal/cloudapi"
+	"quartermaster/templates"
+)
+
+// How often a cluster's page asks for itself again.
+const (
+	refreshMoving  = "2s"
+	refreshResting = "15s"
+)
+
+// fleetQuery is what the address of the fleet may say.
+type fleetQuery struct {
+	Text        string `form:"q"`
+	Account     string `form:"account"`
+	Environment string `form:"environment"`
+	Phase       string `form:"phase"`
+	Cloud       string `form:"cloud"`
+	Region      string `form:"region"`
+	Version     string `form:"version"`
+	Sort        string `form:"sort"`
+	Dir         string `form:"dir"`
+	After       string `form:"after"`
+}
+
+// fleetColumn is a column of the fleet and the key that sorts by it.
+type fleetColumn struct {
+	key, label string
+	numeric    bool
+}
+
+var fleetColumns = []fleetColumn{
+	{"name", "Name", false},
+	{"phase", "Phase", false},
+	{"account", "Account", false},
+	{"environment", "Environment", false},
+	{"cloud", "Cloud", false},
+	{"region", "Region", false},
+	{"version", "Version", true},
+	{"nodes", "Nodes", true},
+	{"package", "RAM, CPU, disk per node", true},
+	{"created", "Created", true},
+}
+
+// tidy drops what is not understood and says so.
+func (q *fleetQuery) tidy() (notes []string) {
+	q.Text = strings.TrimSpace(q.Text)
+	if q.Account != "" {
+		if _, err := uuid.Parse(q.Account); err != nil {
+			notes = append(notes, "The account in the address is not an account’s id, so it was left out.")
+			q.Account = ""
+		}
+	}
+	known := slices.ContainsFunc(fleetColumns, func(c fleetColumn) bool { return c.key == q.Sort })
+	if q.Sort != "" && !known {
+		notes = append(notes, "The list cannot be sorted by what the address says, so it is sorted by name.")
+		q.Sort, q.Dir, q.After = "", "", ""
+	}
+	if q.Dir != "" && q.Dir != "asc" && q.Dir != "desc" {
+		notes = append(notes, "The direction in the address is neither asc nor desc, so it is ascending.")
+		q.Dir, q.After = "", ""
+	}
+	return notes
+}
+
+// address is the canonical address of the fleet narrowed and sorted like this.
+func (q fleetQuery) address() string {
+	v := url.Values{}
+	for _, p := range []struct{ name, value string }{
+		{"q", q.Text}, {"account", q.Account}, {"environment", q.Environment}, {"phase", q.Phase}, {"cloud", q.Cloud},
+		{"region", q.Region}, {"version", q.Version}, {"sort", q.Sort}, {"dir", q.Dir}, {"after", q.After},
+	} {
+		if p.value != "" {
+			v.Set(p.name, p.value)
+		}
+	}
+	return withQuery(pathHome, v)
+}
+
+func withQuery(path string, v url.Values) string {
+	if len(v) == 0 {
+		return path
+	}
+	return path + "?" + v.Encode()
+}
+
+func (q fleetQuery) filtered() bool {
+	return q.Text+q.Account+q.Environment+q.Phase+q.Cloud+q.Region+q.Version != ""
+}
+
+func (q fleetQuery) columns() []templates.Column {
+	sorted, desc := q.Sort, q.Dir == "desc"
+	if sorted == "" {
+		sorted = "name"
+	}
+	out := make([]templates.Column, 0, len(fleetColumns))
+	for _, c := range fleetColumns {
+		by := q
+		by.Sort, by.Dir, by.After = c.key, "asc", ""
+		column := templates.Column{Label: c.label, Numeric: c.numeric}
+		if c.key == sorted {
+			column.Sorted = "ascending"
+			if desc {
+				column.Sorted = "descending"
+			} else {
+				by.Dir = "desc"
+			}
+		}
+		column.Href = by.address()
+		out = append(out, column)
+	}
+	return out
+}
+
+// handleFleet handles GET /clusters.
+func (s *Server) handleFleet(c echo.Context) error {
+	var q fleetQuery
+	if err := bindQuery(c, &q); err != nil {
+		return err
+	}
+	notes := q.tidy()
+	page, err := s.accounts.Fleet(c.Request().Context(), actorFrom(c), accounts.FleetQuery{
+		Text: q.Text, Account: q.Account, Environment: q.Environment, Phase: q.Phase, Cloud: q.Cloud,
+		Region: q.Region, Version: q.Version, Sort: q.Sort, Dir: q.Dir, After: q.After,
+	})
+	if err != nil {
+		return fmt.Errorf("list clusters: %w", err)
+	}
+	view := fleetView(s.page(c, "Clusters", "clusters-index", "clusters"), q, page)
+	view.Notes = notes
+	if wantsPart(c) {
+		c.Response().Header().Set("HX-Replace-Url", view.Self)
+		return s.render(c, http.StatusOK, templates.FleetRegion(view))
+	}
+	return s.render(c, http.StatusOK, templates.Fleet(view))
+}
+
+func fleetView(p templates.Page, q fleetQuery, page accounts.FleetPage) templates.FleetView {
+	v := templates.FleetView{
+		Page: p, Self: q.address(), Clear: pathHome, Columns: q.columns(), Total: page.Total, All: page.All,
+		MayAdd: p.Member != nil && p.Member.MayManage,
+		Filter: templates.FleetFilter{Text: q.Text, Active: q.filtered()},
+	}
+	v.Filter.Selects = []templates.Select{
+		accountSelect(page.Accounts, q.Account),
+		filterSelect("environment", "Environment", "Any environment", page.Choices.Environments, q.Environment, plain),
+		filterSelect("phase", "Phase", "Any phase", page.Choices.Phases, q.Phase, templates.Words),
+		filterSelect("cloud", "Cloud", "Any cloud", page.Choices.Clouds, q.Cloud, plain),
+		filterSelect("region", "Region", "Any region", page.Choices.Regions, q.Region, plain),
+		filterSelect("version", "Version", "Any version", page.Choices.Versions, q.Version, plain),
+	}
+	for _, h := range []templates.Pair{{Name: "sort", Value: q.Sort}, {Name: "dir", Value: q.Dir}} {
+		if h.Value != "" {
+			v.Filter.Hidden = append(v.Filter.Hidden, h)
+		}
+	}
+	if q.After != "" {
+		first := q
+		first.After = ""
+		v.First = first.address()
+	}
+	if page.Next != "" {
+		next := q
+		next.After = page.Next
+		v.Next = next.address()
+	}
+	stale := map[uuid.UUID]string{}
+	for _, a := range page.Accounts {
+		v.Accounts = append(v.Accounts, accountStrip(a))
+		stale[a.ID] = staleReason(a)
+	}
+	for _, r := range page.Rows {
+		v.Rows = append(v.Rows, fleetRow(r, stale[r.AccountID]))
+	}
+	return v
+}
+
+func accountStrip(a accounts.Account) templates.AccountStrip {
+	return templates.AccountStrip{
+		ID: a.ID.String(), Name: a.Name, Href: accountPath(a.ID), Environment: string(a.Environment), Clusters: a.Clusters,
+		Legacy: a.Generation == cloudapi.PAV1, Disabled: !a.Enabled, OKAt: a.Sync.OKAt, Error: asSentence(a.Sync.Error),
+		Stale: a.Sync.Stale, Vanished: a.Sync.Vanished,
+	}
+}
+
+// staleReason says why what an account tells may no longer be so; empty when it is fresh.
+func staleReason(a accounts.Account) string {
+	switch {
+	case !a.Enabled:
+		return "The account is disabled, so it is not asked."
+	case a.Sync.Error != "":
+		return asSentence(a.Sync.Error)
+	case a.Sync.Stale:
+		return "The account has not given a complete answer for a while."
+	}
+	return ""
+}
+
+func fleetRow(r accounts.ClusterRow, accountStale string) templates.FleetRow {
+	row := templates.FleetRow{
+		AccountID: r.AccountID.String(), AccountName: r.AccountName, AccountHref: accountPath(r.AccountID),
+		Environment: string(r.Environment), Legacy: r.Generation == cloudapi.PAV1,
+		ClusterID: r.ClusterID, Name: named(r.Name, r.ClusterID), Href: clusterPath(r.AccountID, r.ClusterID),
+		Phase: string(r.Phase), Reason: r.Reason, Cloud: r.Cloud, Region: r.Region, Version: r.Version,
+		NodesUp: r.NodesUp, Nodes: r.Nodes, Package: r.Package,
+		RAM: templates.MiB(r.RAMMiB), CPU: templates.CPU(r.CPUMilli), Disk: templates.MiB(r.DiskMiB),
+		CreatedAt: timeOf(r.CreatedAt), SeenAt: r.SeenAt,
+	}
+	if r.Stale {
+		row.Stale = accountStale
+		if row.Stale == "" {
+			row.Stale = "It was not in the account’s last answer."
+		}
+	}
+	return row
+}
+
+func named(name, id string) string {
+	if strings.TrimSpace(name) == "" {
+		return id
+	}
+	return name
+}
+
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// asSentence ends words for people with a full stop, so that others can follow them.
+func asSentence(words string) string {
+	words = strings.TrimSpace(words)
+	if words == "" || strings.HasSuffix(words, ".") || strings.HasSuffix(words, "!") || strings.HasSuffix(words, "?") {
+		return words
+	}
+	return words + "."
+}
+
+func plain(value string) string { return value }
+
+// filterSelect is a list of values that occur. A value from the address that does not occur stays
+// in the list, so that the page shows what it was narrowed by.
+func filterSelect(name, label, anyWord string, values []string, chosen string, word func(string) string) templates.Select {
+	s := templates.Select{Name: name, Label: label, Any: anyWord}
+	found := chosen == ""
+	for _, v := range values {
+		found = found || v == chosen
+		s.Choices = append(s.Choices, templates.Choice{Value: v, Label: word(v), Selected: v == chosen})
+	}
+	if !found {
+		s.Choices = append(s.Choices, templates.Choice{Value: chosen, Label: word(chosen), Selected: true})
+	}
+	return s
+}
+
+func accountSelect(list []accounts.Account, chosen string) templates.Select {
+	s := templates.Select{Name: "account", Label: "Account", Any: "Any account"}
+	found := chosen == ""
+	for _, a := range list {
+		id := a.ID.String()
+		found = found || id == chosen
+		s.Choices = append(s.Choices, templates.Choice{Value: id, Label: a.Name, Selected: id == chosen})
+	}
+	if !found {
+		s.Choices = append(s.Choices, templates.Choice{Value: chosen, Label: chosen, Selected: true})
+	}
+	return s
+}
+
+func accountPath(id uuid.UUID) string { return "/accounts/" + id.String() }
+
+func clusterPath(account uuid.UUID, cluster string) string {
+	return accountPath(account) + "/clusters/" + url.PathEscape(cluster)
+}
+
+// accountID reads the account of a path. What is no id of ours is not found, like one that does
+// not exist.
+func accountID(c echo.Context) (uuid.UUID, error) {
+	id, err := uuid.Parse(c.Param("id"))
+	if err != nil || id.String() != c.Param("id") {
+		return uuid.UUID{}, fmt.Errorf("account in the path: %w", accounts.ErrNotFound)
+	}
+	return id, nil
+}
+
+// maxClusterID is more than an id of either API generation has.
+const maxClusterID = 128
+
+func clusterRef(c echo.Context) (accounts.ClusterRef, error) {
+	account, err := accountID(c)
+	if err != nil {
+		return accounts.ClusterRef{}, err
+	}
+	cluster, err := url.PathUnescape(c.Param("cluster"))
+	if err != nil || cluster == "" || len(cluster) > maxClusterID || hasControl(cluster) {
+		return accounts.ClusterRef{}, fmt.Errorf("cluster in the path: %w", accounts.ErrNotFound)
+	}
+	return accounts.ClusterRef{AccountID: account, ClusterID: cluster}, nil
+}
+
+// handleCluster handles GET /accounts/{id}/clusters/{cluster}.
+func (s *Server) handleCluster(c echo.Context) error {
+	ref, err := clusterRef(c)
+	if err != nil {
+		return err
+	}
+	d, err := s.accounts.Cluster(c.Request().Context(), actorFrom(c), ref)
+	if err != nil {
+		return fmt.Errorf("read cluster: %w", err)
+	}
+	view := clusterView(s.page(c, named(d.Cluster.Name, ref.ClusterID), "cluster-show", "clusters"), ref, d)
+	if wantsPart(c) {
+		return s.render(c, http.StatusOK, templates.ClusterRegion(view))
+	}
+	return s.render(c, http.StatusOK, templates.Cluster(view))
+}
+
+func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDetail) templates.ClusterView {
+	k, state, conf := d.Cluster, d.Cluster.State, d.Cluster.Configuration
+	v := templates.ClusterView{
+		Page: p, Self: clusterPath(ref.AccountID, ref.ClusterID), Crumbs: clusterCrumbs(d.Account),
+		Name: named(k.Name, ref.ClusterID), ID: ref.ClusterID, Phase: string(state.Phase), Reason: state.Reason,
+		Moving: state.Phase.Moving(), Gone: d.Gone, SeenAt: d.SeenAt,
+		AccountName: d.Account.Name, AccountHref: accountPath(d.Account.ID), Environment: string(d.Account.Environment),
+		CloudAccountID: d.Account.CloudAccountID, Legacy: d.Account.Generation == cloudapi.PAV1,
+		Cloud: k.CloudProvider, Region: k.Region, CreatedAt: k.CreatedAt, DeletedAt: k.DeletedAt,
+		CostAllocationLabel: k.CostAllocationLabel,
+		Endpoint:            state.EndpointURL, RESTPort: state.RESTPort, GRPCPort: state.GRPCPort,
+		RESTURL: portURL(state.EndpointURL, state.RESTPort), GRPCTarget: portHost(state.EndpointURL, state.GRPCPort),
+		Version: state.Version, WantedVersion: conf.Version, NodesUp: state.NodesUp, Nodes: conf.Nodes, RestartedAt: state.RestartedAt,
+		JWT: onOff(state.JWTRBAC), Package: d.Row.Package, PackageID: conf.PackageID,
+		RAM: templates.MiB(d.Row.RAMMiB), CPU: templates.CPU(d.Row.CPUMilli), Disk: templates.MiB(d.Row.DiskMiB),
+		AdditionalDiskGiB: conf.AdditionalDiskGiB, AllowedIPs: conf.AllowedIPs, ModifiedAt: conf.LastModifiedAt,
+		Raw: indented(k.Raw),
+	}
+	if v.Version == "" {
+		v.Version = conf.Version
+	}
+	if d.Row.Stale && !d.Gone {
+		v.Stale = staleReason(d.Account)
+		if v.Stale == "" {
+			v.Stale = "It was not in the account’s last answer."
+		}
+	}
+	for _, l := range k.Labels {
+		v.Labels = append(v.Labels, templates.Pair{Name: l.Key, Value: l.Value})
+	}
+	for _, set := range conf.Settings {
+		v.Settings = append(v.Settings, templates.Pair{Name: set.Name, Value: set.Value})
+	}
+	for _, r := range state.Resources {
+		v.Resources = append(v.Resources, templates.ResourceView{
+			Name: r.Name, Unit: r.Unit, Base: r.Base, Complimentary: r.Complimentary, Additional: r.Additional, Reserved: r.Reserved, Available: r.Available,
+		})
+	}
+	for _, n := range state.Nodes {
+		v.NodeRows = append(v.NodeRows, nodeView(n))
+	}
+	for _, a := range state.Capabilities {
+		v.Capabilities = append(v.Capabilities, templates.CapabilityView{Name: a.Name, Status: a.Status, Reason: a.Reason})
+	}
+	for _, pending := range d.Pending {
+		v.Pending = append(v.Pending, templates.PendingView{Act: pending.Act, By: pending.By, Since: pending.Since, Unknown: pending.Unknown})
+	}
+	v.Offers = clusterOffers(v.Self, d)
+	v.Every = refreshEvery(d)
+	return v
+}
+
+// refreshEvery is how often the page asks for itself: quickly while something is under way, never
+// for a cluster that is gone.
+func refreshEvery(d accounts.ClusterDetail) string {
+	switch {
+	case d.Gone:
+		return ""
+	case d.Cluster.State.Phase.Moving() || slices.ContainsFunc(d.Pending, func(p accounts.PendingAct) bool { return !p.Unknown }):
+		return refreshMoving
+	}
+	return refreshResting
+}
+
+func clusterCrumbs(a accounts.Account) []templates.Link {
+	return []templates.Link{{Label: "Clusters", Href: pathHome}, {Label: a.Name, Href: accountPath(a.ID)}}
+}
+
+func nodeView(n cloudapi.Node) templates.NodeView {
+	v := templates.NodeView{Name: n.Name, State: n.State, Version: n.Version, Zone: n.AvailabilityZone, Endpoint: n.EndpointURL, StartedAt: n.StartedAt}
+	if why := n.NotReady; why != nil {
+		for _, p := range []templates.Pair{{Name: why.Condition, Value: why.ConditionMessage}, {Name: why.Event, Value: why.EventMessage}} {
+			if p.Name != "" || p.Value != "" {
+				v.NotReady = append(v.NotReady, p)
+			}
+		}
+		v.Actions = why.Actions
+	}
+	return v
+}
+
+// clusterOffers lists the acts of a cluster's page. Suspend and resume share one place.
+func clusterOffers(self string, d accounts.ClusterDetail) []templates.Offer {
+	if d.Gone {
+		return nil
+	}
+	offer := func(act, label, verb string) templates.Offer {
+		o := d.Offers[act]
+		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason}
+	}
+	restart := offer(accounts.ActClusterRestart.Name, "Restart", "restart")
+	turn := offer(accounts.ActClusterSuspend.Name, "Suspend", "suspend")
+	if phase := d.Cluster.State.Phase; phase == cloudapi.PhaseSuspended || phase == cloudapi.PhaseFailedToResume || phase == cloudapi.PhaseResuming {
+		turn = offer(accounts.ActClusterUnsuspend.Name, "Resume", "unsuspend")
+		turn.Post, turn.Primary = true, true
+	}
+	remove := offer(accounts.ActClusterDelete.Name, "Delete", "delete")
+	remove.Danger = true
+	return []templates.Offer{restart, turn, remove}
+}
+
+func onOff(b *bool) string {
+	switch {
+	case b == nil:
+		return ""
+	case *b:
+		return "Enabled: database keys can be limited to collections"
+	}
+	return "Not enabled"
+}
+
+// portURL is the endpoint with the port of the REST interface.
+func portURL(endpoint string, port int) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || port == 0 {
+		return endpoint
+	}
+	u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(port))
+	return u.String()
+}
+
+// portHost is the endpoint's host with the port of the gRPC interface.
+func portHost(endpoint string, port int) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || port == 0 {
+		return endpoint
+	}
+	return net.JoinHostPort(u.Hostname(), strconv.Itoa(port))
+}
+
+func indented(raw json.RawMessage) string {
+	var buf bytes.Buffer
+	if len(raw) == 0 || json.Indent(&buf, raw, "", "  ") != nil {
+		return string(raw)
+	}
+	return buf.String()
+}
+
+// clusterToAsk reads the cluster that a confirming page is about, and refuses when the act is not
+// offered: a page that asks for an act it will refuse is no use.
+func (s *Server) clusterToAsk(c echo.Context, act accounts.Act) (accounts.ClusterRef, accounts.ClusterDetail, error) {
+	ref, err := clusterRef(c)
+	if err != nil {
+		return ref, accounts.ClusterDetail{}, err
+	}
+	d, err := s.accounts.Cluster(c.Request().Context(), actorFrom(c), ref)
+	if err != nil {
+		return ref, d, fmt.Errorf("read cluster: %w", err)
+	}
+	return ref, d, notOffered(c, act, d.Offers[act.Name])
+}
+
+// notOffered is the refusal that an act would meet which is not offered.
+func notOffered(c echo.Context, act accounts.Act, o accounts.Offer) error {
+	if o.Offered {
+		return nil
+	}
+	held := sessionFrom(c).Permissions
+	for _, p := range act.Needs.All {
+		if !slices.Contains(held, p) {
+			return &accounts.ForbiddenError{Act: act.Name, Missing: p}
+		}
+	}
+	return &accounts.ConflictError{Reason: o.Reason}
+}
+
+func clusterConfirm(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDetail, verb string) templates.ConfirmView {
+	self := clusterPath(ref.AccountID, ref.ClusterID)
+	return templates.ConfirmView{
+		Page: p, Crumbs: append(clusterCrumbs(d.Account), templates.Link{Label: named(d.Cluster.Name, ref.ClusterID), Href: self}),
+		Action: self + "/" + verb, Back: self, Kind: "cluster",
+	}
+}
+
+// handleClusterRestartForm handles GET /accounts/{id}/clusters/{cluster}/restart.
+func (s *Server) handleClusterRestartForm(c echo.Context) error {
+	ref, d, err := s.clusterToAsk(c, accounts.ActClusterRestart)
+	if err != nil {
+		return err
+	}
+	name := named(d.Cluster.Name, ref.ClusterID)
+	v := clusterConfirm(s.page(c, "Restart "+name, "cluster-restart", "clusters"), ref, d, "restart")
+	v.Lead = fmt.Sprintf("Every node of the cluster %s in %s is restarted.", name, d.Account.Name)
+	v.Points = restartPoints(d.Cluster)
+	v.Button = "Restart cluster"
+	return s.render(c, http.StatusOK, templates.Confirm(v))
+}
+
+func restartPoints(k cloudapi.Cluster) []string {
+	points := []string{"Its data stays."}
+	if k.Configuration.Nodes < 2 {
+		return append(points, "It has one node, so it does not answer until that node is back.")
+	}
+	return append(points, "Collections with one replica do not answer while their node restarts.")
+}
+
+// handleClusterRestart handles POST /accounts/{id}/clusters/{cluster}/restart.
+func (s *Server) handleClusterRestart(c echo.Context) error {
+	ref, err := clusterRef(c)
+	if err != nil {
+		return err
+	}
+	if err := s.accounts.RestartCluster(c.Request().Context(), actorFrom(c), ref); err != nil {
+		return fmt.Errorf("restart cluster: %w", err)
+	}
+	return s.redirect(c, clusterPath(ref.AccountID, ref.ClusterID), "Restart asked for. This page follows it.")
+}
+
+// handleClusterSuspendForm handles GET /accounts/{id}/clusters/{cluster}/suspend.
+func (s *Server) handleClusterSuspendForm(c echo.Context) error {
+	ref, d, err := s.clusterToAsk(c, accounts.ActClusterSuspend)
+	if err != nil {
+		return err
+	}
+	name := named(d.Cluster.Name, ref.ClusterID)
+	v := clusterConfirm(s.page(c, "Suspend "+name, "cluster-suspend", "clusters"), ref, d, "suspend")
+	v.Lead = fmt.Sprintf("The cluster %s in %s is stopped until somebody resumes it.", name, d.Account.Name)
+	v.Points = []string{"It answers nobody while it is suspended.", "Its data stays, and storage goes on being charged for."}
+	v.Button, v.Danger = "Suspend cluster", true
+	return s.render(c, http.StatusOK, templates.Confirm(v))
+}
+
+// handleClusterSuspend handles POST /accounts/{id}/clusters/{cluster}/suspend.
+func (s *Server) handleClusterSuspend(c echo.Context) error {
+	ref, err := clusterRef(c)
+	if err != nil {
+		return err
+	}
+	if err := s.accounts.SuspendCluster(c.Request().Context(), actorFrom(c), ref); err != nil {
+		return fmt.Errorf("suspend cluster: %w", err)
+	}
+	return s.redirect(c, clusterPath(ref.AccountID, ref.ClusterID), "Suspension asked for. This page follows it.")
+}
+
+// handleClusterUnsuspend handles POST /accounts/{id}/clusters/{cluster}/unsuspend.
+func (s *Server) handleClusterUnsuspend(c echo.Context) error {
+	ref, err := clusterRef(c)
+	if err != nil {
+		return err
+	}
+	if err := s.accounts.UnsuspendCluster(c.Request().Context(), actorFrom(c), ref); err != nil {
+		return fmt.Errorf("resume cluster: %w", err)
+	}
+	return s.redirect(c, clusterPath(ref.AccountID, ref.ClusterID), "Resuming asked for. This page follows it.")
+}
+
+// clusterDeletionForm is what a browser may say about deleting a cluster.
+type clusterDeletionForm struct {
+	Confirm       string `form:"confirm"`
+	DeleteBackups string `form:"delete_backups"` // yes, no, or nothing chosen
+}
+
+// choice is the answer to the question about backups; nil when none was given.
+func (f clusterDeletionForm) choice() *bool {
+	if f.DeleteBackups != "yes" && f.DeleteBackups != "no" {
+		return nil
+	}
+	yes := f.DeleteBackups == "yes"
+	return &yes
+}
+
+// handleClusterDeleteForm handles GET /accounts/{id}/clusters/{cluster}/delete.
+func (s *Server) handleClusterDeleteForm(c echo.Context) error {
+	ref, d, err := s.clusterToAsk(c, accounts.ActClusterDelete)
+	if err != nil {
+		return err
+	}
+	return s.renderClusterDelete(c, http.StatusOK, ref, d, clusterDeletionForm{}, nil)
+}
+
+func (s *Server) renderClusterDelete(c echo.Context, status int, ref accounts.ClusterRef, d accounts.ClusterDetail, form clusterDeletionForm, invalid map[string]string) error {
+	name := named(d.Cluster.Name, ref.ClusterID)
+	v := clusterConfirm(s.page(c, "Delete "+name, "cluster-delete", "clusters"), ref, d, "delete")
+	v.Lead = fmt.Sprintf("The cluster %s in %s is deleted with all its collections.", name, d.Account.Name)
+	v.Points = []string{"Whatever uses its endpoint stops working at once.", "Its database keys stop working."}
+	v.Warning = "A deleted cluster cannot be brought back. Only a backup can, and only if you keep the backups."
+	v.Button, v.Danger, v.Confirm = "Delete cluster", true, name
+	v.Errors = invalid
+	v.Typed = cut(form.Confirm, 300)
+	v.Radios = []templates.Radios{{
+		Name: "delete_backups", Legend: "What about its backups?", Error: invalid["delete_backups"], Focus: invalid["delete_backups"] != "",
+		Choices: []templates.Choice{
+			{Value: "no", Label: "Keep the backups", Hint: "They stay in the account, and are charged for.", Selected: form.DeleteBackups == "no"},
+			{Value: "yes", Label: "Delete the backups, too", Hint: "Nothing of the cluster remains.", Selected: form.DeleteBackups == "yes"},
+		},
+	}}
+	return s.render(c, status, templates.Confirm(v))
+}
+
+// handleClusterDelete handles POST /accounts/{id}/clusters/{cluster}/delete.
+func (s *Server) handleClusterDelete(c echo.Context) error {
+	ref, err := clusterRef(c)
+	if err != nil {
+		return err
+	}
+	var form clusterDeletionForm
+	if err := bindForm(c, &form); err != nil {
+		return err
+	}
+	ctx, by := c.Request().Context(), actorFrom(c)
+	err = s.accounts.DeleteCluster(ctx, by, ref, accounts.ClusterDeletion{Confirm: form.Confirm, DeleteBackups: form.choice()})
+	if invalid, ok := errors.AsType[*accounts.InvalidError](err); ok {
+		d, err := s.accounts.Cluster(ctx, by, ref)
+		if err != nil {
+			return fmt.Errorf("read cluster: %w", err)
+		}
+		return s.renderClusterDelete(c, http.StatusUnprocessableEntity, ref, d, form, invalid.Fields)
+	}
+	if err != nil {
+		return fmt.Errorf("delete cluster: %w", err)
+	}
+	return s.redirect(c, clusterPath(ref.AccountID, ref.ClusterID), "Deletion asked for. This page follows it.")
+}

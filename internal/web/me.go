@@ -1,0 +1,97 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"quartermaster/internal/accounts"
+	"quartermaster/templates"
+)
+
+const pathMe = "/me"
+
+// handleMe handles GET /me.
+func (s *Server) handleMe(c echo.Context) error {
+	sessions, err := s.accounts.Sessions(c.Request().Context(), actorFrom(c))
+	if err != nil {
+		return fmt.Errorf("list sessions: %w", err)
+	}
+	me := sessionFrom(c)
+	v := templates.MeView{
+		Page: s.page(c, "Your access", "me-show", "me"), Name: me.Name, Email: me.Email, Subject: me.Subject, Issuer: me.Issuer,
+		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Groups: me.Groups, GroupClaim: s.opts.GroupsClaim,
+		Overage: me.Overage, SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Claims: sortedPairs(me.Claims),
+	}
+	for _, one := range sessions {
+		v.Sessions = append(v.Sessions, templates.SessionRow{
+			ID: one.ID.String(), Current: one.Current || one.ID == me.ID, Browser: browserName(one.UserAgent), UserAgent: one.UserAgent, IP: one.IP,
+			CreatedAt: one.CreatedAt, LastSeenAt: one.LastSeenAt, ExpiresAt: one.ExpiresAt,
+		})
+	}
+	return s.render(c, http.StatusOK, templates.Me(v))
+}
+
+// permissionGroups gathers permissions by what they are about. Upstream's names say the verb first
+// (read:clusters), ours the thing (accounts:manage).
+func permissionGroups(permissions []string) []templates.PermissionGroup {
+	verbs := []string{"read", "write", "delete", "restore"}
+	byKind := map[string][]string{}
+	for _, p := range permissions {
+		first, second, ok := strings.Cut(p, ":")
+		kind, verb := first, second
+		switch {
+		case !ok:
+			kind, verb = p, "yes"
+		case slices.Contains(verbs, first):
+			kind, verb = second, first
+		}
+		byKind[kind] = append(byKind[kind], verb)
+	}
+	groups := make([]templates.PermissionGroup, 0, len(byKind))
+	for kind, of := range byKind {
+		slices.SortStableFunc(of, func(a, b string) int { return slices.Index(verbs, a) - slices.Index(verbs, b) })
+		groups = append(groups, templates.PermissionGroup{Kind: strings.ReplaceAll(kind, "_", " "), Verbs: of})
+	}
+	slices.SortFunc(groups, func(a, b templates.PermissionGroup) int { return strings.Compare(a.Kind, b.Kind) })
+	return groups
+}
+
+// browserName is a short name for a user agent, so that a member recognises a session. It decides
+// nothing.
+func browserName(agent string) string {
+	find := func(names [][2]string, otherwise string) string {
+		for _, n := range names {
+			if strings.Contains(agent, n[0]) {
+				return n[1]
+			}
+		}
+		return otherwise
+	}
+	browser := find([][2]string{{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}, {"curl/", "curl"}}, "Unknown browser")
+	system := find([][2]string{{"Android", "Android"}, {"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Windows", "Windows"}, {"Mac OS X", "macOS"}, {"CrOS", "ChromeOS"}, {"Linux", "Linux"}}, "")
+	if system == "" {
+		return browser
+	}
+	return browser + " on " + system
+}
+
+// handleSessionEnd handles POST /me/sessions/{id}/end.
+func (s *Server) handleSessionEnd(c echo.Context) error {
+	id, err := uuid.Parse(c.Param("id"))
+	if err != nil {
+		return fmt.Errorf("session in the path: %w", accounts.ErrNotFound)
+	}
+	if err := s.accounts.EndSession(c.Request().Context(), actorFrom(c), id); err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	if id == sessionFrom(c).ID {
+		s.dropCookie(c, s.cookies.session)
+		return s.redirect(c, pathLogin+"?why="+whySignedOut, "")
+	}
+	return s.redirect(c, pathMe, "Session ended.")
+}
