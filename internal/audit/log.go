@@ -104,6 +104,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	settings.MinConns, settings.MinIdleConns, settings.MaxConns = 0, 0, 2
 	settings.ConnConfig.ConnectTimeout = 2 * time.Second
+	// A dead connection must not cost an event, and an event whose connection broke cannot be
+	// sent again, because it might be written already. So each is tried first.
+	settings.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
 	// A statement that takes too long is cancelled at the server rather than cut off, so that its
 	// end is known; the connection is cut when the server does not react.
 	settings.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
