@@ -18,12 +18,13 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"quartermaster/internal/accounts"
+	"quartermaster/internal/cloudapi"
 	"quartermaster/templates"
 )
 
 // problem is what is said of an error: a status and words for people. Words come from here and
-// never from an error's own text; reason is the one exception, for words that upstream or the
-// domain meant for people.
+// never from an error's own text, but for two: what the domain names as words for people, and in
+// reason what upstream said, which the page shows as upstream's.
 type problem struct {
 	status     int
 	heading    string // what happened
@@ -81,12 +82,12 @@ func explainDomain(err error) *problem {
 			detail: fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing)}
 	}
 	if e, ok := errors.AsType[*accounts.ConflictError](err); ok {
-		return &problem{status: http.StatusConflict, heading: "Not possible right now", reason: e.Reason,
-			detail: "Nothing was done. Go back and look at the present state."}
+		return &problem{status: http.StatusConflict, heading: "Not possible right now",
+			detail: sentence(e.Reason) + "Nothing was done. Go back and look at the present state."}
 	}
 	if e, ok := errors.AsType[*accounts.InvalidError](err); ok {
-		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right", reason: e.Fields[""],
-			detail: "Nothing was done. Go back, correct the fields and send it again."}
+		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right",
+			detail: sentence(e.Fields[""]) + "Nothing was done. Go back, correct the fields and send it again."}
 	}
 	if _, ok := errors.AsType[*accounts.ChooseAccountError](err); ok {
 		return &problem{status: http.StatusUnprocessableEntity, heading: "The key opens several accounts",
@@ -108,6 +109,66 @@ func explainDomain(err error) *problem {
 			detail: "Its address is incomplete or belongs to another list. Start again from the first page."}
 	}
 	return nil
+}
+
+// explainUpstream says what the Cloud API's refusals mean. The console's own key was refused, not
+// the member, so neither 401 nor 403 is passed on.
+func explainUpstream(err error) *problem {
+	if e, ok := errors.AsType[*cloudapi.UnsupportedError](err); ok {
+		return &problem{status: http.StatusConflict, heading: "Not possible with this account's API", detail: sentence(e.Reason) + "Nothing was done."}
+	}
+	e, ok := cloudapi.AsError(err)
+	if !ok {
+		return nil
+	}
+	p := explainKind(e)
+	p.reason, p.cause = e.Public(), err
+	if e.OutcomeUnknown && e.Op.Mutates {
+		p.detail = "The answer was lost, so it may have been done. Look at the present state before you try again."
+		p.retry = false
+	}
+	return p
+}
+
+func explainKind(e *cloudapi.Error) *problem {
+	switch e.Kind {
+	case cloudapi.Unauthenticated:
+		return &problem{status: http.StatusBadGateway, heading: "Qdrant Cloud does not accept this account's key",
+			detail: "The key may have been revoked or may have expired. An administrator of this console can see the account's state."}
+	case cloudapi.Forbidden:
+		return &problem{status: http.StatusBadGateway, heading: "This account's key may not do that at Qdrant Cloud",
+			detail: "Nothing was done. The account's page shows what its key may do."}
+	case cloudapi.NotFound:
+		return &problem{status: http.StatusNotFound, heading: "Qdrant Cloud does not know it any more",
+			detail: "It was deleted there, perhaps by someone else. Go back to the list."}
+	case cloudapi.Invalid:
+		return &problem{status: http.StatusUnprocessableEntity, heading: "Qdrant Cloud refused what was asked",
+			detail: "Nothing was done. Go back, correct it and send it again."}
+	case cloudapi.Conflict:
+		return &problem{status: http.StatusConflict, heading: "Not possible right now",
+			detail: "Qdrant Cloud does not allow it in the present state. Go back and look at it."}
+	case cloudapi.RateLimited:
+		return &problem{status: http.StatusServiceUnavailable, heading: "Too many calls to Qdrant Cloud", retry: true,
+			retryAfter: max(e.RetryAfter, 5*time.Second), detail: "Nothing was done. Wait a moment, then try again."}
+	case cloudapi.Malformed:
+		return &problem{status: http.StatusBadGateway, heading: "Qdrant Cloud gave an answer that makes no sense", retry: true,
+			detail: "Try again in a moment. What this console knows of the account is still shown in the lists."}
+	}
+	return &problem{status: http.StatusServiceUnavailable, heading: "Qdrant Cloud cannot be reached", retry: true,
+		retryAfter: max(e.RetryAfter, 5*time.Second),
+		detail:     "Nothing else is affected. Try again in a moment; the lists still show what was last known."}
+}
+
+// sentence ends words of the domain so that ours can follow.
+func sentence(words string) string {
+	words = strings.TrimSpace(words)
+	switch {
+	case words == "":
+		return ""
+	case strings.HasSuffix(words, "."):
+		return words + " "
+	}
+	return words + ". "
 }
 
 // explainHTTP says what the statuses mean that routing and form reading end with.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"quartermaster/internal/accounts"
+	"quartermaster/internal/audit"
 	"quartermaster/templates"
 )
 
@@ -173,16 +174,33 @@ func (s *Server) handleCallback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	by := s.visitor(c)
+	by, err := s.signedInBefore(c)
+	if err != nil {
+		return err
+	}
 	by.Issuer, by.Subject, by.Name, by.Email = id.Issuer, id.Subject, id.Name, id.Email
 	by.EmailVerified, by.Groups, by.SignedInAt = id.EmailVerified, id.Groups, s.now()
 	token, err := s.accounts.SignIn(c.Request().Context(), by, id)
 	if err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
-	s.endOldSession(c.Request().Context(), c)
 	s.setCookie(c, s.cookies.session, token, s.opts.SessionMax)
 	return c.Redirect(http.StatusSeeOther, l.returnTo)
+}
+
+// signedInBefore is the visitor with the session that the browser still holds, if any: SignIn ends
+// it, so that a token somebody planted or kept does not outlive the sign-in.
+func (s *Server) signedInBefore(c echo.Context) (audit.Actor, error) {
+	by := s.visitor(c)
+	err := s.authenticate(c)
+	if errors.Is(err, accounts.ErrNoSession) {
+		return by, nil
+	}
+	if err != nil {
+		return by, err
+	}
+	by.Session = actorFrom(c).Session
+	return by, nil
 }
 
 // finishLogin checks the provider's answer against the sign-in that this browser began, and trades

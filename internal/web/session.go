@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -174,21 +173,4 @@ func sortedPairs(m map[string]string) []templates.Pair {
 		return 1
 	})
 	return pairs
-}
-
-// endOldSession ends the session that the browser held before it signed in again, so that a token
-// somebody planted or kept does not outlive the sign-in. It failing leaves a session that its own
-// limits end; the new one stands.
-func (s *Server) endOldSession(ctx context.Context, c echo.Context) {
-	cookie, err := c.Cookie(s.cookies.session)
-	if err != nil || cookie.Value == "" || len(cookie.Value) > maxSessionToken {
-		return
-	}
-	_, actor, err := s.accounts.Authenticate(ctx, s.visitor(c), cookie.Value)
-	if err == nil {
-		_, err = s.accounts.SignOut(ctx, actor)
-	}
-	if err != nil && !errors.Is(err, accounts.ErrNoSession) {
-		noteError(c, fmt.Errorf("ending the session before: %w", err))
-	}
 }
