@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/schema"
+)
+
+// actExport is the act of taking the log away.
+const actExport = "audit.export"
+
+// auditVerify walks the log, in the database or in an export, and fails when it does not add up.
+func (p *program) auditVerify(ctx context.Context) error {
+	progress := func(seq int64) { p.complain("checked up to event %d\n", seq) }
+	if path := p.line.Audit.Verify.File; path != "" {
+		f, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("opening the export: %w", err)
+		}
+		report, err := audit.VerifyExport(f, progress)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		return p.printReport(report)
+	}
+	return p.onDatabase(ctx, p.settings.DatabaseURL, func(pool *pgxpool.Pool) error {
+		if err := schema.Check(ctx, pool); err != nil {
+			return err
+		}
+		report, err := audit.Verify(ctx, pool, 1, progress)
+		if err != nil {
+			return err
+		}
+		return p.printReport(report)
+	})
+}
+
+func (p *program) printReport(r audit.Report) error {
+	p.say("%d events, %d to %d, checked in %s\n", r.Events, r.First, r.Last, r.Took.Round(time.Millisecond))
+	p.say("chain %x\n", r.LastChain)
+	if r.OK() {
+		p.say("The log is whole and unchanged, as far as it can tell by itself. Keep the chain value elsewhere to notice a log that was made anew.\n")
+		return nil
+	}
+	for _, problem := range r.Problems {
+		p.say("PROBLEM at event %d: %s\n", problem.Seq, problem.What)
+	}
+	if r.More > 0 {
+		p.say("and %d more\n", r.More)
+	}
+	return errToldAlready
+}
+
+// auditExport records that the log is taken away, and by whom, before it writes the first line.
+func (p *program) auditExport(ctx context.Context) error {
+	return p.onDatabase(ctx, p.settings.DatabaseURL, func(pool *pgxpool.Pool) error {
+		if err := schema.Check(ctx, pool); err != nil {
+			return err
+		}
+		if err := p.recordExport(ctx, pool); err != nil {
+			return err
+		}
+		out, done, err := p.exportTarget()
+		if err != nil {
+			return err
+		}
+		events, err := audit.Export(ctx, pool, out, 1, 0)
+		if err := errors.Join(err, done()); err != nil {
+			return err
+		}
+		p.complain("%d events exported\n", events)
+		return nil
+	})
+}
+
+func (p *program) recordExport(ctx context.Context, pool *pgxpool.Pool) error {
+	log, err := audit.Open(ctx, audit.Config{DatabaseURL: p.settings.DatabaseURL, DB: pool})
+	if err != nil {
+		return fmt.Errorf("opening the audit log: %w", err)
+	}
+	defer log.Close()
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	_, err = log.Append(ctx, audit.Event{
+		Act: actExport, Phase: audit.PhaseSingle, Outcome: audit.OK,
+		Actor:  audit.Actor{Issuer: "quartermaster", Subject: "cli:" + name + "@" + host, Name: name + "@" + host, Via: audit.ViaCLI},
+		Target: audit.Target{Kind: "audit", Name: "audit log"},
+	})
+	if err != nil {
+		return fmt.Errorf("the export cannot be recorded in the log, so nothing is exported: %w", err)
+	}
+	return nil
+}
+
+// exportTarget opens what the export goes to. A file is made for its owner only and never
+// overwritten.
+func (p *program) exportTarget() (w io.Writer, done func() error, err error) {
+	path := p.line.Audit.Export.Output
+	if path == "" {
+		return p.stdout, func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making the export file: %w", err)
+	}
+	return f, f.Close, nil
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quartermaster/internal/accounts/vault"
+	"quartermaster/internal/schema"
+)
+
+// checkTimeout bounds each thing that check asks.
+const checkTimeout = 15 * time.Second
+
+// finding is one line of check's list.
+type finding struct {
+	wrong bool
+	what  string
+}
+
+// check prints one list of what is right and wrong with the configuration in the world as it is.
+// It changes nothing, except that a first check makes the sealing keysets, as serve would.
+func (p *program) check(ctx context.Context) error {
+	findings := slices.Concat(p.checkProvider(ctx), p.checkGroups(), p.checkDatabase(ctx), p.checkUpstream(ctx))
+	wrong := 0
+	for _, f := range findings {
+		mark := "ok   "
+		if f.wrong {
+			mark = "WRONG"
+			wrong++
+		}
+		p.say("%s  %s\n", mark, f.what)
+	}
+	if wrong == 0 {
+		p.say("\nAll %d checks passed.\n", len(findings))
+		return nil
+	}
+	p.say("\n%d of %d checks failed.\n", wrong, len(findings))
+	return errToldAlready
+}
+
+func right(format string, args ...any) finding { return finding{what: fmt.Sprintf(format, args...)} }
+
+func wrong(format string, args ...any) finding {
+	return finding{wrong: true, what: fmt.Sprintf(format, args...)}
+}
+
+func (p *program) httpClient() *http.Client {
+	return &http.Client{
+		Timeout:       checkTimeout,
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.settings.RootCAs, MinVersion: tls.VersionTLS12}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// discovery is what check looks at in the provider's discovery document.
+type discovery struct {
+	Issuer        string   `json:"issuer"`
+	Authorization string   `json:"authorization_endpoint"`
+	Token         string   `json:"token_endpoint"`
+	JWKS          string   `json:"jwks_uri"`
+	EndSession    string   `json:"end_session_endpoint"`
+	PKCE          []string `json:"code_challenge_methods_supported"`
+	Scopes        []string `json:"scopes_supported"`
+	Claims        []string `json:"claims_supported"`
+}
+
+func (p *program) checkProvider(ctx context.Context) []finding {
+	var d discovery
+	issuer := p.settings.Issuer
+	if err := p.getJSON(ctx, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", &d); err != nil {
+		return []finding{wrong("identity provider: %v", err)}
+	}
+	var found []finding
+	if d.Issuer != issuer {
+		found = append(found, wrong("identity provider: it calls itself %q, and QM_OIDC_ISSUER is %q; they must be the same to the letter", d.Issuer, issuer))
+	} else {
+		found = append(found, right("identity provider: %s is found", issuer))
+	}
+	for what, endpoint := range map[string]string{"authorization endpoint": d.Authorization, "token endpoint": d.Token, "key set": d.JWKS} {
+		if endpoint == "" {
+			found = append(found, wrong("identity provider: its discovery document names no %s", what))
+		}
+	}
+	if len(d.PKCE) > 0 && !slices.Contains(d.PKCE, "S256") {
+		found = append(found, wrong("identity provider: it does not offer PKCE with S256, only %s", strings.Join(d.PKCE, ", ")))
+	}
+	for _, scope := range p.settings.Scopes {
+		if len(d.Scopes) > 0 && !slices.Contains(d.Scopes, scope) {
+			found = append(found, wrong("identity provider: the scope %q of QM_OIDC_SCOPES is not among those it names: %s", scope, strings.Join(d.Scopes, ", ")))
+		}
+	}
+	if claim := p.settings.GroupsClaim; len(d.Claims) > 0 && !slices.Contains(d.Claims, claim) {
+		found = append(found, right("groups claim: the provider does not list %q among its claims; many send it nevertheless when it is configured there. Sign in and look at /me", claim))
+	} else {
+		found = append(found, right("groups claim: %q", claim))
+	}
+	return append(found, p.checkRedirect(ctx, d.Authorization))
+}
+
+// checkRedirect begins a sign-in as a browser would. Providers answer a redirect address that is
+// not registered with an error page, or with an error that is not sent to that address.
+func (p *program) checkRedirect(ctx context.Context, authorization string) finding {
+	redirect := p.settings.BaseURL.String() + "/auth/callback"
+	u, err := url.Parse(authorization)
+	if err != nil || u.Host == "" {
+		return wrong("redirect address: it cannot be tried without an authorization endpoint")
+	}
+	q := u.Query()
+	for name, value := range map[string]string{
+		"response_type": "code", "client_id": p.settings.ClientID, "redirect_uri": redirect, "scope": strings.Join(p.settings.Scopes, " "),
+		"state": "check", "nonce": "check", "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256",
+	} {
+		q.Set(name, value)
+	}
+	u.RawQuery = q.Encode()
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return wrong("redirect address: %v", err)
+	}
+	answer, err := p.httpClient().Do(request)
+	if err != nil {
+		return wrong("redirect address: the authorization endpoint does not answer: %v", bare(err))
+	}
+	if err := answer.Body.Close(); err != nil {
+		return wrong("redirect address: %v", err)
+	}
+	if answer.StatusCode >= 400 {
+		return wrong("redirect address: the provider answers %d to a sign-in with %s; register exactly this address there, and check QM_OIDC_CLIENT_ID", answer.StatusCode, redirect)
+	}
+	if location, err := answer.Location(); err == nil && location.Query().Get("error") != "" {
+		return wrong("redirect address: the provider refuses the sign-in: %s", printable(location.Query().Get("error")))
+	}
+	return right("redirect address: the provider accepts %s", redirect)
+}
+
+// bare leaves the address, with its query, out of a client's error.
+func bare(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+func (p *program) getJSON(ctx context.Context, address string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := p.httpClient().Do(request)
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", address, bare(err))
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		return fmt.Errorf("reading %s: %w", address, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %d", address, answer.StatusCode)
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%s does not answer with JSON: %w", address, err)
+	}
+	return nil
+}
+
+func (p *program) checkGroups() []finding {
+	rights := p.settings.Rights
+	if len(rights.AdminGroups)+len(rights.AdminEmails) == 0 {
+		return []finding{wrong("rights: nobody could add an account; set QM_ADMIN_GROUPS or QM_ADMIN_EMAILS")}
+	}
+	return []finding{right("rights: admins are %s", strings.Join(slices.Concat(rights.AdminGroups, rights.AdminEmails), ", "))}
+}
+
+func (p *program) checkDatabase(ctx context.Context) []finding {
+	s := p.settings
+	var found []finding
+	if s.MigrateDatabaseURL != "" {
+		found = append(found, p.ping(ctx, "QM_MIGRATE_DATABASE_URL", s.MigrateDatabaseURL))
+		if same, err := (schema.Config{OwnerURL: s.MigrateDatabaseURL, AppURL: s.DatabaseURL}).SameUser(); err == nil && same {
+			found = append(found, wrong("database: QM_DATABASE_URL and QM_MIGRATE_DATABASE_URL name one user, so the console could change its own audit log"))
+		}
+	}
+	app := p.ping(ctx, "QM_DATABASE_URL", s.DatabaseURL)
+	found = append(found, app)
+	if app.wrong {
+		return found
+	}
+	err := p.onDatabase(ctx, s.DatabaseURL, func(pool *pgxpool.Pool) error {
+		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		defer cancel()
+		if err := schema.Check(ctx, pool); err != nil {
+			found = append(found, wrong("schema: %v", err))
+			return nil
+		}
+		found = append(found, right("schema: it is the one this program needs"))
+		if made, err := schema.MadeByDev(ctx, pool); err != nil || made {
+			found = append(found, wrong("database: %v", errors.Join(err, errMadeByDev)))
+		}
+		found = append(found, checkRole(ctx, pool))
+		if _, err := vault.Open(ctx, pool, s.KEK); err != nil {
+			found = append(found, wrong("key: %v", err))
+		} else {
+			found = append(found, right("key: QM_KEK opens the sealing keys"))
+		}
+		return nil
+	})
+	if err != nil {
+		found = append(found, wrong("database: %v", err))
+	}
+	return found
+}
+
+func (p *program) ping(ctx context.Context, name, address string) finding {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var user string
+	err := p.onDatabase(ctx, address, func(pool *pgxpool.Pool) error {
+		return pool.QueryRow(ctx, `SELECT current_user::text`).Scan(&user)
+	})
+	if err != nil {
+		return wrong("database: %s cannot connect: %v", name, err)
+	}
+	return right("database: %s connects as %s", name, user)
+}
+
+// checkRole looks whether the console's role could do to the log what it must not.
+func checkRole(ctx context.Context, pool *pgxpool.Pool) finding {
+	var super, canChange bool
+	err := pool.QueryRow(ctx, `
+		SELECT rolsuper, has_table_privilege('audit.events', 'UPDATE') OR has_table_privilege('audit.events', 'DELETE') OR has_table_privilege('audit.events', 'TRUNCATE')
+		FROM pg_roles WHERE rolname = current_user`).Scan(&super, &canChange)
+	switch {
+	case err != nil:
+		return wrong("audit log: the rights of the console's role cannot be read: %v", err)
+	case super:
+		return wrong("audit log: the console's role is a superuser, so it could change the log")
+	case canChange:
+		return wrong("audit log: the console's role may change the log; run quartermaster migrate up with both database addresses")
+	}
+	return right("audit log: the console's role may append to it and not change it")
+}
+
+// checkUpstream asks without a key: any answer, a refusal too, shows that the way is open.
+func (p *program) checkUpstream(ctx context.Context) []finding {
+	var found []finding
+	for _, u := range []struct {
+		name string
+		url  *url.URL
+		path string
+	}{
+		{"current Cloud API", p.settings.CloudAPIURL, "/api/account/v1/accounts"},
+		{"legacy pa/v1 API", p.settings.CloudPAURL, "/pa/v1/accounts/00000000-0000-0000-0000-000000000000/clusters"},
+	} {
+		address := u.url.JoinPath(u.path)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+		if err != nil {
+			found = append(found, wrong("%s: %v", u.name, err))
+			continue
+		}
+		answer, err := p.httpClient().Do(request)
+		if err != nil {
+			found = append(found, wrong("%s: %s does not answer: %v", u.name, u.url, bare(err)))
+			continue
+		}
+		if err := answer.Body.Close(); err != nil {
+			found = append(found, wrong("%s: %v", u.name, err))
+			continue
+		}
+		if answer.StatusCode >= 500 {
+			found = append(found, wrong("%s: %s answers %d", u.name, u.url, answer.StatusCode))
+			continue
+		}
+		found = append(found, right("%s: %s answers", u.name, u.url))
+	}
+	return found
+}

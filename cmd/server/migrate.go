@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quartermaster/internal/schema"
+)
+
+// migrateUp brings roles and schema up.
+func (p *program) migrateUp(ctx context.Context) error {
+	config := schema.Config{OwnerURL: p.settings.MigrateDatabaseURL, AppURL: p.settings.DatabaseURL}
+	if err := schema.Up(ctx, config); err != nil {
+		return err
+	}
+	same, err := config.SameUser()
+	if err != nil {
+		return err
+	}
+	if same {
+		p.complain("warning: QM_DATABASE_URL and QM_MIGRATE_DATABASE_URL name one user, so the console can change its own audit log\n")
+	}
+	return p.printStatus(ctx, config.OwnerURL)
+}
+
+// migrateDown takes migrations back.
+func (p *program) migrateDown(ctx context.Context) error {
+	steps, err := strconv.Atoi(p.line.Migrate.Down.Steps)
+	if err != nil || steps < 1 {
+		return &configError{problems{"--steps: " + strconv.Quote(printable(p.line.Migrate.Down.Steps)) + " is not a number above zero"}}
+	}
+	config := schema.Config{OwnerURL: p.settings.MigrateDatabaseURL}
+	if err := schema.Down(ctx, config, steps); err != nil {
+		return err
+	}
+	return p.printStatus(ctx, config.OwnerURL)
+}
+
+// migrateStatus says which schema there is. It fails when it is not the one this program needs.
+func (p *program) migrateStatus(ctx context.Context) error {
+	if err := p.printStatus(ctx, p.settings.DatabaseURL); err != nil {
+		return err
+	}
+	return p.onDatabase(ctx, p.settings.DatabaseURL, func(pool *pgxpool.Pool) error { return schema.Check(ctx, pool) })
+}
+
+func (p *program) printStatus(ctx context.Context, address string) error {
+	return p.onDatabase(ctx, address, func(pool *pgxpool.Pool) error {
+		state, err := schema.Status(ctx, pool)
+		if err != nil {
+			return err
+		}
+		p.say("schema version %d, this program needs %d\n", state.Version, state.Wanted)
+		return nil
+	})
+}
+
+// onDatabase runs f with connections of its own.
+func (p *program) onDatabase(ctx context.Context, address string, f func(*pgxpool.Pool) error) error {
+	pool, err := pgxpool.New(ctx, address)
+	if err != nil {
+		return errors.New("the database address cannot be used to connect") // pgx repeats the address
+	}
+	defer pool.Close()
+	return f(pool)
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// serve runs the console until ctx ends.
+func (p *program) serve(ctx context.Context) error {
+	s := p.settings
+	logger := newLogger(p.command, s, p.stderr)
+	listener, err := listen(ctx, "QM_ADDR", s.Addr)
+	if err != nil {
+		return err
+	}
+	metrics, err := listen(ctx, "QM_METRICS_ADDR", s.MetricsAddr)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	c, err := openConsole(ctx, s, false, listener, metrics, logger)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while starting
+		}
+		return err
+	}
+	return c.run(ctx)
+}
+
+// listen opens a listener; its error names the variable to change.
+func listen(ctx context.Context, name, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", addr)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("the address %s is in use by another program; stop it, or set %s to another address", addr, name)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("this account may not listen on %s; set %s to a port above 1023", addr, name)
+	default:
+		return nil, fmt.Errorf("listening on %s (%s): %w", addr, name, err)
+	}
+}
