@@ -18,10 +18,10 @@ import (
 // Secrets are made at the first start in a folder and kept: without them the sealed keys and the
 // sessions of that folder's database would be lost. They protect nothing but development data.
 type Secrets struct {
-	KEK            string `json:"kek"` // as QM_KEK takes it
-	ClientSecret   string `json:"client_secret"`
-	DatabaseSecret string `json:"database_password"`
-	ControlToken   string `json:"sandbox_control_token"`
+	KEK          string `json:"kek"` // as QM_KEK takes it
+	ClientSecret string `json:"client_secret"`
+
+	ControlToken string `json:"sandbox_control_token"`
 }
 
 // state is state.json of a data folder.
@@ -92,7 +92,7 @@ func (f *Folder) claim() error {
 	if err := json.Unmarshal(raw, &f.state); err != nil {
 		return fmt.Errorf("%s is damaged (%w); remove the folder to start anew", f.statePath(), err)
 	}
-	if s := f.state.Secrets; s.KEK == "" || s.ClientSecret == "" || s.DatabaseSecret == "" || s.ControlToken == "" {
+	if s := f.state.Secrets; s.KEK == "" || s.ClientSecret == "" || s.ControlToken == "" {
 		return fmt.Errorf("%s is incomplete; remove the folder to start anew", f.statePath())
 	}
 	if f.state.Ports == nil {
@@ -103,10 +103,9 @@ func (f *Folder) claim() error {
 
 func newSecrets() Secrets {
 	return Secrets{
-		KEK:            "base64:" + base64.StdEncoding.EncodeToString(randomBytes(32)),
-		ClientSecret:   hex.EncodeToString(randomBytes(24)),
-		DatabaseSecret: hex.EncodeToString(randomBytes(24)),
-		ControlToken:   hex.EncodeToString(randomBytes(24)),
+		KEK:          "base64:" + base64.StdEncoding.EncodeToString(randomBytes(32)),
+		ClientSecret: hex.EncodeToString(randomBytes(24)),
+		ControlToken: hex.EncodeToString(randomBytes(24)),
 	}
 }
 
