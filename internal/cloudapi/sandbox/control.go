@@ -1,0 +1,371 @@
+package sandbox
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Control serves the control surface described in the package comment. Every request needs
+// Authorization: Bearer with Config.ControlToken; without a token configured all are refused.
+func (s *Sandbox) Control() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handle := range map[string]func(*http.Request) (any, error){
+		"POST /_sandbox/faults":   s.controlFaultAdd,
+		"GET /_sandbox/faults":    s.controlFaultList,
+		"DELETE /_sandbox/faults": s.controlFaultClear,
+		"GET /_sandbox/calls":     s.controlCalls,
+		"DELETE /_sandbox/calls":  s.controlCallsReset,
+		"POST /_sandbox/clock":    s.controlClock,
+		"POST /_sandbox/keys":     s.controlKeys,
+		"POST /_sandbox/outside":  s.controlOutside,
+		"POST /_sandbox/spelling": s.controlSpelling,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) { s.control(w, req, handle) })
+	}
+	want := sha256.Sum256([]byte("Bearer " + s.cfg.ControlToken))
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		got := sha256.Sum256([]byte(req.Header.Get("Authorization")))
+		if s.cfg.ControlToken == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			s.writeControl(w, http.StatusUnauthorized, map[string]string{"error": "the control token is missing or wrong"})
+			return
+		}
+		mux.ServeHTTP(w, req)
+	})
+}
+
+// controlError is a refusal of the control surface.
+type controlError struct {
+	status int
+	text   string
+}
+
+func (e *controlError) Error() string { return e.text }
+
+func refuseControl(format string, args ...any) error {
+	return &controlError{http.StatusUnprocessableEntity, fmt.Sprintf(format, args...)}
+}
+
+func (s *Sandbox) control(w http.ResponseWriter, req *http.Request, handle func(*http.Request) (any, error)) {
+	req.Body = http.MaxBytesReader(w, req.Body, 1<<20)
+	s.mu.Lock()
+	out, err := handle(req)
+	s.mu.Unlock()
+	var refusal *controlError
+	switch {
+	case errors.As(err, &refusal):
+		s.writeControl(w, refusal.status, map[string]string{"error": refusal.text})
+	case err != nil:
+		s.writeControl(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+	case out == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		s.writeControl(w, http.StatusOK, out)
+	}
+}
+
+func (s *Sandbox) writeControl(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
+	}
+	s.writeAnswer(w, answer{status: status, contentType: jsonType, body: body})
+}
+
+// readControl reads a JSON body strictly: unknown fields and trailing text are refused.
+func readControl(req *http.Request, v any) error {
+	dec := json.NewDecoder(req.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("reading the body: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("reading the body: there is text after the document")
+	}
+	return nil
+}
+
+func (s *Sandbox) controlFaultAdd(req *http.Request) (any, error) {
+	var f fault
+	if err := readControl(req, &f); err != nil {
+		return nil, err
+	}
+	if err := f.check(); err != nil {
+		return nil, refuseControl("%s", err)
+	}
+	if f.Account != "" && s.accounts[f.Account] == nil {
+		return nil, refuseControl("there is no account %s", f.Account)
+	}
+	if f.Operation != "" && !slices.ContainsFunc(s.routes, func(r *route) bool { return r.op.Name == f.Operation }) {
+		return nil, refuseControl("there is no operation %s", f.Operation)
+	}
+	s.faults = append(s.faults, &f)
+	return nil, nil
+}
+
+func (s *Sandbox) controlFaultList(*http.Request) (any, error) {
+	return map[string]any{"faults": append([]*fault{}, s.faults...)}, nil
+}
+
+func (s *Sandbox) controlFaultClear(*http.Request) (any, error) {
+	s.faults = nil
+	return nil, nil
+}
+
+func (s *Sandbox) controlCalls(*http.Request) (any, error) {
+	recent := s.calls.recent[max(0, len(s.calls.recent)-keptCalls):]
+	list := make([]call, len(recent))
+	for i, c := range recent {
+		list[i] = *c
+	}
+	byAccount := map[string]map[string]int{}
+	for account, ops := range s.calls.byAccount {
+		byAccount[account] = map[string]int{}
+		for op, n := range ops {
+			byAccount[account][op] = n
+		}
+	}
+	return map[string]any{"total": s.calls.total, "mutating": s.calls.mutating, "accounts": byAccount, "recent": list}, nil
+}
+
+func (s *Sandbox) controlCallsReset(*http.Request) (any, error) {
+	s.calls = newCallLog()
+	return nil, nil
+}
+
+func (s *Sandbox) controlClock(req *http.Request) (any, error) {
+	var in struct {
+		Advance string `json:"advance"`
+	}
+	if err := readControl(req, &in); err != nil {
+		return nil, err
+	}
+	d, err := time.ParseDuration(in.Advance)
+	if err != nil || d < 0 || d > 10*365*day {
+		return nil, refuseControl("advance must be a duration from 0s to ten years, such as 1h")
+	}
+	s.state.offset += d
+	s.changed()
+	return map[string]any{"now": s.now()}, nil
+}
+
+func (s *Sandbox) controlKeys(req *http.Request) (any, error) {
+	var in struct {
+		Account     string   `json:"account"`
+		Permissions []string `json:"permissions"`
+		Revoke      string   `json:"revoke"`
+	}
+	if err := readControl(req, &in); err != nil {
+		return nil, err
+	}
+	if in.Revoke != "" {
+		k := s.keys[hashKey(in.Revoke)]
+		if k == nil {
+			return nil, refuseControl("there is no such key")
+		}
+		s.revoke(k)
+		return nil, nil
+	}
+	a := s.accounts[in.Account]
+	if a == nil {
+		return nil, refuseControl("there is no account %q", in.Account)
+	}
+	if in.Permissions == nil {
+		in.Permissions = allPermissions()
+	}
+	for _, p := range in.Permissions {
+		if !slices.Contains(allPermissions(), p) {
+			return nil, refuseControl("there is no permission %q", p)
+		}
+	}
+	k, secret := s.mint(a, in.Permissions)
+	return map[string]any{"id": k.ID, "management_key": secret}, nil
+}
+
+func (s *Sandbox) controlSpelling(req *http.Request) (any, error) {
+	var in Spelling
+	if err := readControl(req, &in); err != nil {
+		return nil, err
+	}
+	if err := in.check(); err != nil {
+		return nil, refuseControl("%s", err)
+	}
+	s.spelling = in
+	return nil, nil
+}
+
+// outside is a change somebody else makes.
+type outside struct {
+	Act     string            `json:"act"`
+	Account string            `json:"account"`
+	Cluster string            `json:"cluster"`
+	Name    string            `json:"name"`
+	Labels  map[string]string `json:"labels"`
+	Nodes   uint64            `json:"nodes"`
+	Package string            `json:"package"` // package name, such as mx4
+	Region  string            `json:"region"`
+	Cloud   string            `json:"cloud_provider"`
+	Version string            `json:"version"`
+	Phase   string            `json:"phase"`
+	Reason  *string           `json:"reason"`
+	Node    *int              `json:"node"`
+	Message string            `json:"message"`
+	Key     string            `json:"key"` // id of a management key
+	Backups bool              `json:"delete_backups"`
+	At      bool              `json:"at_once"` // delete without passing through DELETING
+}
+
+func (s *Sandbox) controlOutside(req *http.Request) (any, error) {
+	var in outside
+	if err := readControl(req, &in); err != nil {
+		return nil, err
+	}
+	a := s.accounts[in.Account]
+	if a == nil {
+		return nil, refuseControl("there is no account %q", in.Account)
+	}
+	now := s.now()
+	s.settle(a, now)
+	r := &request{Sandbox: s, account: a, now: now}
+	out, err := r.outside(in)
+	var refusal *statusError
+	if errors.As(err, &refusal) {
+		return nil, refuseControl("%s", refusal.message)
+	}
+	if err == nil {
+		s.changed()
+		s.cfg.Logger.Debug("changed from outside", slog.String("act", in.Act), slog.String("cluster", in.Cluster))
+	}
+	return out, err
+}
+
+func (r *request) outside(in outside) (any, error) {
+	switch in.Act {
+	case "create_cluster":
+		return r.outsideCreate(in)
+	case "revoke_key":
+		k := r.account.managementKeys[in.Key]
+		if k == nil {
+			return nil, refuseControl("the account has no key %q", in.Key)
+		}
+		r.revoke(k)
+		return nil, nil
+	}
+	c := r.account.clusters[in.Cluster]
+	if c == nil {
+		return nil, refuseControl("the account has no cluster %q", in.Cluster)
+	}
+	switch in.Act {
+	case "rename":
+		return nil, r.outsideSpec(c, c.spec.with("name", in.Name))
+	case "labels":
+		var list []any
+		for _, key := range slices.Sorted(maps.Keys(in.Labels)) {
+			list = append(list, msg{"key": key, "value": in.Labels[key]})
+		}
+		spec := c.spec.clone()
+		spec.set(r.schema.messages["cluster.v1.Cluster"].byName["labels"], list)
+		return nil, r.outsideSpec(c, spec)
+	case "scale":
+		config := c.config().clone()
+		if in.Nodes > 0 {
+			config["number_of_nodes"] = in.Nodes
+		}
+		if in.Package != "" {
+			config["package_id"] = idOf("package", c.provider(), in.Package)
+		}
+		return nil, r.outsideSpec(c, c.spec.with("configuration", config))
+	case "upgrade":
+		return nil, r.outsideSpec(c, c.spec.with("configuration", c.config().with("version", in.Version)))
+	case "delete_cluster":
+		if in.At {
+			c.dropsData = in.Backups
+			r.drop(r.account, c)
+			delete(r.account.clusters, c.id)
+			return nil, nil
+		}
+		return nil, r.beginDelete(c, in.Backups)
+	case "phase":
+		return nil, r.outsidePhase(c, in)
+	case "node_not_ready":
+		return nil, outsideNode(c, in)
+	}
+	return nil, refuseControl("act must be rename, labels, scale, upgrade, create_cluster, delete_cluster, phase, node_not_ready or revoke_key")
+}
+
+// outsideSpec checks a changed specification as the API would and applies it.
+func (r *request) outsideSpec(c *cluster, spec msg) error {
+	spec = spec.with("account_id", r.account.id)
+	if violations := r.validator.validate(r.schema.messages["cluster.v1.Cluster"], spec); len(violations) > 0 {
+		return invalid(violations)
+	}
+	delete(spec, "account_id")
+	return r.applySpec(c, spec)
+}
+
+func (r *request) outsideCreate(in outside) (any, error) {
+	provider, region := cmp.Or(in.Cloud, providerAWS), cmp.Or(in.Region, "eu-central-1")
+	config := msg{"number_of_nodes": max(in.Nodes, 1), "package_id": idOf("package", provider, cmp.Or(in.Package, "mx1"))}
+	if in.Version != "" {
+		config["version"] = in.Version
+	}
+	spec := msg{"account_id": r.account.id, "name": in.Name, "cloud_provider_id": provider, "cloud_provider_region_id": region, "configuration": config}
+	if violations := r.validator.validate(r.schema.messages["cluster.v1.Cluster"], spec); len(violations) > 0 {
+		return nil, invalid(violations)
+	}
+	delete(spec, "account_id")
+	c, err := r.newCluster(newID(), spec)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"cluster": c.id}, nil
+}
+
+// outsidePhase puts a cluster into a phase. Without phase only the reason changes. A phase that
+// ends by itself does so after its usual time; the others stay.
+func (r *request) outsidePhase(c *cluster, in outside) error {
+	if in.Phase != "" {
+		phase, ok := phaseNumber(in.Phase)
+		if !ok {
+			return refuseControl("there is no phase %q", in.Phase)
+		}
+		c.enter(phase, "", r.now, r.cfg.TimeScale)
+		if phase == phaseHealthy {
+			c.sick = nil
+		}
+	}
+	if in.Reason != nil {
+		c.reason = strings.ToValidUTF8(*in.Reason, "\uFFFD")
+	}
+	return nil
+}
+
+func outsideNode(c *cluster, in outside) error {
+	if in.Node == nil || *in.Node < 0 || *in.Node >= c.running.Nodes {
+		return refuseControl("node must be from 0 to %d", c.running.Nodes-1)
+	}
+	sick := map[int]msg{*in.Node: {
+		"condition": enumValue(4), "condition_message": cmp.Or(in.Message, "Readiness probe failed: HTTP probe failed with statuscode: 503"),
+	}}
+	for i, info := range c.sick {
+		if i != *in.Node {
+			sick[i] = info
+		}
+	}
+	c.sick = sick
+	if c.phase == phaseHealthy {
+		c.phase, c.reason = phaseNotReady, fmt.Sprintf("%d of %d nodes are not ready.", len(sick), c.running.Nodes)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+// Package sandbox is a stand-in for the Qdrant Cloud API: what people try the console with, and
+// what all tests trust. It serves the current REST gateway (/api/...) and the legacy pa/v1 API
+// (/pa/v1/...) on one listener over one state, and is written from the public API definitions,
+// not from what the console's client sends: it shares only the table of operations with it.
+//
+// It promises to be as strict as the real service where that is known: the apikey check with 401
+// and 403 told apart, permissions for each key, the rules of protovalidate for every request it
+// decodes, read-only and immutable fields, hybrid-only settings, quotas, packages and releases
+// that must exist, disks that never shrink, acts that a phase does not allow. Phases move with
+// the clock; nothing runs in the background. A management key opens both generations of its one
+// account. Secrets of keys appear once, in the answer that made them; only hashes are kept.
+//
+// Where the facts leave a choice, this is the one made:
+//   - RestartCluster has no phase of its own in the current API: the cluster is UPDATING while its
+//     nodes go down and up one by one; pa/v1 says Restarting.
+//   - An exceeded quota and an act that does not fit the phase are FAILED_PRECONDITION (400).
+//   - Settings documented as "ignored for managed cloud clusters" are dropped there; those that are
+//     "for hybrid cloud clusters only" are refused.
+//   - pa/v1 asks the permissions of the corresponding rpc, says E1015 in detail for a cluster that
+//     is not there, and does not show clusters in regions its enum does not know. A cluster being
+//     deleted has marked_for_deletion_at and no phase there.
+//   - The body of an error names broken rules in a google.rpc.BadRequest detail.
+//
+// Database keys of the current API, backups and schedules can be listed and read; creating and
+// changing them is not served yet: 501, code 12. Rpcs for users only answer 403 to keys.
+//
+// # Control surface
+//
+// Control serves a second handler, for tests and for development. Every request carries
+// "Authorization: Bearer <Config.ControlToken>"; bodies are JSON and unknown fields are refused.
+// Answers are 204, or 200 with JSON; errors are {"error": "..."}: 400 for a body that cannot be
+// read, 401, and 422 for a wrong value.
+//
+//	POST   /_sandbox/faults   {account, operation, kind, status, latency_ms, retry_after, times}
+//	GET    /_sandbox/faults   the faults that are set
+//	DELETE /_sandbox/faults   removes all
+//	GET    /_sandbox/calls    {total, mutating, accounts: {cloud account id: {operation: n}}, recent: [...]}
+//	DELETE /_sandbox/calls    starts counting anew
+//	POST   /_sandbox/clock    {advance: "1h"} moves the sandbox's clock ahead -> {now}
+//	POST   /_sandbox/keys     {account, permissions: [...]} -> {id, management_key}; {revoke: key}
+//	POST   /_sandbox/outside  a change by somebody else, see below
+//	POST   /_sandbox/spelling {unset, numeric_int64, snake_case, numeric_enums}, see Spelling
+//
+// A fault meets the calls of one account (a cloud account id; empty: any) and one operation (its
+// Op.Name, such as ListClusters or list_clusters; empty: any), the given number of times (0: until
+// deleted); the first that fits is taken. latency_ms is waited with every kind. Kinds that come
+// before any work, and before the key is judged:
+//
+//	latency      waits latency_ms, then serves as usual
+//	hang         answers nothing until the caller gives up
+//	close        closes the connection without an answer
+//	status       answers the given status with an error body of the API
+//	retry_after  answers 429 (or status) with the given Retry-After header
+//	html         answers a proxy's page, 502 or status
+//	malformed    answers 200 with JSON that breaks off, complete as far as HTTP goes
+//	huge         answers 200 with 100 MiB of JSON
+//
+// Kinds that come after the work was done:
+//
+//	truncated    answers half of the body under the whole one's Content-Length
+//	lost_answer  closes the connection instead of answering
+//
+// Calls are counted when they arrive, whatever becomes of them.
+//
+// /_sandbox/outside takes {act, account, ...} and the API's own rules apply:
+//
+//	rename          {cluster, name}
+//	labels          {cluster, labels: {key: value}} replaces all
+//	scale           {cluster, nodes and/or package} package by name, such as mx4
+//	upgrade         {cluster, version}
+//	create_cluster  {name, cloud_provider, region, package, nodes, version} -> {cluster}; aws, eu-central-1, mx1, 1
+//	delete_cluster  {cluster, delete_backups, at_once} at_once: gone without passing through DELETING
+//	phase           {cluster, phase and/or reason} phase with or without CLUSTER_PHASE_; no rules apply
+//	node_not_ready  {cluster, node, message}
+//	revoke_key      {key} by the id of a management key
+package sandbox

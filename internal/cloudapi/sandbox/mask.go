@@ -1,0 +1,75 @@
+package sandbox
+
+import (
+	"strings"
+)
+
+// mergeMask does what the gateway does for an update with a mask: it reads the resource as it is,
+// takes the masked fields from the request, and goes on with the whole. Without a mask the
+// request replaces the resource, and what it omits is dropped.
+func (r *request) mergeMask() error {
+	paths, ok := r.in["update_mask"].([]string)
+	if !ok || len(paths) == 0 {
+		return nil
+	}
+	var name string
+	var stored msg
+	switch r.op.Name {
+	case "UpdateCluster":
+		name = "cluster"
+		c := r.account.clusters[r.in.sub(name).str("id")]
+		if c == nil {
+			return notFound("cluster", r.in.sub(name).str("id"))
+		}
+		stored = c.resource(r.account.id, r.now, r.catalogue)
+	case "UpdateAccount":
+		name, stored = "account", r.account.resource
+	default:
+		return refuse(codeInvalidArgument, "%s takes no update mask", r.op.Name)
+	}
+	t := r.schema.messages["cluster.v1.Cluster"]
+	if name == "account" {
+		t = r.schema.messages["account.v1.Account"]
+	}
+	merged := stored
+	for _, path := range paths {
+		var err error
+		if merged, err = t.merge(merged, r.in.sub(name), path); err != nil {
+			return err
+		}
+	}
+	r.in = r.in.with(name, merged)
+	r.masked = true
+	return nil
+}
+
+// merge returns dst with the field at path taken from src. A path goes through messages, not into
+// lists.
+func (t *messageType) merge(dst, src msg, path string) (msg, error) {
+	first, rest, nested := strings.Cut(path, ".")
+	f := t.byName[first]
+	if f == nil || f.name != first {
+		return nil, invalidField("update_mask", "invalid path %q for %s", path, t.name)
+	}
+	out := dst.clone()
+	if !nested {
+		if v, ok := src[f.name]; ok {
+			out[f.name] = v
+		} else {
+			delete(out, f.name)
+		}
+		return out, nil
+	}
+	if f.message == nil || f.repeated {
+		return nil, invalidField("update_mask", "invalid path %q for %s", path, t.name)
+	}
+	sub, err := f.message.merge(dst.sub(f.name), src.sub(f.name), rest)
+	if err != nil {
+		return nil, err
+	}
+	if len(sub) == 0 && !src.has(f.name) && !dst.has(f.name) {
+		return out, nil
+	}
+	out[f.name] = sub
+	return out, nil
+}

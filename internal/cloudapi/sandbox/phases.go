@@ -1,0 +1,371 @@
+package sandbox
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+)
+
+// Numbers of ClusterPhase.
+const (
+	phaseCreating          enumValue = 1
+	phaseFailedToCreate    enumValue = 2
+	phaseUpdating          enumValue = 3
+	phaseFailedToUpdate    enumValue = 4
+	phaseScaling           enumValue = 5
+	phaseUpgrading         enumValue = 6
+	phaseSuspending        enumValue = 7
+	phaseSuspended         enumValue = 8
+	phaseFailedToSuspend   enumValue = 9
+	phaseResuming          enumValue = 10
+	phaseFailedToResume    enumValue = 11
+	phaseHealthy           enumValue = 12
+	phaseNotReady          enumValue = 13
+	phaseRecoveryMode      enumValue = 14
+	phaseManualMaintenance enumValue = 15
+	phaseFailedToSync      enumValue = 16
+	phaseNotFound          enumValue = 17
+	phaseDeleting          enumValue = 18
+	phaseUnknown           enumValue = 19
+)
+
+// Numbers of ClusterNodeState.
+const (
+	nodeStarting   enumValue = 1
+	nodeHealthy    enumValue = 2
+	nodeUnhealthy  enumValue = 3
+	nodeSuspended  enumValue = 4
+	nodeRecovering enumValue = 5
+)
+
+// cluster is one cluster: what was asked for, and where it is on the way there. Its state is
+// computed from the clock when somebody looks; nothing runs in between.
+type cluster struct {
+	id        string
+	createdAt time.Time
+	deletedAt time.Time
+	spec      msg // cluster.v1.Cluster without id, account and state
+
+	phase      enumValue
+	reason     string
+	since      time.Time // when phase began
+	until      time.Time // when it ends by itself; zero: it stays
+	restarting bool      // phase is UPDATING because of RestartCluster
+	dropsData  bool      // the deletion takes the backups along
+
+	running     running
+	restartedAt time.Time
+	nodesSince  time.Time
+	jwt         bool
+	sick        map[int]msg // cluster.v1.ClusterNodeNotReadyInfo by node
+}
+
+// running is what the nodes are like now, while spec is what they shall be like.
+type running struct {
+	Version string `json:"version"`
+	Nodes   int    `json:"nodes"`
+	Package string `json:"package"`
+	DiskGiB int64  `json:"disk_gib"` // additional
+}
+
+func (c *cluster) config() msg      { return c.spec.sub("configuration") }
+func (c *cluster) name() string     { return c.spec.str("name") }
+func (c *cluster) provider() string { return c.spec.str("cloud_provider_id") }
+func (c *cluster) region() string   { return c.spec.str("cloud_provider_region_id") }
+
+// asked is what the specification wants to run.
+func (c *cluster) asked() running {
+	config := c.config()
+	return running{
+		Version: config.str("version"), Nodes: int(config.uint("number_of_nodes")),
+		Package: config.str("package_id"), DiskGiB: int64(config.sub("additional_resources").uint("disk")),
+	}
+}
+
+// between returns a duration from low to high that is the same for the same cluster.
+func (c *cluster) between(low, high time.Duration) time.Duration {
+	h := fnv.New32a()
+	h.Write([]byte(c.id)) // a hash never fails
+	return low + time.Duration(h.Sum32()%1000)*(high-low)/1000
+}
+
+// usual is how long a phase lasts at time scale 1.
+func (c *cluster) usual(phase enumValue, restarting bool) time.Duration {
+	nodes := time.Duration(max(c.running.Nodes, 1))
+	switch phase {
+	case phaseCreating:
+		return c.between(20*time.Second, 40*time.Second)
+	case phaseScaling:
+		return c.between(20*time.Second, 35*time.Second)
+	case phaseUpgrading:
+		return 5*time.Second + nodes*6*time.Second
+	case phaseSuspending:
+		return c.between(6*time.Second, 12*time.Second)
+	case phaseResuming:
+		return c.between(12*time.Second, 20*time.Second)
+	case phaseDeleting:
+		return c.between(8*time.Second, 15*time.Second)
+	case phaseUpdating:
+		if restarting {
+			return 4*time.Second + nodes*4*time.Second
+		}
+		return c.between(5*time.Second, 10*time.Second)
+	}
+	return 0
+}
+
+// enter begins a phase at now; moving phases end after their usual time.
+func (c *cluster) enter(phase enumValue, reason string, now time.Time, scale float64) {
+	c.phase, c.reason, c.since, c.until, c.restarting = phase, reason, now, time.Time{}, false
+	c.lasts(now, scale)
+}
+
+// lasts sets the end of the present phase.
+func (c *cluster) lasts(now time.Time, scale float64) {
+	if d := c.usual(c.phase, c.restarting); d > 0 {
+		c.until = now.Add(time.Duration(float64(d) / scale))
+	}
+}
+
+// settle brings the cluster up to now and reports whether it still exists.
+func (c *cluster) settle(now time.Time) bool {
+	if c.until.IsZero() || now.Before(c.until) {
+		return true
+	}
+	at := c.until
+	switch c.phase {
+	case phaseDeleting:
+		return false
+	case phaseSuspending:
+		c.phase = phaseSuspended
+	default:
+		if c.phase != phaseUpdating || c.restarting {
+			c.nodesSince = at
+		}
+		c.phase, c.running = phaseHealthy, c.asked()
+	}
+	c.reason, c.since, c.until, c.restarting = "", at, time.Time{}, false
+	return true
+}
+
+// progress is how far the present phase has come, from 0 to 1.
+func (c *cluster) progress(now time.Time) float64 {
+	if c.until.IsZero() || !c.until.After(c.since) {
+		return 1
+	}
+	p := float64(now.Sub(c.since)) / float64(c.until.Sub(c.since))
+	return min(max(p, 0), 1)
+}
+
+// nodeView is one node as it is at a moment.
+type nodeView struct {
+	state   enumValue
+	version string
+	started time.Time
+}
+
+// nodes computes the nodes at now.
+func (c *cluster) nodes(now time.Time) []nodeView {
+	p, n := c.progress(now), c.running.Nodes
+	asked := c.asked()
+	out := make([]nodeView, 0, max(n, asked.Nodes))
+	add := func(state enumValue, version string, started time.Time) {
+		out = append(out, nodeView{state, version, started})
+	}
+	turn := int(p * float64(n)) // the node a rolling change is at
+	switch c.phase {
+	case phaseCreating:
+		for i := range int(p * float64(asked.Nodes+1)) {
+			state := nodeStarting
+			if float64(i+1) <= p*float64(asked.Nodes) && i < asked.Nodes {
+				state = nodeHealthy
+			}
+			if i < asked.Nodes {
+				add(state, asked.Version, c.since)
+			}
+		}
+	case phaseFailedToCreate, phaseNotFound:
+	case phaseSuspending, phaseDeleting:
+		for i := range n {
+			state := nodeHealthy
+			if i < turn {
+				state = nodeSuspended
+			}
+			add(state, c.running.Version, c.nodesSince)
+		}
+	case phaseSuspended, phaseFailedToResume:
+		for range n {
+			add(nodeSuspended, c.running.Version, time.Time{})
+		}
+	case phaseResuming:
+		for i := range n {
+			state := nodeStarting
+			if i < turn {
+				state = nodeHealthy
+			}
+			add(state, c.running.Version, c.since)
+		}
+	case phaseScaling:
+		for i := range max(n, asked.Nodes) {
+			switch {
+			case i < n:
+				add(nodeHealthy, c.running.Version, c.nodesSince)
+			case float64(i-n) < p*float64(asked.Nodes-n+1):
+				add(nodeStarting, c.running.Version, c.since)
+			}
+		}
+	case phaseUpgrading, phaseUpdating:
+		for i := range n {
+			rolling := c.phase == phaseUpgrading || c.restarting
+			switch {
+			case rolling && i == turn:
+				add(nodeStarting, c.running.Version, now)
+			case rolling && i < turn && c.phase == phaseUpgrading:
+				add(nodeHealthy, asked.Version, c.since)
+			case rolling && i < turn:
+				add(nodeHealthy, c.running.Version, c.since)
+			default:
+				add(nodeHealthy, c.running.Version, c.nodesSince)
+			}
+		}
+	case phaseRecoveryMode:
+		for range n {
+			add(nodeRecovering, c.running.Version, c.nodesSince)
+		}
+	default:
+		for range n {
+			add(nodeHealthy, c.running.Version, c.nodesSince)
+		}
+	}
+	for i := range out {
+		if c.sick[i] != nil && out[i].state != nodeSuspended {
+			out[i].state = nodeUnhealthy
+		}
+	}
+	return out
+}
+
+// host is the host name of a cluster, or of one node of it.
+func (c *cluster) host(node int) string {
+	name := c.id
+	if node >= 0 {
+		name = fmt.Sprintf("node-%d-%s", node, c.id)
+	}
+	if c.provider() == providerHybrid {
+		return fmt.Sprintf("%s.%s.hybrid.cloud.qdrant.io", name, c.region()[:8])
+	}
+	return fmt.Sprintf("%s.%s.%s.cloud.qdrant.io", name, c.region(), c.provider())
+}
+
+func endpoint(host string) msg {
+	return msg{"url": "https://" + host, "rest_port": int64(6333), "grpc_port": int64(6334)}
+}
+
+// state is the cluster.v1.ClusterState at now.
+func (c *cluster) state(now time.Time, cat *catalogue) msg {
+	views := c.nodes(now)
+	size := cat.packages[c.running.Package]
+	up := uint64(0)
+	var nodes []any
+	for i, v := range views {
+		node := msg{
+			"name": fmt.Sprintf("qdrant-%s-%d", c.id, i), "version": v.version, "endpoint": endpoint(c.host(i)), "state": v.state,
+		}
+		if !v.started.IsZero() {
+			node["started_at"] = v.started
+		}
+		if size != nil && size.multiAZ {
+			node["availability_zone"] = c.region() + string(rune('a'+i%3))
+		}
+		if info := c.sick[i]; info != nil && v.state == nodeUnhealthy {
+			node["not_ready_info"] = info
+		}
+		if v.state == nodeHealthy {
+			up++
+		}
+		nodes = append(nodes, node)
+	}
+	s := msg{
+		"version": c.running.Version, "nodes_up": up, "phase": c.phase, "endpoint": endpoint(c.host(-1)),
+		"resources": c.resources(size), "scalability_info": c.scalability(size), "capabilities": c.capabilities(size),
+	}
+	if c.phase == phaseFailedToCreate || c.phase == phaseCreating && c.progress(now) < 0.5 {
+		s["endpoint"] = msg{"rest_port": int64(6333), "grpc_port": int64(6334)}
+	}
+	if len(nodes) > 0 {
+		s["nodes"] = nodes
+	}
+	if c.reason != "" {
+		s["reason"] = c.reason
+	}
+	if !c.restartedAt.IsZero() {
+		s["restarted_at"] = c.restartedAt
+	}
+	if c.jwt {
+		s["jwt_rbac"] = true
+	}
+	return s
+}
+
+// resources are what each node has; the API says GiB for ram and disk, cores for cpu.
+func (c *cluster) resources(size *pkg) msg {
+	if size == nil {
+		return msg{"disk": msg{}, "ram": msg{}, "cpu": msg{}}
+	}
+	share := func(name string) float64 {
+		if v := c.config().uint(name); v > 0 {
+			return float64(v) / 100
+		}
+		return 0.2 // the documented default of reserved_*_percentage
+	}
+	one := func(base, additional, reserved float64) msg {
+		m := msg{}
+		for name, v := range map[string]float64{
+			"base": base, "additional": additional, "reserved": reserved, "available": base + additional - reserved,
+		} {
+			if v != 0 {
+				m[name] = v
+			}
+		}
+		return m
+	}
+	cpu, ram := float64(size.cpuMilli)/1000, float64(size.ramGiB)
+	m := msg{
+		"cpu":  one(cpu, 0, cpu*share("reserved_cpu_percentage")),
+		"ram":  one(ram, 0, ram*share("reserved_memory_percentage")),
+		"disk": one(float64(size.diskGiB), float64(c.running.DiskGiB), 0),
+	}
+	if size.gpuMilli > 0 {
+		m["gpu"] = one(float64(size.gpuMilli)/1000, 0, 0)
+		m["gpu_ram"] = one(float64(size.gpuRAMGiB), 0, 0)
+	}
+	return m
+}
+
+// scalability is the cluster.v1.ClusterScalabilityInfo.
+func (c *cluster) scalability(size *pkg) msg {
+	if size != nil && size.free {
+		return msg{"status": enumValue(1), "reason": "Free clusters cannot be scaled."}
+	}
+	return msg{"status": enumValue(2)}
+}
+
+func (c *cluster) capabilities(size *pkg) msg {
+	supported := msg{"status": enumValue(1)}
+	m := msg{"disk_expansion": supported, "backup": supported, "scalability_info": c.scalability(size)}
+	if size != nil && size.free {
+		m["disk_expansion"] = msg{"status": enumValue(2), "reason": "Free clusters have a fixed disk."}
+		m["backup"] = msg{"status": enumValue(2), "reason": "Free clusters have no backups."}
+	}
+	return m
+}
+
+// resource is the whole cluster.v1.Cluster at now.
+func (c *cluster) resource(account string, now time.Time, cat *catalogue) msg {
+	m := c.spec.clone()
+	m["id"], m["account_id"], m["created_at"], m["state"] = c.id, account, c.createdAt, c.state(now, cat)
+	if !c.deletedAt.IsZero() {
+		m["deleted_at"] = c.deletedAt
+	}
+	return m
+}
