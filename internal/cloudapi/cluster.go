@@ -12,6 +12,7 @@ const (
 	maxLabels   = 100
 	maxIPs      = 500
 	maxSettings = 500
+	maxActions  = 20 // of a node that is not ready
 )
 
 // DecodeCluster decodes one cluster as the generation writes it: an item of a listing, the cluster of
@@ -91,7 +92,7 @@ func currentState(n node) (State, error) {
 	}
 	endpoint := n.object("endpoint")
 	state := State{
-		Phase:       Phase(cut(n.enum("phase", "CLUSTER_PHASE_", phaseNames), 64)),
+		Phase:       Phase(cut(n.enum("phase", enumPhase), 64)),
 		Reason:      n.text("reason"),
 		Version:     n.text("version"),
 		NodesUp:     up,
@@ -114,18 +115,16 @@ func currentState(n node) (State, error) {
 	if len(scalability.members) == 0 {
 		scalability = n.object("scalabilityInfo") // where it was before capabilities
 	}
-	supported := []string{"SUPPORTED", "NOT_SUPPORTED"}
 	for _, c := range []struct {
 		name   string
 		node   node
-		prefix string
-		names  []string
+		status enum
 	}{
-		{"disk_expansion", capabilities.object("diskExpansion"), "CLUSTER_DISK_EXPANSION_SUPPORT_STATUS_", supported},
-		{"backup", capabilities.object("backup"), "CLUSTER_BACKUP_SUPPORT_STATUS_", supported},
-		{"scalability", scalability, "CLUSTER_SCALABILITY_STATUS_", []string{"NOT_SCALABLE", "SCALABLE"}},
+		{"disk_expansion", capabilities.object("diskExpansion"), enumDiskExpansion},
+		{"backup", capabilities.object("backup"), enumBackupSupport},
+		{"scalability", scalability, enumScalability},
 	} {
-		if status := c.node.enum("status", c.prefix, c.names); status != "" {
+		if status := c.node.enum("status", c.status); status != "" {
 			state.Capabilities = append(state.Capabilities, Capability{Name: c.name, Status: status, Reason: c.node.text("reason")})
 		}
 	}
@@ -135,7 +134,7 @@ func currentState(n node) (State, error) {
 func currentNode(n node) Node {
 	decoded := Node{
 		Name:             n.text("name"),
-		State:            n.enum("state", "CLUSTER_NODE_STATE_", []string{"STARTING", "HEALTHY", "UNHEALTHY", "SUSPENDED", "RECOVERING"}),
+		State:            n.enum("state", enumNodeState),
 		Version:          n.text("version"),
 		AvailabilityZone: n.text("availabilityZone"),
 		EndpointURL:      n.object("endpoint").address("url"),
@@ -143,14 +142,14 @@ func currentNode(n node) Node {
 	}
 	why := n.object("notReadyInfo")
 	notReady := NotReady{
-		Condition: why.enum("condition", "CLUSTER_NODE_NOT_READY_CONDITION_",
-			[]string{"POD_SCHEDULING_ERROR", "CONTAINER_START_BLOCKED", "CONTAINER_RESTARTING", "READINESS_FAILING", "UNKNOWN"}),
+		Condition:        why.enum("condition", enumNotReady),
 		ConditionMessage: why.text("conditionMessage"),
-		Event:            why.enum("event", "CLUSTER_NODE_TERMINATION_EVENT_", []string{"OUT_OF_MEMORY", "PROCESS_EXITED"}),
+		Event:            why.enum("event", enumTermination),
 		EventMessage:     why.text("eventMessage"),
 	}
-	for _, action := range why.objects("actions")[:min(20, len(why.objects("actions")))] {
-		kind := action.enum("kind", "CLUSTER_NODE_ACTION_KIND_", []string{"SCALE_VERTICALLY", "DOCUMENTATION"})
+	actions := why.objects("actions")
+	for _, action := range actions[:min(maxActions, len(actions))] {
+		kind := action.enum("kind", enumNodeAction)
 		if words := orString(action.text("description"), kind); words != "" {
 			notReady.Actions = append(notReady.Actions, words)
 		}
@@ -274,18 +273,11 @@ func legacyResources(n node) []Resource {
 	return resources
 }
 
-// phaseNames are ClusterPhase's names from 1 on.
-var phaseNames = []string{
-	"CREATING", "FAILED_TO_CREATE", "UPDATING", "FAILED_TO_UPDATE", "SCALING", "UPGRADING", "SUSPENDING", "SUSPENDED",
-	"FAILED_TO_SUSPEND", "RESUMING", "FAILED_TO_RESUME", "HEALTHY", "NOT_READY", "RECOVERY_MODE", "MANUAL_MAINTENANCE",
-	"FAILED_TO_SYNC", "NOT_FOUND", "DELETING", "UNKNOWN",
-}
-
 // legacyPhase maps pa/v1's FailedToCreate to FAILED_TO_CREATE. A word it does not have is kept.
 func legacyPhase(word string) Phase {
 	word = cut(word, 64)
 	phase := Phase(strings.TrimPrefix(strings.ToUpper(snakeCase(word)), "_"))
-	if slices.Contains(phaseNames, string(phase)) {
+	if slices.Contains(enumPhase.names, string(phase)) {
 		return phase
 	}
 	switch phase {
@@ -321,22 +313,6 @@ func port(n node, name string) int {
 		return int(p)
 	}
 	return 0
-}
-
-// settingEnums are the enums of a configuration by member, for a gateway that writes numbers.
-var settingEnums = map[string]struct {
-	prefix string
-	names  []string
-}{
-	"serviceType":       {"CLUSTER_SERVICE_TYPE_", []string{"CLUSTER_IP", "NODE_PORT", "LOAD_BALANCER"}},
-	"gpuType":           {"CLUSTER_CONFIGURATION_GPU_TYPE_", []string{"NVIDIA", "AMD"}},
-	"restartPolicy":     {"CLUSTER_CONFIGURATION_RESTART_POLICY_", []string{"ROLLING", "PARALLEL", "AUTOMATIC"}},
-	"rebalanceStrategy": {"CLUSTER_CONFIGURATION_REBALANCE_STRATEGY_", []string{"BY_COUNT", "BY_SIZE", "BY_COUNT_AND_SIZE", "DISABLED"}},
-	"storageTierType":   {"STORAGE_TIER_TYPE_", []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"}},
-	"logLevel":          {"DATABASE_CONFIGURATION_LOG_LEVEL_", []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"}},
-	"rotation":          {"AUDIT_LOG_ROTATION_", []string{"DAILY", "HOURLY"}},
-	"operator":          {"TOLERATION_OPERATOR_", []string{"EXISTS", "EQUAL"}},
-	"effect":            {"TOLERATION_EFFECT_", []string{"NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"}},
 }
 
 // settings flattens a configuration. Names are the documented ones (lowerCamel for the current API,
@@ -395,8 +371,8 @@ func walkList(name string, list []any, walk func(name, member string, v any), jo
 }
 
 func settingValue(generation Generation, n node, member string) string {
-	if enum, known := settingEnums[member]; known && generation == Current {
-		return n.enum(member, enum.prefix, enum.names)
+	if of, known := settingEnums[member]; known && generation == Current {
+		return n.enum(member, of)
 	}
 	switch value := n.text(member); value {
 	case "0", "false":

@@ -152,8 +152,8 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 		size := n.object("resourceConfiguration")
 		return Package{
 			ID: id, Name: n.text("name"), Type: n.text("type"), Currency: n.text("currency"), MultiAZ: n.bool("multiAz"),
-			Tier:     n.enum("tier", "PACKAGE_TIER_", []string{"STANDARD", "PREMIUM"}),
-			Status:   n.enum("status", "PACKAGE_STATUS_", []string{"ACTIVE", "DEACTIVATED"}),
+			Tier:     n.enum("tier", enumPackageTier),
+			Status:   n.enum("status", enumPackageStatus),
 			CPUMilli: milli(size.text("cpu")), RAMMiB: mebibytes(size.text("ram")), DiskMiB: mebibytes(size.text("disk")),
 			PricePerHourMillicents: max(0, n.integer("unitIntPricePerHour")),
 		}, err

@@ -290,20 +290,20 @@ func (n node) time(name string) time.Time {
 	return time.Time{}
 }
 
-// enum returns the name of a value without prefix. Numbers are looked up in names, which start at
-// 1; UNSPECIFIED is the same as absent, and what names do not have stays as it came.
-func (n node) enum(name, prefix string, names []string) string {
+// enum returns the name of a value without the enum's prefix. Numbers are looked up; UNSPECIFIED is
+// the same as absent, and what the enum does not have stays as it came.
+func (n node) enum(name string, of enum) string {
 	value := n.text(name)
 	if i, err := strconv.Atoi(value); err == nil {
 		if i == 0 {
 			return ""
 		}
-		if i > 0 && i <= len(names) {
-			return names[i-1]
+		if i > 0 && i <= len(of.names) {
+			return of.names[i-1]
 		}
 		return value
 	}
-	value = strings.TrimPrefix(value, prefix)
+	value = strings.TrimPrefix(value, of.prefix)
 	if strings.HasSuffix(value, "UNSPECIFIED") {
 		return ""
 	}

@@ -117,6 +117,57 @@ func TestOperationsMatchPAV1(t *testing.T) {
 	}
 }
 
+// TestEnumsMatchTheCurrentAPI compares the numbers of each decoded enum with the definition.
+func TestEnumsMatchTheCurrentAPI(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(specs(t), "messages.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defined struct {
+		Enums map[string]map[string]int `json:"enums"`
+	}
+	if err := json.Unmarshal(raw, &defined); err != nil {
+		t.Fatal(err)
+	}
+	ours := map[string]enum{
+		"cluster.v1.ClusterPhase":                             enumPhase,
+		"cluster.v1.ClusterNodeState":                         enumNodeState,
+		"cluster.v1.ClusterNodeNotReadyCondition":             enumNotReady,
+		"cluster.v1.ClusterNodeTerminationEvent":              enumTermination,
+		"cluster.v1.ClusterNodeActionKind":                    enumNodeAction,
+		"cluster.v1.ClusterDiskExpansionSupportStatus":        enumDiskExpansion,
+		"cluster.v1.ClusterBackupSupportStatus":               enumBackupSupport,
+		"cluster.v1.ClusterScalabilityStatus":                 enumScalability,
+		"booking.v1.PackageTier":                              enumPackageTier,
+		"booking.v1.PackageStatus":                            enumPackageStatus,
+		"cluster.v1.ClusterServiceType":                       settingEnums["serviceType"],
+		"cluster.v1.ClusterConfigurationGpuType":              settingEnums["gpuType"],
+		"cluster.v1.ClusterConfigurationRestartPolicy":        settingEnums["restartPolicy"],
+		"cluster.v1.ClusterConfigurationRebalanceStrategy":    settingEnums["rebalanceStrategy"],
+		"common.v1.StorageTierType":                           settingEnums["storageTierType"],
+		"cluster.v1.DatabaseConfigurationLogLevel":            settingEnums["logLevel"],
+		"cluster.v1.AuditLogRotation":                         settingEnums["rotation"],
+		"cluster.v1.TolerationOperator":                       settingEnums["operator"],
+		"cluster.v1.TolerationEffect":                         settingEnums["effect"],
+		"common.v1.TopologySpreadConstraintWhenUnsatisfiable": settingEnums["whenUnsatisfiable"],
+	}
+	for name, of := range ours {
+		got := map[string]int{}
+		for i, value := range of.names {
+			got[of.prefix+value] = i + 1
+		}
+		want := map[string]int{}
+		for value, number := range defined.Enums["qdrant.cloud."+name] {
+			if number != 0 {
+				want[value] = number
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s differs (-defined +ours):\n%s", name, diff)
+		}
+	}
+}
+
 // TestOperationsAreUsable holds without the definitions: names and bindings are unique, and every
 // path is one the client can fill.
 func TestOperationsAreUsable(t *testing.T) {

@@ -1,0 +1,40 @@
+package cloudapi
+
+// enum is one enum of the current API: what its values' names start with, and the names by number
+// from 1 on. 0 is always unspecified.
+type enum struct {
+	prefix string
+	names  []string
+}
+
+// The enums that are decoded, as qdrant-cloud-public-api v0.173.0 numbers them.
+var (
+	enumPhase = enum{"CLUSTER_PHASE_", []string{
+		"CREATING", "FAILED_TO_CREATE", "UPDATING", "FAILED_TO_UPDATE", "SCALING", "UPGRADING", "SUSPENDING", "SUSPENDED",
+		"FAILED_TO_SUSPEND", "RESUMING", "FAILED_TO_RESUME", "HEALTHY", "NOT_READY", "RECOVERY_MODE", "MANUAL_MAINTENANCE",
+		"FAILED_TO_SYNC", "NOT_FOUND", "DELETING", "UNKNOWN",
+	}}
+	enumNodeState     = enum{"CLUSTER_NODE_STATE_", []string{"STARTING", "HEALTHY", "UNHEALTHY", "SUSPENDED", "RECOVERING"}}
+	enumNotReady      = enum{"CLUSTER_NODE_NOT_READY_CONDITION_", []string{"POD_SCHEDULING_ERROR", "CONTAINER_START_BLOCKED", "CONTAINER_RESTARTING", "READINESS_FAILING", "UNKNOWN"}}
+	enumTermination   = enum{"CLUSTER_NODE_TERMINATION_EVENT_", []string{"OUT_OF_MEMORY", "PROCESS_EXITED"}}
+	enumNodeAction    = enum{"CLUSTER_NODE_ACTION_KIND_", []string{"SCALE_VERTICALLY", "DOCUMENTATION"}}
+	enumDiskExpansion = enum{"CLUSTER_DISK_EXPANSION_SUPPORT_STATUS_", []string{"SUPPORTED", "NOT_SUPPORTED"}}
+	enumBackupSupport = enum{"CLUSTER_BACKUP_SUPPORT_STATUS_", []string{"SUPPORTED", "NOT_SUPPORTED"}}
+	enumScalability   = enum{"CLUSTER_SCALABILITY_STATUS_", []string{"NOT_SCALABLE", "SCALABLE"}}
+	enumPackageTier   = enum{"PACKAGE_TIER_", []string{"STANDARD", "PREMIUM"}}
+	enumPackageStatus = enum{"PACKAGE_STATUS_", []string{"ACTIVE", "DEACTIVATED"}}
+)
+
+// settingEnums are the enums of a configuration by member.
+var settingEnums = map[string]enum{
+	"serviceType":       {"CLUSTER_SERVICE_TYPE_", []string{"CLUSTER_IP", "NODE_PORT", "LOAD_BALANCER"}},
+	"gpuType":           {"CLUSTER_CONFIGURATION_GPU_TYPE_", []string{"NVIDIA", "AMD"}},
+	"restartPolicy":     {"CLUSTER_CONFIGURATION_RESTART_POLICY_", []string{"ROLLING", "PARALLEL", "AUTOMATIC"}},
+	"rebalanceStrategy": {"CLUSTER_CONFIGURATION_REBALANCE_STRATEGY_", []string{"BY_COUNT", "BY_SIZE", "BY_COUNT_AND_SIZE", "DISABLED"}},
+	"storageTierType":   {"STORAGE_TIER_TYPE_", []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"}},
+	"logLevel":          {"DATABASE_CONFIGURATION_LOG_LEVEL_", []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"}},
+	"rotation":          {"AUDIT_LOG_ROTATION_", []string{"DAILY", "HOURLY"}},
+	"operator":          {"TOLERATION_OPERATOR_", []string{"EXISTS", "EQUAL"}},
+	"whenUnsatisfiable": {"TOPOLOGY_SPREAD_CONSTRAINT_WHEN_UNSATISFIABLE_", []string{"DO_NOT_SCHEDULE", "SCHEDULE_ANYWAY"}},
+	"effect":            {"TOLERATION_EFFECT_", []string{"NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"}},
+}
