@@ -5,7 +5,7 @@
 CREATE TABLE accounts (
     id                 uuid        NOT NULL CONSTRAINT accounts_pkey PRIMARY KEY,
     generation         text        NOT NULL CONSTRAINT accounts_generation_known CHECK (generation IN ('current', 'pa-v1')),
-    cloud_account_id   text        NOT NULL CONSTRAINT accounts_cloud_account_id_key UNIQUE,
+    cloud_account_id   text        NOT NULL, -- the upstream's id
     upstream_name      text        NOT NULL,
     owner_email        text        NOT NULL,
     name               text        NOT NULL CONSTRAINT accounts_name_length CHECK (char_length(name) BETWEEN 1 AND 64),
@@ -20,6 +20,10 @@ CREATE TABLE accounts (
     created_by_subject text        NOT NULL,
     updated_at         timestamptz NOT NULL
 );
+
+-- The same upstream account, whichever generation it was registered for; ids are UUIDs, in which
+-- letter case means nothing.
+CREATE UNIQUE INDEX accounts_cloud_account_id_key ON accounts (lower(cloud_account_id));
 
 -- Two names that differ only in letter case would be confused by people.
 CREATE UNIQUE INDEX accounts_name_key ON accounts (lower(name));

@@ -236,7 +236,7 @@ func chosen(opened []cloudapi.Account, id string) (cloudapi.Account, error) {
 		return cloudapi.Account{}, invalidField("management_key", "The key opens no account.")
 	}
 	if id != "" {
-		i := slices.IndexFunc(opened, func(a cloudapi.Account) bool { return a.ID == id })
+		i := slices.IndexFunc(opened, func(a cloudapi.Account) bool { return strings.EqualFold(a.ID, id) })
 		if i < 0 {
 			return cloudapi.Account{}, invalidField("cloud_account_id", "The key does not open this account.")
 		}
@@ -359,7 +359,7 @@ func (s *Service) registeredAlready(ctx context.Context, c candidate) error {
 		at = "cloud_account_id"
 	}
 	var name string
-	if err := s.cfg.DB.QueryRow(ctx, `SELECT name FROM accounts WHERE cloud_account_id = $1`, c.CloudAccountID).Scan(&name); err != nil {
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT name FROM accounts WHERE lower(cloud_account_id) = lower($1)`, c.CloudAccountID).Scan(&name); err != nil {
 		return invalidField(at, "This Qdrant Cloud account is registered already.")
 	}
 	return invalidField(at, fmt.Sprintf("This Qdrant Cloud account is registered already, as %s.", name))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -25,7 +26,10 @@ type link struct {
 	cloud   cloud
 	account accountRef
 	keyID   uuid.UUID
-	refused string // what the key's row said when the link was made
+
+	// What the key's row said when the link was made.
+	refused  string
+	probedAt *time.Time
 }
 
 // connect unseals the account's key for one request. It is the only way to a key: perform uses it
@@ -42,7 +46,8 @@ func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID st
 	}
 	var sealed []byte
 	up := &link{account: account, keyID: account.KeyID}
-	err = s.cfg.DB.QueryRow(ctx, `SELECT sealed, refused FROM management_keys WHERE id = $1 AND retired_at IS NULL`, account.KeyID).Scan(&sealed, &up.refused)
+	err = s.cfg.DB.QueryRow(ctx, `SELECT sealed, refused, probed_at FROM management_keys WHERE id = $1 AND retired_at IS NULL`, account.KeyID).
+		Scan(&sealed, &up.refused, &up.probedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -87,6 +92,27 @@ func (s *Service) noteKey(ctx context.Context, up *link, err error) {
 		return
 	}
 	up.refused = reason
+}
+
+// probeEvery is how old what is known of a key's permissions may get.
+const probeEvery = 10 * time.Minute
+
+// probeAgain reads what the key may do, when that was last read too long ago: people change roles
+// upstream. It is called by the job that refreshes; a failure is logged and the next refresh tries again.
+func (s *Service) probeAgain(ctx context.Context, up *link) {
+	now := s.now()
+	if up.account.Generation != cloudapi.Current || up.probedAt != nil && now.Sub(*up.probedAt) < probeEvery {
+		return
+	}
+	permissions, err := up.cloud.Permissions(ctx)
+	if err == nil {
+		_, err = s.cfg.DB.Exec(ctx, `UPDATE management_keys SET permissions = $2, probed_at = $3 WHERE id = $1`, up.keyID, sortedOnce(permissions), now)
+	}
+	if err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "permissions of a key not read", slog.String("key", up.keyID.String()), slog.Any("error", err))
+		return
+	}
+	up.probedAt = &now
 }
 
 // keyRefused returns what a call tells about the key: upstream's reason for refusing it, or empty
