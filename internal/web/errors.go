@@ -312,13 +312,19 @@ func (s *Server) writePlain(c echo.Context, p *problem) {
 	}
 }
 
+// softTime bounds what an error page waits for its navigation.
+const softTime = 2 * time.Second
+
 // softAuthenticate finds out who is signed in where nobody had to be, so that an error page keeps
 // its navigation. Failing changes nothing.
 func (s *Server) softAuthenticate(c echo.Context) {
 	if _, ok := optionalSession(c); ok || isDatabaseTrouble(c) {
 		return
 	}
-	if err := s.authenticate(c); err != nil && !errors.Is(err, accounts.ErrNoSession) {
+	// Detached: what failed may be the request's time, and the page is still wanted whole.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), softTime)
+	defer cancel()
+	if err := s.authenticate(ctx, c); err != nil && !errors.Is(err, accounts.ErrNoSession) {
 		noteError(c, errors.Join(c.Get(keyError).(error), err))
 	}
 }

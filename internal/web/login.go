@@ -114,7 +114,7 @@ func (s *Server) handleLogin(c echo.Context) error {
 		returnTo = pathHome
 	}
 	if hint == "" && query.Get("go") != "1" {
-		err := s.authenticate(c)
+		err := s.authenticate(c.Request().Context(), c)
 		if err == nil {
 			return c.Redirect(http.StatusSeeOther, returnTo)
 		}
@@ -192,7 +192,7 @@ func (s *Server) handleCallback(c echo.Context) error {
 // it, so that a token somebody planted or kept does not outlive the sign-in.
 func (s *Server) signedInBefore(c echo.Context) (audit.Actor, error) {
 	by := s.visitor(c)
-	err := s.authenticate(c)
+	err := s.authenticate(c.Request().Context(), c)
 	if errors.Is(err, accounts.ErrNoSession) {
 		return by, nil
 	}

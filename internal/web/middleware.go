@@ -66,6 +66,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		start := s.now()
 		c.Set(keyRequestID, s.newID())
 		c.Response().Header().Set("X-Request-Id", requestID(c))
+		ctx, cancel := context.WithTimeout(c.Request().Context(), requestTime)
+		defer cancel() // after the error page, which asks who is signed in
+		c.SetRequest(c.Request().WithContext(ctx))
 		if err := s.runRecovered(next, c); err != nil {
 			s.handleError(err, c)
 		}
@@ -148,7 +151,7 @@ func methodLabel(method string) string {
 	return "other"
 }
 
-// boundRequest bounds address, body and time of a request.
+// boundRequest bounds address and body of a request.
 func (s *Server) boundRequest(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -158,11 +161,7 @@ func (s *Server) boundRequest(next echo.HandlerFunc) echo.HandlerFunc {
 		if r.ContentLength > maxBody {
 			return echo.NewHTTPError(http.StatusRequestEntityTooLarge)
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
-		defer cancel()
-		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(c.Response(), r.Body, maxBody)
-		c.SetRequest(r)
 		return next(c)
 	}
 }

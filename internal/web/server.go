@@ -144,7 +144,17 @@ func newRequestID() string {
 }
 
 // Handler returns the console's handler.
-func (s *Server) Handler() http.Handler { return s.echo }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Routes match the path as it was spelt: an escaped slash is no separator, and what a
+		// placeholder holds is escaped always, not only when the path needed it.
+		address := *r.URL
+		address.RawPath = address.EscapedPath()
+		request := *r
+		request.URL = &address
+		s.echo.ServeHTTP(w, &request)
+	})
+}
 
 // MetricsHandler returns the handler of the metrics address. It asks nobody who they are: keep
 // the address private.

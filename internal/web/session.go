@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,12 +74,12 @@ func (s *Server) visitor(c echo.Context) audit.Actor {
 const maxSessionToken = 256
 
 // authenticate finds the session of the request's cookie and keeps it for the handler.
-func (s *Server) authenticate(c echo.Context) error {
+func (s *Server) authenticate(ctx context.Context, c echo.Context) error {
 	cookie, err := c.Cookie(s.cookies.session)
 	if err != nil || cookie.Value == "" || len(cookie.Value) > maxSessionToken {
 		return accounts.ErrNoSession
 	}
-	session, actor, err := s.accounts.Authenticate(c.Request().Context(), s.visitor(c), cookie.Value)
+	session, actor, err := s.accounts.Authenticate(ctx, s.visitor(c), cookie.Value)
 	if err != nil {
 		return fmt.Errorf("authenticate: %w", err)
 	}
@@ -93,7 +94,7 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 		return r.Handler
 	}
 	return func(c echo.Context) error {
-		err := s.authenticate(c)
+		err := s.authenticate(c.Request().Context(), c)
 		if errors.Is(err, accounts.ErrNoSession) {
 			return s.askToSignIn(c)
 		}
