@@ -294,7 +294,7 @@ func (c *Conn) attempt(ctx context.Context, op Op, out outgoing) (Answer, *Error
 	if int64(len(body)) > limit || response.Header.Get("Content-Encoding") != "" {
 		body = nil
 	}
-	return answer, c.refusal(op, answer, response.Header, body)
+	return answer, c.refusal(op, answer, response.Header, body, func(text string) string { return scrub(text, out.key) })
 }
 
 // dress sets the headers and the body.

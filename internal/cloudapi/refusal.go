@@ -1,7 +1,6 @@
 package cloudapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -21,10 +20,11 @@ const (
 // maxRetryAfter is the longest pause that upstream is believed to mean.
 const maxRetryAfter = 24 * time.Hour
 
-// refusal reads an answer that is not a success.
-func (c *Conn) refusal(op Op, answer Answer, header http.Header, body []byte) *Error {
+// refusal reads an answer that is not a success. Texts go through redact before they are cut, for half
+// a key would not be found.
+func (c *Conn) refusal(op Op, answer Answer, header http.Header, body []byte, redact func(string) string) *Error {
 	failed := &Error{Op: op, Status: answer.Status, TraceID: answer.TraceID, Latency: answer.Latency}
-	said, isJSON := readRefusal(body)
+	said, isJSON := readRefusal(body, redact)
 	failed.Code, failed.Message, failed.Fields = said.code, said.message, said.fields
 	failed.Kind = kindOf(answer.Status, failed.Code)
 	switch failed.Kind {
@@ -36,7 +36,7 @@ func (c *Conn) refusal(op Op, answer Answer, header http.Header, body []byte) *E
 		}
 	case Malformed:
 		if answer.Status/100 == 3 {
-			failed.Message = redirectMessage(header.Get("Location"))
+			failed.Message = redirectMessage(redact(header.Get("Location")))
 		} else if failed.Message == "" {
 			failed.Message = "The answer has an unexpected status."
 		}
@@ -90,24 +90,24 @@ type refusalText struct {
 
 // readRefusal reads google.rpc.Status, FastAPI's detail, and any other JSON as text. It reports
 // whether the body was a JSON object.
-func readRefusal(body []byte) (refusalText, bool) {
+func readRefusal(body []byte, redact func(string) string) (refusalText, bool) {
 	tree, err := parse(body)
 	if err != nil {
 		return refusalText{}, false
 	}
 	object, isObject := tree.(map[string]any)
 	if !isObject {
-		return refusalText{message: jsonText(body)}, false
+		return refusalText{message: jsonText(tree, redact)}, false
 	}
 	n := node{object}
 	var said refusalText
 	if code := n.integer("code"); code > 0 && code <= codeUnauthenticated {
 		said.code = int(code)
 	}
-	said.fields = violations(n)
+	said.fields = violations(n, redact)
 	for _, candidate := range []string{n.text("message"), n.text("detail"), n.text("error"), n.object("error").text("message"), n.text("title")} {
 		if candidate != "" {
-			said.message = clean(candidate, maxMessageRunes)
+			said.message = clean(redact(candidate), maxMessageRunes)
 			break
 		}
 	}
@@ -115,18 +115,18 @@ func readRefusal(body []byte) (refusalText, bool) {
 		said.message = clean(strings.TrimPrefix(said.fields[0].Field+": ", ": ")+said.fields[0].Message, maxMessageRunes)
 	}
 	if said.message == "" && len(object) > 0 {
-		said.message = jsonText(body)
+		said.message = jsonText(tree, redact)
 	}
 	return said, true
 }
 
 // violations reads google.rpc.BadRequest and buf.validate.Violations out of details, and FastAPI's
 // detail list.
-func violations(n node) []FieldError {
+func violations(n node, redact func(string) string) []FieldError {
 	var fields []FieldError
 	add := func(field, message string) {
 		if len(fields) < maxFields && (field != "" || message != "") {
-			fields = append(fields, FieldError{Field: clean(field, maxFieldRunes), Message: clean(message, maxMessageRunes)})
+			fields = append(fields, FieldError{Field: clean(redact(field), maxFieldRunes), Message: clean(redact(message), maxMessageRunes)})
 		}
 	}
 	for _, detail := range n.objects("details") {
@@ -154,12 +154,14 @@ func violations(n node) []FieldError {
 	return fields
 }
 
-func jsonText(body []byte) string {
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, body); err != nil {
+func jsonText(tree any, redact func(string) string) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(tree); err != nil {
 		return ""
 	}
-	return clean(compact.String(), maxMessageRunes)
+	return clean(redact(b.String()), maxMessageRunes)
 }
 
 func redirectMessage(location string) string {

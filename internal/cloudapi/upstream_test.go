@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -155,7 +156,7 @@ func (u *testUpstream) counted() map[string]float64 {
 
 func assertClean(t *testing.T, where, text string) {
 	t.Helper()
-	if strings.Contains(text, canarySecret) {
+	if strings.Contains(text, canarySecret[:6]) { // part of it is too much already
 		t.Errorf("%s holds the key: %s", where, text)
 	}
 }
@@ -222,3 +223,7 @@ var oneRead = namedCall{"GET", OpListClusters, func(ctx context.Context, u *test
 	_, err := NewCurrentAPI(u.conn(Current)).ListClusters(ctx, "")
 	return err
 }}
+
+func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
+
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
