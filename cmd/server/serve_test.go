@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"quartermaster/internal/cloudapi/sandbox"
+	"quartermaster/internal/dbtest"
+	"quartermaster/internal/devenv"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+// served is a `quartermaster serve` with a database, an identity provider and a Cloud API of its own.
+type served struct {
+	t        *testing.T
+	env      map[string]string
+	base     string
+	box      *sandbox.Sandbox
+	provider *httptest.Server
+	output   *lockedBuffer
+	cancel   context.CancelFunc
+	ended    chan int
+}
+
+// freeAddress returns an address that nobody listened on a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// prepareServe makes the world around serve, and an environment that is right for it.
+func prepareServe(t *testing.T) *served {
+	t.Helper()
+	discard := slog.New(slog.NewTextHandler(io.Discard, nil))
+	box, err := sandbox.New(sandbox.Config{Seed: 1, Logger: discard, Now: time.Now, ControlToken: "control"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream := httptest.NewServer(box.Handler())
+	t.Cleanup(upstream.Close)
+	addr := freeAddress(t)
+	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1)}
+
+	var provider http.Handler
+	s.provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
+	t.Cleanup(s.provider.Close)
+	provider, err = devenv.NewProvider(devenv.ProviderConfig{
+		Issuer: s.provider.URL, ClientID: "console", ClientSecret: "secret", RedirectURI: s.base + "/auth/callback", LogoutURI: s.base + "/login",
+		KeyPath: filepath.Join(t.TempDir(), "key.pem"), Members: devenv.Members(), Logger: discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := dbtest.NewEmpty(t)
+	s.env = map[string]string{
+		"QM_ADDR": addr, "QM_METRICS_ADDR": "127.0.0.1:0", "QM_BASE_URL": s.base, "QM_DATABASE_URL": db.AppURL, "QM_MIGRATE_DATABASE_URL": db.OwnerURL,
+		"QM_OIDC_ISSUER": s.provider.URL, "QM_OIDC_CLIENT_ID": "console", "QM_OIDC_CLIENT_SECRET": "secret", "QM_ADMIN_GROUPS": devenv.AdminGroup,
+		"QM_KEK": goodEnvironment()["QM_KEK"], "QM_CLOUD_API_URL": upstream.URL, "QM_CLOUD_PA_URL": upstream.URL,
+	}
+	return s
+}
+
+// without returns the environment with some variables left out, and others set by name and value.
+func (s *served) with(drop []string, set ...string) environment {
+	values := map[string]string{}
+	for k, v := range s.env {
+		values[k] = v
+	}
+	for _, name := range drop {
+		delete(values, name)
+	}
+	for i := 0; i < len(set); i += 2 {
+		values[set[i]] = set[i+1]
+	}
+	return environmentOf(values)
+}
+
+// start runs serve until stop, and waits until it is ready.
+func (s *served) start(env environment) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go func() { s.ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
+	s.t.Cleanup(func() { s.stop() })
+	deadline := time.Now().Add(startTime)
+	for {
+		if answer, err := http.Get(s.base + "/readyz"); err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case code := <-s.ended:
+			s.ended <- code
+			s.t.Fatalf("serve ended with code %d\n%s", code, s.output)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("serve is not ready after %s\n%s", startTime, s.output)
+		}
+	}
+}
+
+func (s *served) stop() {
+	s.t.Helper()
+	s.cancel()
+	select {
+	case code := <-s.ended:
+		s.ended <- code
+		if code != exitOK {
+			s.t.Errorf("serve ended with code %d\n%s", code, s.output)
+		}
+	case <-time.After(stopTime):
+		s.t.Fatalf("serve did not stop in %s\n%s", stopTime, s.output)
+	}
+}
+
+func TestMigrateServeAndCheck(t *testing.T) {
+	s := prepareServe(t)
+	owner := []string{"QM_MIGRATE_DATABASE_URL"}
+
+	t.Run("serve refuses an empty database", func(t *testing.T) {
+		got := runProgram(t, s.with(owner), "serve")
+		if got.code != exitFailed || !strings.Contains(got.stderr, "run quartermaster migrate up") {
+			t.Errorf("exit code %d: %s", got.code, got.stderr)
+		}
+	})
+	t.Run("migrate", func(t *testing.T) {
+		if got := runProgram(t, s.with(nil), "migrate", "status"); got.code != exitFailed {
+			t.Errorf("status of an empty database: exit code %d: %s", got.code, got.stdout)
+		}
+		for _, args := range [][]string{{"migrate", "up"}, {"migrate", "down"}, {"migrate", "up"}, {"migrate", "up"}, {"migrate", "status"}} {
+			if got := runProgram(t, s.with(nil), args...); got.code != exitOK || !strings.Contains(got.stdout, "schema version") {
+				t.Fatalf("%v: exit code %d: %s%s", args, got.code, got.stdout, got.stderr)
+			}
+		}
+	})
+	t.Run("check finds nothing wrong", func(t *testing.T) {
+		got := runProgram(t, s.with(nil), "check")
+		if got.code != exitOK || strings.Contains(got.stdout, "WRONG") {
+			t.Errorf("exit code %d:\n%s%s", got.code, got.stdout, got.stderr)
+		}
+	})
+	t.Run("check names everything that is wrong", func(t *testing.T) {
+		nobody := "http://" + freeAddress(t)
+		for name, test := range map[string]struct {
+			env  environment
+			want []string
+		}{
+			"redirect not registered": {s.with(nil, "QM_BASE_URL", "http://localhost:1"), []string{"redirect address: the provider answers 400"}},
+			"another client":          {s.with(nil, "QM_OIDC_CLIENT_ID", "stranger"), []string{"redirect address: the provider answers 400"}},
+			"issuer spelt otherwise":  {s.with(nil, "QM_OIDC_ISSUER", s.provider.URL+"/"), []string{"identity provider: it calls itself"}},
+			"all at once": {
+				s.with(nil, "QM_OIDC_ISSUER", nobody, "QM_CLOUD_API_URL", nobody, "QM_KEK", "base64:"+strings.Repeat("A", 43)+"="),
+				[]string{"identity provider: ", "current Cloud API: ", "key: "},
+			},
+			"one user for both": {s.with(nil, "QM_DATABASE_URL", s.env["QM_MIGRATE_DATABASE_URL"]), []string{"name one user"}},
+		} {
+			got := runProgram(t, test.env, "check")
+			if got.code != exitFailed {
+				t.Errorf("%s: exit code %d", name, got.code)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(got.stdout, "WRONG  "+want) && !(want == "name one user" && strings.Contains(got.stdout, want)) {
+					t.Errorf("%s: %q is not in:\n%s", name, want, got.stdout)
+				}
+			}
+		}
+	})
+	t.Run("serve, sign in, stop", func(t *testing.T) {
+		s.start(s.with(owner))
+		v := newVisitor(t, s.base)
+		if page := v.get("/login?login_hint=admin%40example.test"); page.status != http.StatusOK || page.bodyID() != "clusters-index" {
+			t.Errorf("sign-in ended at %s with %d", page.url, page.status)
+		}
+		if got := runProgram(t, s.with(nil), "healthcheck", "--ready"); got.code != exitOK {
+			t.Errorf("healthcheck: exit code %d: %s", got.code, got.stderr)
+		}
+		s.stop()
+		if got := runProgram(t, s.with(nil), "healthcheck"); got.code != exitFailed {
+			t.Errorf("healthcheck after the stop: exit code %d", got.code)
+		}
+		if out := s.output.String(); strings.Contains(out, s.env["QM_KEK"]) || !strings.Contains(out, `"msg":"console stopped"`) {
+			t.Errorf("the log should tell of the stop, in JSON, and of no secret:\n%s", out)
+		}
+	})
+	t.Run("audit verify and export", func(t *testing.T) {
+		if got := runProgram(t, s.with(owner), "audit", "verify"); got.code != exitOK || !strings.Contains(got.stdout, "whole and unchanged") {
+			t.Fatalf("verify: exit code %d: %s%s", got.code, got.stdout, got.stderr)
+		}
+		path := filepath.Join(t.TempDir(), "log.ndjson")
+		if got := runProgram(t, s.with(owner), "audit", "export", "-o", path); got.code != exitOK {
+			t.Fatalf("export: exit code %d: %s", got.code, got.stderr)
+		}
+		if got := runProgram(t, s.with(owner), "audit", "export", "-o", path); got.code != exitFailed {
+			t.Errorf("export over a file that exists: exit code %d", got.code)
+		}
+		if got := runProgram(t, nil, "audit", "verify", "--file", path); got.code != exitOK {
+			t.Errorf("verify of the export: exit code %d: %s%s", got.code, got.stdout, got.stderr)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(content, []byte("session.login")) || !bytes.Contains(content, []byte("audit.export")) {
+			t.Error("the export does not tell of the sign-in and of itself")
+		}
+		changed := bytes.Replace(content, []byte("session.login"), []byte("session.logon"), 1)
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := runProgram(t, nil, "audit", "verify", "--file", path); got.code != exitFailed || !strings.Contains(got.stdout, "PROBLEM at event") {
+			t.Errorf("verify of a changed export: exit code %d: %s", got.code, got.stdout)
+		}
+	})
+}
+
+func TestServeMigratesItselfWithoutProvider(t *testing.T) {
+	s := prepareServe(t)
+	s.provider.Close()
+	s.start(s.with(nil))
+	v := newVisitor(t, s.base)
+	// The page is there and says so; 503 is for whoever watches from outside.
+	if page := v.get("/login"); page.status != http.StatusServiceUnavailable || page.bodyID() != "sign-in" {
+		t.Errorf("the sign-in page without a provider: status %d, body %q", page.status, page.bodyID())
+	}
+}
+
+func TestServeSaysWhyItCannotStart(t *testing.T) {
+	s := prepareServe(t)
+	if got := runProgram(t, s.with(nil), "migrate", "up"); got.code != exitOK {
+		t.Fatal(got.stderr)
+	}
+	wrongPassword := mustURL(s.env["QM_DATABASE_URL"])
+	wrongPassword.User = url.UserPassword(wrongPassword.User.Username(), "canary-password")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	owner := []string{"QM_MIGRATE_DATABASE_URL"}
+	for name, test := range map[string]struct {
+		env  environment
+		want string
+	}{
+		"a wrong password": {s.with(owner, "QM_DATABASE_URL", wrongPassword.String()), "refuses"},
+		"a busy address":   {s.with(owner, "QM_ADDR", taken.Addr().String()), "is in use by another program; stop it, or set QM_ADDR"},
+	} {
+		got := runProgram(t, test.env, "serve")
+		if got.code != exitFailed || !strings.Contains(got.stderr, test.want) || strings.Contains(got.stderr, "canary") {
+			t.Errorf("%s: exit code %d: %s", name, got.code, got.stderr)
+		}
+	}
+	s.start(s.with(owner))
+	s.stop()
+	got := runProgram(t, s.with(owner, "QM_KEK", "base64:"+strings.Repeat("A", 43)+"="), "serve")
+	if got.code != exitFailed || !strings.Contains(got.stderr, "key") {
+		t.Errorf("another key than the one before: exit code %d: %s", got.code, got.stderr)
+	}
+}
