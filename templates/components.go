@@ -55,6 +55,16 @@ type Radios struct {
 	Focus                     bool
 }
 
+// explained reports whether an answer needs more words than its label.
+func (r Radios) explained() bool {
+	for _, c := range r.Choices {
+		if c.Hint != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Column is a column of a listing that may be sorted by.
 type Column struct {
 	Label   string

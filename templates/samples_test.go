@@ -1,0 +1,349 @@
+package templates
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+)
+
+var sampleNow = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
+
+func before(d time.Duration) time.Time { return sampleNow.Add(-d) }
+
+func beforePtr(d time.Duration) *time.Time {
+	t := before(d)
+	return &t
+}
+
+const day = 24 * time.Hour
+
+func samplePage(title, id, section string) Page {
+	return Page{
+		Title: title, BodyID: id, Section: section, Now: sampleNow,
+		Member: &Member{Name: "Olga Operator", Email: "olga@example.test", Roles: []string{"operator", "auditor"}, MayAudit: true, MayManage: true},
+	}
+}
+
+// samplePages are all pages of the console as a team would meet them: full, empty and wrong.
+func samplePages() map[string]templ.Component {
+	signedOut := Page{Title: "Sign in", BodyID: "sign-in", Now: sampleNow}
+	denied := samplePage("No access yet", "no-rights", "")
+	denied.Member = &Member{Name: "Nora Nobody", Email: "nobody@example.test"}
+	failed := ErrorView{
+		Page: samplePage("Qdrant Cloud does not answer", "error", ""), Status: 503, Heading: "Qdrant Cloud does not answer",
+		Detail: "Nothing was changed. What is known is still shown on the other pages.", Reason: "upstream request timeout",
+		RequestID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d", RetryPath: "/clusters",
+	}
+	lost := failed
+	lost.Page = Page{Title: "Not found", BodyID: "error", Now: sampleNow}
+	lost.Status, lost.Heading, lost.Detail, lost.Reason, lost.RetryPath, lost.SignIn = 404, "There is nothing here", "The address is wrong, or it is not for you.", "", "", true
+
+	flashed := sampleFleet(sampleRows(), sampleStrip())
+	flashed.Page.Flash = "Account added. Its clusters appear as soon as Qdrant Cloud has answered."
+	flashed.Page.Dev = true
+	none := sampleFleet(nil, sampleStrip())
+	none.Filter.Active, none.Filter.Text, none.Total, none.All = true, "no-such-cluster", 0, 34
+	none.Notes = []string{"The list cannot be sorted by what the address says, so it is sorted by name."}
+	fresh := sampleFleet(nil, nil)
+	fresh.All, fresh.MayAdd = 0, true
+	waiting := sampleFleet(nil, sampleStrip()[:1])
+	waiting.All = 0
+
+	return map[string]templ.Component{
+		"sign-in":           SignIn(SignInView{Page: signedOut, Provider: "login.example.test", Href: "/login?go=1"}),
+		"sign-in-down":      SignIn(SignInView{Page: signedOut, Provider: "login.example.test", ProviderDown: true, Message: "You are signed out.", RequestID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d"}),
+		"no-rights":         NoRights(NoRightsView{Page: denied, GroupClaim: "groups", Overage: true, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
+		"error":             ErrorPage(failed),
+		"error-signed-out":  ErrorPage(lost),
+		"fleet":             Fleet(flashed),
+		"fleet-no-match":    Fleet(none),
+		"fleet-no-account":  Fleet(fresh),
+		"fleet-waiting":     Fleet(waiting),
+		"cluster":           Cluster(sampleCluster()),
+		"cluster-troubled":  Cluster(sampleTroubledCluster()),
+		"cluster-legacy":    Cluster(sampleLegacyCluster()),
+		"restart":           Confirm(sampleRestart()),
+		"delete-cluster":    Confirm(sampleDelete(nil)),
+		"delete-wrong":      Confirm(sampleDelete(map[string]string{"confirm": "This is not the cluster's name.", "delete_backups": "Choose whether the backups are deleted."})),
+		"accounts":          Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true, Rows: sampleAccountRows()}),
+		"accounts-none":     Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true}),
+		"account":           Account(sampleAccount()),
+		"account-refused":   Account(sampleRefusedAccount()),
+		"account-new":       AccountForm(AccountFormView{Page: samplePage("Add an account", "account-new", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, FormToken: "t0k3n", Generation: "current"}),
+		"account-new-wrong": AccountForm(sampleWrongForm()),
+		"account-choose":    AccountForm(sampleChooseForm()),
+		"audit":             Audit(sampleAudit()),
+		"audit-none":        Audit(sampleEmptyAudit()),
+		"event":             Event(sampleEvent()),
+		"event-broken":      Event(sampleBrokenEvent()),
+		"me":                Me(sampleMe()),
+	}
+}
+
+func sampleFleet(rows []FleetRow, strip []AccountStrip) FleetView {
+	choice := func(values ...string) (out []Choice) {
+		for _, v := range values {
+			out = append(out, Choice{Value: v, Label: Words(v)})
+		}
+		return out
+	}
+	var columns []Column
+	for i, l := range []string{"Name", "Phase", "Account", "Environment", "Cloud", "Region", "Version", "Nodes", "RAM, CPU, disk per node", "Created"} {
+		c := Column{Label: l, Href: "/clusters?sort=x", Numeric: i > 5}
+		if i == 0 {
+			c.Sorted = "ascending"
+		}
+		columns = append(columns, c)
+	}
+	return FleetView{
+		Page: samplePage("Clusters", "clusters-index", "clusters"), Self: "/clusters?sort=name", Clear: "/clusters", Columns: columns, Rows: rows, Accounts: strip,
+		Total: len(rows), All: 134, Next: "/clusters?after=abc", MayAdd: true,
+		Filter: FleetFilter{Selects: []Select{
+			{Name: "account", Label: "Account", Any: "Any account", Choices: choice("Search production", "Recommendations")},
+			{Name: "environment", Label: "Environment", Any: "Any environment", Choices: choice("production", "staging", "development")},
+			{Name: "phase", Label: "Phase", Any: "Any phase", Choices: choice("HEALTHY", "NOT_READY", "SUSPENDED")},
+			{Name: "cloud", Label: "Cloud", Any: "Any cloud", Choices: choice("aws", "gcp", "azure", "hybrid")},
+			{Name: "region", Label: "Region", Any: "Any region", Choices: choice("eu-central-1", "us-east4")},
+			{Name: "version", Label: "Version", Any: "Any version", Choices: choice("v1.15.4", "v1.16.0")},
+		}, Hidden: []Pair{{"sort", "name"}}},
+	}
+}
+
+func sampleRows() []FleetRow {
+	phases := []string{"HEALTHY", "HEALTHY", "UPDATING", "HEALTHY", "NOT_READY", "SUSPENDED", "HEALTHY", "FAILED_TO_UPDATE", "CREATING", "RECOVERY_MODE", "HEALTHY", "HEALTHY", "HEALTHY", "UNKNOWN", "HEALTHY", "DELETING"}
+	names := []string{"search-main", "search-replica-eu", "recommend-embeddings", "catalog-prod", "chat-memory", "old-experiments", "docs-rag", "ads-ranking", "new-tenant-0042", "fraud-vectors", "images-clip-large", "support-bot", "geo-lookup", "edge-hybrid-01", "this-is-a-cluster-name-as-long-as-the-cloud-api-ever-allows-64ch", "tmp-load-test"}
+	clouds := [][2]string{{"aws", "eu-central-1"}, {"gcp", "us-east4"}, {"azure", "westeurope"}, {"hybrid", "3f0c1b1e-7a51-4a58-9a0e-2f6f5b0d6f11"}}
+	var rows []FleetRow
+	for i, name := range names {
+		cloud := clouds[i%4]
+		r := FleetRow{
+			AccountID: fmt.Sprintf("0192-%d", i%3), AccountName: []string{"Search production", "Recommendations", "Legacy vectors"}[i%3], AccountHref: "/accounts/0192",
+			Environment: []string{"production", "staging", "development"}[i%3], ClusterID: fmt.Sprintf("c-%02d", i), Name: name, Href: "/accounts/0192/clusters/c1",
+			Phase: phases[i], Cloud: cloud[0], Region: cloud[1], Version: []string{"v1.16.0", "v1.15.4", "v1.9.0"}[i%3], NodesUp: i%5 + 1, Nodes: i%5 + 1,
+			RAM: MiB(int64(1024 << (i % 6))), CPU: CPU(int64(500 << (i % 5))), Disk: MiB(int64(4096 << (i % 7))), CreatedAt: before(time.Duration(i*i*7+1) * 11 * time.Hour), SeenAt: before(9 * time.Second),
+		}
+		if r.Phase == "NOT_READY" {
+			r.NodesUp, r.Reason = r.Nodes-1, "1 of 5 nodes is not ready: out of memory"
+		}
+		if r.Phase == "SUSPENDED" {
+			r.NodesUp = 0
+		}
+		if i%3 == 2 {
+			r.Legacy, r.Stale = true, "Qdrant Cloud refuses the account's key: token revoked."
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func sampleStrip() []AccountStrip {
+	return []AccountStrip{
+		{ID: "1", Name: "Search production", Href: "/accounts/1", Clusters: 18, OKAt: beforePtr(12 * time.Second)},
+		{ID: "2", Name: "Recommendations", Href: "/accounts/2", Clusters: 9, OKAt: beforePtr(31 * time.Second)},
+		{ID: "3", Name: "Legacy vectors", Href: "/accounts/3", Clusters: 5, Legacy: true, OKAt: beforePtr(3 * time.Hour), Error: "Qdrant Cloud refuses the key: token revoked.", Stale: true},
+		{ID: "4", Name: "Playground", Href: "/accounts/4", Clusters: 2, Disabled: true, OKAt: beforePtr(6 * day)},
+	}
+}
+
+func sampleCluster() ClusterView {
+	yes := []Offer{
+		{Label: "Restart", Href: "/accounts/1/clusters/c/restart", Offered: true},
+		{Label: "Suspend", Href: "/accounts/1/clusters/c/suspend", Offered: true},
+		{Label: "Delete", Href: "/accounts/1/clusters/c/delete", Offered: true, Danger: true},
+	}
+	return ClusterView{
+		Page: samplePage("search-main", "cluster-show", "clusters"), Self: "/accounts/1/clusters/c", Crumbs: []Link{{"Clusters", "/clusters"}, {"Search production", "/accounts/1"}},
+		Name: "search-main", ID: "7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa", Phase: "HEALTHY", Every: "15s", SeenAt: before(8 * time.Second), Offers: yes,
+		AccountName: "Search production", AccountHref: "/accounts/1", Environment: "production", CloudAccountID: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55",
+		Cloud: "aws", Region: "eu-central-1", CreatedAt: before(212 * day), CostAllocationLabel: "team-search", Labels: []Pair{{"team", "search"}, {"tier", "gold"}},
+		Endpoint: "https://7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa.eu-central-1-0.aws.cloud.qdrant.io", RESTPort: 6333, GRPCPort: 6334,
+		RESTURL:    "https://7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa.eu-central-1-0.aws.cloud.qdrant.io:6333",
+		GRPCTarget: "7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa.eu-central-1-0.aws.cloud.qdrant.io:6334",
+		Version:    "v1.15.4", WantedVersion: "v1.15.4", NodesUp: 3, Nodes: 3, RestartedAt: before(9 * day), JWT: "Enabled: database keys can be limited to collections",
+		Package: "mx3-gpx3", PackageID: "4d0f1b1f-0a61-41a4-8f0a-9df1b3b14b1c", RAM: "32 GiB", CPU: "8 vCPU", Disk: "128 GiB", AdditionalDiskGiB: 64,
+		AllowedIPs: []string{"203.0.113.0/24", "198.51.100.7/32"}, ModifiedAt: before(9 * day),
+		Settings: []Pair{{"databaseConfiguration.collection.replicationFactor", "2"}, {"databaseConfiguration.service.enableTls", "true"}, {"rebalanceStrategy", "BY_COUNT_AND_SIZE"}},
+		Resources: []ResourceView{
+			{"ram", "GiB", 32, 0, 0, 6.4, 25.6},
+			{"cpu", "cores", 8, 0, 0, 1.6, 6.4},
+			{"disk", "GiB", 128, 0, 64, 0, 192},
+		},
+		NodeRows: []NodeView{
+			{Name: "qdrant-7c9f4b60-0", State: "HEALTHY", Version: "v1.15.4", Zone: "eu-central-1a", Endpoint: "https://node-0.7c9f.eu-central-1-0.aws.cloud.qdrant.io", StartedAt: before(9 * day)},
+			{Name: "qdrant-7c9f4b60-1", State: "HEALTHY", Version: "v1.15.4", Zone: "eu-central-1b", Endpoint: "https://node-1.7c9f.eu-central-1-0.aws.cloud.qdrant.io", StartedAt: before(9 * day)},
+			{Name: "qdrant-7c9f4b60-2", State: "HEALTHY", Version: "v1.15.4", Zone: "eu-central-1c", Endpoint: "https://node-2.7c9f.eu-central-1-0.aws.cloud.qdrant.io", StartedAt: before(9 * day)},
+		},
+		Capabilities: []CapabilityView{{"disk_expansion", "ENABLED", ""}, {"backup", "ENABLED", ""}, {"scalability_info", "DISABLED", "The package is the largest there is."}},
+		Raw:          "{\n  \"id\": \"7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa\",\n  \"name\": \"search-main\"\n}",
+	}
+}
+
+func sampleTroubledCluster() ClusterView {
+	v := sampleCluster()
+	v.Name, v.Page.Title, v.Phase, v.Reason, v.Moving, v.Every = "chat-memory", "chat-memory", "NOT_READY", "1 of 3 nodes is not ready", false, "2s"
+	v.NodesUp, v.WantedVersion = 2, "v1.16.0"
+	v.Stale = "Qdrant Cloud did not answer in time."
+	v.Pending = []PendingView{{Act: "cluster.restart", By: "Olga Operator", Since: before(14 * time.Second)}, {Act: "cluster.suspend", By: "Ada Admin", Since: before(7 * time.Minute), Unknown: true}}
+	v.NodeRows[1].State, v.NodeRows[1].NotReady, v.NodeRows[1].Actions = "UNHEALTHY", []Pair{{"CONTAINER_RESTARTING", "the container restarted 5 times in 10 minutes"}, {"OUT_OF_MEMORY", "the process used more memory than the node has"}}, []string{"Scale the cluster up to a package with more memory", "Move vectors to disk"}
+	v.Offers = []Offer{
+		{Label: "Restart", Reason: "You need write:clusters here."},
+		{Label: "Suspend", Reason: "You need write:clusters here."},
+		{Label: "Delete", Reason: "You need delete:clusters here.", Danger: true},
+	}
+	return v
+}
+
+func sampleLegacyCluster() ClusterView {
+	return ClusterView{
+		Page: samplePage("old-vectors", "cluster-show", "clusters"), Self: "/accounts/3/clusters/c", Crumbs: []Link{{"Clusters", "/clusters"}, {"Legacy vectors", "/accounts/3"}},
+		Name: "old-vectors", ID: "aa01", Phase: "SUSPENDED", Every: "15s", SeenAt: before(40 * time.Second), AccountName: "Legacy vectors", AccountHref: "/accounts/3",
+		Environment: "other", CloudAccountID: "9b2d", Legacy: true, Cloud: "gcp", Region: "us-east4", NodesUp: 0, Nodes: 1, RAM: "–", CPU: "–", Disk: "–",
+		Offers: []Offer{
+			{Label: "Restart", Reason: "The legacy pa/v1 API has no restart."},
+			{Label: "Resume", Post: true, Primary: true, Href: "/accounts/3/clusters/c/unsuspend", Offered: true},
+			{Label: "Delete", Href: "/accounts/3/clusters/c/delete", Offered: true, Danger: true},
+		},
+	}
+}
+
+func sampleRestart() ConfirmView {
+	return ConfirmView{
+		Page: samplePage("Restart search-main", "cluster-restart", "clusters"), Crumbs: []Link{{"Clusters", "/clusters"}, {"Search production", "/accounts/1"}, {"search-main", "/accounts/1/clusters/c"}},
+		Lead: "Every node of the cluster search-main in Search production is restarted.", Points: []string{"Its data stays.", "Collections with one replica do not answer while their node restarts."},
+		Action: "/accounts/1/clusters/c/restart", Button: "Restart cluster", Back: "/accounts/1/clusters/c", Kind: "cluster",
+	}
+}
+
+func sampleDelete(wrong map[string]string) ConfirmView {
+	return ConfirmView{
+		Page: samplePage("Delete search-main", "cluster-delete", "clusters"), Crumbs: []Link{{"Clusters", "/clusters"}, {"Search production", "/accounts/1"}, {"search-main", "/accounts/1/clusters/c"}},
+		Lead: "The cluster search-main in Search production is deleted with all its collections.", Points: []string{"Whatever uses its endpoint stops working at once.", "Its database keys stop working."},
+		Warning: "A deleted cluster cannot be brought back. Only a backup can, and only if you keep the backups.",
+		Action:  "/accounts/1/clusters/c/delete", Button: "Delete cluster", Danger: true, Confirm: "search-main", Kind: "cluster", Back: "/accounts/1/clusters/c", Errors: wrong,
+		Radios: []Radios{{Name: "delete_backups", Legend: "What about its backups?", Error: wrong["delete_backups"], Focus: wrong != nil, Choices: []Choice{
+			{Value: "no", Label: "Keep the backups", Hint: "They stay in the account, and are charged for."},
+			{Value: "yes", Label: "Delete the backups, too", Hint: "Nothing of the cluster remains."},
+		}}},
+	}
+}
+
+func sampleAccountRows() []AccountRow {
+	past := before(3 * day)
+	soon := sampleNow.Add(60 * day)
+	return []AccountRow{
+		{ID: "1", Name: "Search production", Href: "/accounts/1", CloudAccountID: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55", Environment: "production", Owner: "Search platform", Enabled: true, Clusters: 18, ClustersHref: "/clusters?account=1", KeyPrefix: "eyJhbGci", RotateBy: &soon, OKAt: beforePtr(12 * time.Second)},
+		{ID: "2", Name: "Recommendations", Href: "/accounts/2", CloudAccountID: "55e1f20b-3f9a-4c26-a26d-93b0b8d8f0f1", Environment: "staging", Enabled: true, Clusters: 1204, ClustersHref: "/clusters?account=2", KeyPrefix: "eyJpc3Mi", RotateBy: &past, OKAt: beforePtr(31 * time.Second)},
+		{ID: "3", Name: "Legacy vectors", Href: "/accounts/3", CloudAccountID: "9b2d3a44-11f0-4c07-8a53-f07cbe1b2f67", Environment: "other", Owner: "data-team@example.test", Legacy: true, Enabled: true, Clusters: 5, ClustersHref: "/clusters?account=3", KeyPrefix: "h9Jk", KeyRefused: "token revoked", OKAt: beforePtr(3 * time.Hour)},
+		{ID: "4", Name: "Playground", Href: "/accounts/4", CloudAccountID: "c0ffee00-0000-4000-8000-000000000004", Environment: "development", Clusters: 2, ClustersHref: "/clusters?account=4", KeyPrefix: "eyJraWQi", OKAt: beforePtr(6 * day)},
+	}
+}
+
+func sampleAccount() AccountView {
+	soon := sampleNow.Add(60 * day)
+	return AccountView{
+		Page: samplePage("Search production", "account-show", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, ID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d",
+		Name: "Search production", CloudAccountID: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55", UpstreamName: "ACME Search", OwnerEmail: "billing@example.test", Environment: "production",
+		Owner: "Search platform", Note: "Paid from the search budget.\nAsk before adding clusters.", RotateBy: &soon, Enabled: true, CreatedAt: before(40 * day), CreatedBy: "Ada Admin",
+		Offers:    []Offer{{Label: "Disable", Post: true, Href: "/accounts/1/disable", Offered: true}, {Label: "Remove", Href: "/accounts/1/delete", Offered: true, Danger: true}},
+		KeyPrefix: "eyJhbGci", KeyProvenance: "pasted", KeyAddedAt: before(40 * day), KeyAddedBy: "Ada Admin", KeyProbedAt: beforePtr(2 * time.Hour),
+		Permissions: []string{"delete:clusters", "read:api_keys", "read:backups", "read:clusters", "write:clusters"}, PermsTold: true, NotAble: []string{"delete:management_keys", "read:payment_information"},
+		OKAt: beforePtr(12 * time.Second), Clusters: 18, ClustersHref: "/clusters?account=1", Rows: sampleRows()[:5],
+	}
+}
+
+func sampleRefusedAccount() AccountView {
+	v := sampleAccount()
+	v.Name, v.Legacy, v.PermsTold, v.Permissions, v.NotAble = "Legacy vectors", true, false, nil, nil
+	v.KeyRefused, v.Error, v.FailedAt, v.OKAt, v.Stale = "token revoked.", "Qdrant Cloud refuses the key.", beforePtr(20*time.Second), beforePtr(3*time.Hour), true
+	v.Vanished = 4
+	v.Offers = []Offer{{Label: "Disable", Reason: "You need accounts:manage here."}, {Label: "Remove", Reason: "You need accounts:manage here.", Danger: true}}
+	v.Rows = nil
+	return v
+}
+
+func sampleWrongForm() AccountFormView {
+	return AccountFormView{
+		Page: samplePage("Add an account", "account-new", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, FormToken: "t0k3n", Generation: "pa-v1", CloudID: "not-a-uuid", Name: "Legacy",
+		Env: "production", RotateBy: "2020-01-01", KeyAgain: true,
+		Errors: map[string]string{"management_key": "Qdrant Cloud refuses this key: token revoked.", "cloud_account_id": "The legacy API does not tell the account's id: give it.", "rotate_by": "Give a day after today."},
+	}
+}
+
+func sampleChooseForm() AccountFormView {
+	v := sampleWrongForm()
+	v.Generation, v.KeyAgain, v.CloudID = "current", true, ""
+	v.Errors = map[string]string{"cloud_account_id": "Choose one of the accounts that the key opens."}
+	v.Choices = []Choice{{Value: "1d5c", Label: "ACME Search", Hint: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55"}, {Value: "55e1", Label: "ACME Recommendations", Hint: "55e1f20b-3f9a-4c26-a26d-93b0b8d8f0f1"}}
+	return v
+}
+
+var sampleActor = ActorView{
+	Name: "Olga Operator", Email: "olga@example.test", Subject: "8f14e45f-ceea", Issuer: "https://login.example.test", Roles: []string{"operator"}, Via: "browser",
+	Session: "5f2a9c0d7be14431", IP: "203.0.113.24", UserAgent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0",
+}
+
+func sampleAudit() AuditView {
+	v := sampleEmptyAudit()
+	v.Warnings = []string{"The database owner's credentials are in the running process: whoever takes it over could change this log."}
+	v.Next = "/audit?after=4"
+	job := ActorView{Subject: "poller", Issuer: "quartermaster", Via: "job"}
+	row := func(seq int64, act, outcome, kind, name string, actor ActorView) AuditRow {
+		return AuditRow{Seq: seq, Href: fmt.Sprintf("/audit/events/%d", seq), RecordedAt: before(time.Duration(200-seq) * time.Minute), Act: act, Outcome: outcome, Actor: actor, Account: "Search production", TargetKind: kind, TargetName: name, TargetHref: "/accounts/1"}
+	}
+	v.Rows = []AuditRow{
+		row(199, "cluster.restart", "pending", "cluster", "search-main", sampleActor),
+		row(197, "cluster.delete", "ok", "cluster", "tmp-load-test", sampleActor),
+		row(194, "cluster.suspend", "denied", "cluster", "catalog-prod", ActorView{Name: "Vera Viewer", Email: "viewer@example.test", IP: "203.0.113.7", Via: "browser"}),
+		row(190, "account.create", "failed", "account", "Legacy vectors", sampleActor),
+		row(182, "session.login", "ok", "session", "", sampleActor),
+		row(120, "cluster.suspend", "unknown", "cluster", "chat-memory", sampleActor),
+		row(44, "config.changed", "ok", "config", "", job),
+	}
+	v.Rows[2].Reason, v.Rows[2].Count = "It needs write:clusters.", 7
+	v.Rows[3].Reason = "Qdrant Cloud refuses the key: token revoked."
+	v.Rows[5].Inferred = true
+	return v
+}
+
+func sampleEmptyAudit() AuditView {
+	return AuditView{Page: samplePage("Audit", "audit-index", "audit"), Filter: AuditFilter{
+		Account: Select{Name: "account", Label: "Account", Any: "Any account", Choices: []Choice{{Value: "1", Label: "Search production"}}},
+		Act:     Select{Name: "act", Label: "Act", Any: "Any act", Choices: []Choice{{Value: "cluster.restart", Label: "cluster.restart"}}},
+		Outcome: Select{Name: "outcome", Label: "Outcome", Any: "Any outcome", Choices: []Choice{{Value: "ok", Label: "ok"}}},
+		From:    "2026-31-31", Errors: map[string]string{"from": "Give a day as in 2027-01-31."},
+	}}
+}
+
+func sampleEvent() EventView {
+	return EventView{
+		Page: samplePage("Event 197, cluster.delete", "audit-event", "audit"), Crumbs: []Link{{"Audit", "/audit"}}, Seq: 197, ID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d", Act: "cluster.delete",
+		Phase: "outcome", Outcome: "ok", At: before(3 * time.Minute), RecordedAt: before(3 * time.Minute), Operation: "019aafc2-7d1c-7b1e-9a11-000000000001", RequestID: "019aafc2-7d1c-7b1e-9a11-000000000002",
+		Actor: sampleActor, AccountID: "1", AccountName: "Search production", TargetKind: "cluster", TargetID: "7c9f4b60", TargetName: "tmp-load-test",
+		RPC: "qdrant.cloud.cluster.v1.ClusterService/DeleteCluster", KeyID: "k1", TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", UpstreamStatus: 200, LatencyMS: 184,
+		Changes:  []ChangeView{{"delete_backups", "", "false"}, {"name", "tmp-load-test", ""}, {"nodes", "3", ""}},
+		Verified: true, Leaf: strings.Repeat("ab", 32), Chain: strings.Repeat("cd", 32), Body: "{\n  \"act\": \"cluster.delete\"\n}",
+		Others: []EventRow{{Seq: 196, Href: "/audit/events/196", Phase: "attempt", RecordedAt: before(3 * time.Minute)}, {Seq: 197, Href: "/audit/events/197", Phase: "outcome", Outcome: "ok", RecordedAt: before(3 * time.Minute), Current: true}},
+	}
+}
+
+func sampleBrokenEvent() EventView {
+	v := sampleEvent()
+	v.Verified, v.Proof, v.Outcome, v.Reason, v.Inferred, v.Changes = false, "the leaf does not fit the body", "failed", "The cluster was not there any more.", true, nil
+	v.Parent, v.Count = v.Operation, 3
+	return v
+}
+
+func sampleMe() MeView {
+	return MeView{
+		Page: samplePage("Your access", "me-show", "me"), Name: "Olga Operator", Email: "olga@example.test", Subject: "8f14e45f-ceea", Issuer: "https://login.example.test",
+		Roles: []string{"operator", "auditor"}, Groups: []string{"ops", "auditors", "everyone"}, GroupClaim: "groups", SignedInAt: before(3 * time.Hour), AuthTime: beforePtr(5 * time.Hour),
+		Permissions: []PermissionGroup{{"clusters", []string{"read", "write", "delete"}}, {"backups", []string{"read"}}, {"audit", []string{"read", "export"}}},
+		Claims:      []Pair{{"email", "olga@example.test"}, {"groups", "ops, auditors, everyone"}},
+		Sessions: []SessionRow{
+			{ID: "s1", Current: true, Browser: "Chrome on Linux", UserAgent: sampleActor.UserAgent, IP: "203.0.113.24", CreatedAt: before(3 * time.Hour), LastSeenAt: before(2 * time.Second), ExpiresAt: sampleNow.Add(9 * time.Hour)},
+			{ID: "s2", Browser: "Safari on iPhone", UserAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1", IP: "198.51.100.9", CreatedAt: before(11 * time.Hour), LastSeenAt: before(4 * time.Hour), ExpiresAt: sampleNow.Add(time.Hour)},
+		},
+	}
+}
