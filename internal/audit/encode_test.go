@@ -192,7 +192,7 @@ func wellFormed(t *testing.T, body []byte) {
 func hostileEvent(s string, n int64, f float64, raw []byte) audit.Event {
 	id, _ := uuid.FromBytes(append(bytes.Clone(raw), make([]byte, 16)...)[:16])
 	change := audit.Change{s: {s, n}, s + "f": {f, raw}, "list": {[]any{s, n, f, nil}, []string{s}}, "json": {json.RawMessage(raw), json.Number(s)}}
-	for i := range int(uint16(n)) % 300 {
+	for i := range int(uint16(n)) % 60 {
 		change[fmt.Sprint(s, i)] = [2]any{strings.Repeat(s, 1+i%7), map[string]any{s: []any{s}}}
 	}
 	return audit.Event{
@@ -215,7 +215,7 @@ var hostileStrings = []string{
 func TestHostileEventsAreAppended(t *testing.T) {
 	b := setup(t)
 	for i, s := range hostileStrings {
-		for _, n := range []int64{0, -1, 299, math.MaxInt64, math.MinInt64} {
+		for _, n := range []int64{0, 59, math.MinInt64} {
 			e := hostileEvent(s, n, []float64{0, -0.0, 1e-320, 1.7e308, math.NaN()}[i%5], []byte(s))
 			wellFormed(t, audit.Encode(e))
 			b.append(t, e)

@@ -151,8 +151,9 @@ func (l *Log) Close() {
 }
 
 // Append commits one event, together with whatever else is waiting, and returns its number once it is durable.
-// Errors wrap ErrUnwritable. It takes at most about five seconds; ctx can end it earlier, and the
-// event may then be written or not.
+// Errors wrap ErrUnwritable. A database that answers nothing costs at most five seconds, and five
+// more when the commit before this one waits as well; ctx can end it earlier, and the event may
+// then be written or not.
 func (l *Log) Append(ctx context.Context, e Event) (seq int64, err error) {
 	w := &waiting{ctx: ctx, body: Encode(l.completed(e)), done: make(chan result, 1)}
 	if err := l.enqueue(w); err != nil {

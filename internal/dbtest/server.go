@@ -178,7 +178,7 @@ func prepare(ctx context.Context, base string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("locking the folder of test database servers: %w", err)
 	}
-	if _, err := os.Stat(dir); err == nil {
+	if now := time.Now(); os.Chtimes(dir, now, now) == nil { // it is there, and wanted today
 		return dir, nil
 	}
 	if err := forget(base); err != nil {
@@ -200,7 +200,7 @@ func prepare(ctx context.Context, base string) (string, error) {
 	return dir, nil
 }
 
-// forget removes prepared servers of earlier schemas that nobody asked for in a day.
+// forget removes prepared servers of earlier schemas that nobody asked for in six hours.
 func forget(base string) error {
 	old, err := filepath.Glob(filepath.Join(base, "prepared-*"))
 	if err != nil {
@@ -208,7 +208,7 @@ func forget(base string) error {
 	}
 	for _, dir := range old {
 		info, err := os.Stat(dir)
-		if err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+		if err == nil && time.Since(info.ModTime()) > 6*time.Hour {
 			err = os.RemoveAll(dir)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -219,8 +219,69 @@ func (p *Postgres) Stop(ctx context.Context) error {
 // Pause ends the server as Stop does and keeps the folder, so that Restart can start it again.
 func (p *Postgres) Pause(ctx context.Context) error { return p.end(ctx, syscall.SIGINT) }
 
-// Crash kills the server as a power failure would.
-func (p *Postgres) Crash() error { return p.end(context.Background(), syscall.SIGKILL) }
+// Crash kills the server and every process of it, as a power failure would.
+func (p *Postgres) Crash() error {
+	p.mu.Lock()
+	pid := p.PID
+	p.mu.Unlock()
+	// Held still, the first process starts no others while they are counted; without the first,
+	// the others would go on serving for a moment.
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("crashing Postgres (process %d): %w", pid, err)
+	}
+	children, err := childrenOf(pid)
+	if err != nil {
+		return errors.Join(err, p.end(context.Background(), syscall.SIGKILL))
+	}
+	for _, child := range children {
+		if err := syscall.Kill(child, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("crashing Postgres (process %d): %w", child, err)
+		}
+	}
+	return p.end(context.Background(), syscall.SIGKILL)
+}
+
+func childrenOf(pid int) ([]int, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		return childrenByPS(pid)
+	}
+	var children []int
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// The name, in parentheses, may hold anything; state and parent follow it.
+		var child, parent int
+		var state string
+		if _, err := fmt.Sscan(string(text[bytes.LastIndexByte(text, ')')+1:]), &state, &parent); err != nil || parent != pid {
+			continue
+		}
+		if _, err := fmt.Sscan(string(text), &child); err == nil {
+			children = append(children, child)
+		}
+	}
+	return children, nil
+}
+
+func childrenByPS(pid int) ([]int, error) {
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing the processes of Postgres: %w", err)
+	}
+	var children []int
+	for line := range strings.Lines(string(out)) {
+		var child, parent int
+		if _, err := fmt.Sscan(line, &child, &parent); err != nil {
+			return nil, fmt.Errorf("listing the processes of Postgres: %w", err)
+		}
+		if parent == pid {
+			children = append(children, child)
+		}
+	}
+	return children, nil
+}
 
 // Restart starts the server again on the same port, after ending it when it runs.
 func (p *Postgres) Restart(ctx context.Context) error {
