@@ -101,7 +101,6 @@ type request struct {
 	key     *managementKey
 	in      msg
 	now     time.Time
-	masked  bool // the request came with an update mask and was merged
 }
 
 // rpc serves one operation of the current API.
@@ -199,12 +198,18 @@ func (r *route) matchPath(parts []string) (map[string]string, bool) {
 
 // accountParam is the account id in the path, under whatever name the operation gives it.
 func accountParam(params map[string]string) string {
+	_, id := namedAccount(params)
+	return id
+}
+
+// namedAccount is the account id in the path with the name of its field.
+func namedAccount(params map[string]string) (name, id string) {
 	for name, v := range params {
 		if name == "account_id" || name == "account.id" || strings.HasSuffix(name, ".account_id") {
-			return v
+			return name, v
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // answer is what goes back before faults had their way with it.
@@ -324,7 +329,7 @@ func (s *Sandbox) serveCurrent(r *route, params map[string]string, req *http.Req
 
 func (s *Sandbox) runCurrent(r *route, params map[string]string, req *http.Request, body []byte, key *managementKey) (msg, error) {
 	if !r.op.Public {
-		if err := allowed(r.op, key, accountParam(params)); err != nil {
+		if err := allowed(r.op, key, params); err != nil {
 			return nil, err
 		}
 	}
@@ -351,12 +356,13 @@ func (s *Sandbox) runCurrent(r *route, params map[string]string, req *http.Reque
 
 // allowed decides whether a key may call an operation on an account. A key of another account
 // learns nothing about whether this one exists.
-func allowed(op cloudapi.Op, key *managementKey, account string) error {
+func allowed(op cloudapi.Op, key *managementKey, params map[string]string) error {
+	field, account := namedAccount(params)
 	if op.UserOnly {
 		return refuse(codePermissionDenied, "actor type ACTOR_TYPE_MANAGEMENT_KEY is not allowed to call %s", op.Name)
 	}
 	if account != "" && !isUUID(account) {
-		return invalid([]violation{{"account_id", "value must be a valid UUID", "string.uuid"}})
+		return invalid([]violation{{field, "value must be a valid UUID", "string.uuid"}})
 	}
 	if account != "" && !strings.EqualFold(account, key.AccountID) {
 		return refuse(codePermissionDenied, "permission denied for account %s", account)

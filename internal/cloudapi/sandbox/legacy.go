@@ -96,7 +96,7 @@ func (s *Sandbox) runLegacy(route *route, params map[string]string, req *http.Re
 	}
 	op := route.op
 	op.Permissions = legacyPermissions(op.Name)
-	if err := allowed(op, key, params["account_id"]); err != nil {
+	if err := allowed(op, key, params); err != nil {
 		return nil, err
 	}
 	if id, ok := params["cluster_id"]; ok && !isUUID(id) {

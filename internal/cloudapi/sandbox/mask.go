@@ -7,7 +7,15 @@ import (
 // mergeMask does what the gateway does for an update with a mask: it reads the resource as it is,
 // takes the masked fields from the request, and goes on with the whole. Without a mask the
 // request replaces the resource, and what it omits is dropped.
+//
+// The read-only state of a cluster is left out before validation either way: clients send it back
+// as they read it, and it may be one the rules would refuse, such as an endpoint without a URL.
 func (r *request) mergeMask() error {
+	if in := r.in.sub("cluster"); r.op.Name == "UpdateCluster" && in.has("state") {
+		in = in.clone()
+		delete(in, "state")
+		r.in = r.in.with("cluster", in)
+	}
 	paths, ok := r.in["update_mask"].([]string)
 	if !ok || len(paths) == 0 {
 		return nil
@@ -17,11 +25,12 @@ func (r *request) mergeMask() error {
 	switch r.op.Name {
 	case "UpdateCluster":
 		name = "cluster"
-		c := r.account.clusters[r.in.sub(name).str("id")]
+		c := r.account.clusters[strings.ToLower(r.in.sub(name).str("id"))]
 		if c == nil {
 			return notFound("cluster", r.in.sub(name).str("id"))
 		}
 		stored = c.resource(r.account.id, r.now, r.catalogue)
+		delete(stored, "state")
 	case "UpdateAccount":
 		name, stored = "account", r.account.resource
 	default:
@@ -39,7 +48,6 @@ func (r *request) mergeMask() error {
 		}
 	}
 	r.in = r.in.with(name, merged)
-	r.masked = true
 	return nil
 }
 
