@@ -25,6 +25,10 @@ test: ## run every test; installs what it needs on Debian and Ubuntu as root
 	@go build -o bin/testsummary ./.ci/testsummary
 	@go test -json -timeout 15m $(RACE) ./... 2>&1 | bin/testsummary
 
+.PHONY: screenshots
+screenshots: ## take the README's pictures anew
+	@UPDATE_SCREENSHOTS=1 go test -count=1 -run '^TestScreenshots$$' ./cmd/server
+
 .PHONY: generate
 generate: ## make the templ code and the style sheet anew
 	@go tool templ generate

@@ -101,8 +101,14 @@ func nothingListens(t *testing.T, about devDescription) {
 	}
 }
 
-func TestBinarySignInRestartVerify(t *testing.T) {
+func TestBinary(t *testing.T) {
 	path := binary(t)
+	t.Run("sign in, restart a cluster, verify the log", func(t *testing.T) { signInRestartVerify(t, path) })
+	t.Run("a start after kill -9 takes over", func(t *testing.T) { takesOverAfterKill(t, path) })
+	t.Run("as an ordinary user", func(t *testing.T) { runsAsOrdinaryUser(t, path) })
+}
+
+func signInRestartVerify(t *testing.T, path string) {
 	p := startProcess(t, path, t.TempDir(), nil)
 	v := p.signIn(t, "operator@example.test")
 	row := restartable(t, v)
@@ -184,8 +190,8 @@ func (p *devProgram) control(t *testing.T, method, what string, body any) []byte
 	return []byte(answer.body)
 }
 
-func TestBinaryTakesOverAfterKill(t *testing.T) {
-	path, dir := binary(t), t.TempDir()
+func takesOverAfterKill(t *testing.T, path string) {
+	dir := t.TempDir()
 	first := startProcess(t, path, dir, nil)
 	v := first.signIn(t, "admin@example.test")
 	first.kill()
@@ -200,7 +206,7 @@ func TestBinaryTakesOverAfterKill(t *testing.T) {
 	nothingListens(t, second.about)
 }
 
-func TestBinaryAsOrdinaryUser(t *testing.T) {
+func runsAsOrdinaryUser(t *testing.T, path string) {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT RUN: only root can start a program as somebody else; the other tests ran as an ordinary user")
 	}
@@ -216,7 +222,6 @@ func TestBinaryAsOrdinaryUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := binary(t)
 	if os.Getenv("TEST_BINARY") != "" {
 		path = copyForOthers(t, path)
 	}
