@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	maxAttempts  = 3        // of a GET; everything else has one
+	maxAttempts  = 3        // of a GET, see attempt; everything else has one
 	maxErrorBody = 64 << 10 // bytes of an error's body that are looked at
 	maxParam     = 256      // bytes of a path parameter
 	maxKey       = 4096     // bytes of a management key
@@ -163,8 +163,9 @@ func (c *Conn) send(ctx context.Context, op Op, request outgoing) (Answer, *Erro
 		c.client.metrics.count(op, "held_back", failed.Latency)
 		return Answer{}, failed
 	}
+	var sent atomic.Int32
 	for attempt := 1; ; attempt++ {
-		answer, failed := c.attempt(ctx, op, request)
+		answer, failed := c.attempt(ctx, op, request, &sent)
 		var kind Kind
 		if failed != nil {
 			kind = failed.Kind
@@ -177,7 +178,7 @@ func (c *Conn) send(ctx context.Context, op Op, request outgoing) (Answer, *Erro
 		if failed == nil {
 			return answer, nil
 		}
-		if op.Method != http.MethodGet || op.Mutates || attempt == maxAttempts || !worthRepeating(failed) {
+		if op.Method != http.MethodGet || op.Mutates || attempt == maxAttempts || sent.Load() >= maxAttempts || !worthRepeating(failed) {
 			return answer, failed
 		}
 		pause := max(failed.RetryAfter, c.client.jitter(firstPause<<(attempt-1)))
@@ -195,8 +196,8 @@ func (c *Conn) waitTurn(ctx context.Context, op Op) *Error {
 		return nil
 	}
 	giveBack()
-	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
-		return &Error{Kind: Unavailable, Op: op, Message: "The call was given up before it was sent.", cause: err}
+	if err := ctx.Err(); err != nil {
+		return &Error{Kind: Unavailable, Op: op, Timeout: errors.Is(err, context.DeadlineExceeded), Message: "The call was given up before it was sent.", cause: err}
 	}
 	return &Error{Kind: RateLimited, Op: op, RetryAfter: wait.Truncate(time.Second), Latency: c.client.now().Sub(start),
 		Message: "Too many calls for this account are waiting; this one was not sent."}
@@ -239,12 +240,21 @@ func worthRepeating(e *Error) bool {
 	return false
 }
 
-// attempt sends the request once.
-func (c *Conn) attempt(ctx context.Context, op Op, out outgoing) (Answer, *Error) {
+// attempt sends the request once, and counts in sent what left. net/http sends a GET again by itself
+// when a connection died, or whenever an HTTP/2 server tells it to, thousands of times if it must:
+// past maxAttempts the call is given up.
+func (c *Conn) attempt(ctx context.Context, op Op, out outgoing, sent *atomic.Int32) (Answer, *Error) {
 	start := c.client.now()
+	once, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	var written atomic.Bool
-	trace := &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }}
-	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), op.Method, out.address, nil)
+	trace := &httptrace.ClientTrace{WroteHeaders: func() {
+		written.Store(true)
+		if sent.Add(1) > maxAttempts {
+			giveUp()
+		}
+	}}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(once, trace), op.Method, out.address, nil)
 	if err != nil {
 		return Answer{}, &Error{Kind: Invalid, Op: op, Message: "The address of the call cannot be used."}
 	}

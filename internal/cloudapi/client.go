@@ -5,7 +5,7 @@
 //
 //   - Every call ends at its deadline, from waiting for its turn to the last byte of the body.
 //   - Nothing that mutates is sent twice, neither by this package nor by net/http below it. A GET is
-//     sent at most three times.
+//     tried at most three times.
 //   - The key goes to the configured host and nowhere else: redirects are errors, and no address of
 //     an answer is ever called. It is in no error, log line or metric, and is cut out of answers that
 //     repeat it.

@@ -77,10 +77,10 @@ func settle(v any, depth int, values *int) (any, error) {
 func withoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
 
 // storable returns raw without insignificant space, which the gateway varies at random. Where strings
-// hold what Postgres cannot (NUL, half a surrogate pair), it is written anew from tree.
+// hold what Postgres cannot (NUL, half a surrogate pair, broken UTF-8), it is written anew from tree.
 func storable(raw []byte, tree any) (json.RawMessage, error) {
 	var b bytes.Buffer
-	if lower := bytes.ToLower(raw); !bytes.Contains(lower, []byte(`\u0000`)) && !bytes.Contains(lower, []byte(`\ud`)) {
+	if lower := bytes.ToLower(raw); utf8.Valid(raw) && !bytes.Contains(lower, []byte(`\u0000`)) && !bytes.Contains(lower, []byte(`\ud`)) {
 		if err := json.Compact(&b, raw); err != nil {
 			return nil, fmt.Errorf("compacting JSON: %w", err)
 		}

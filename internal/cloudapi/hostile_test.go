@@ -404,6 +404,13 @@ func TestNoReplayHTTP2(t *testing.T) {
 			}
 		}
 	}
+	u, streams := newHTTP2Upstream(t, http2.ErrCodeProtocol)
+	if e := failed(t, oneRead.do(t.Context(), u)); e.Kind != Unavailable || e.Timeout {
+		t.Errorf("read: %+v", e)
+	}
+	if n := streams.Load(); n < 1 || n > maxAttempts+2 { // net/http may be sending when it is told to stop
+		t.Errorf("the read was sent %d times", n)
+	}
 }
 
 // newHTTP2Upstream reads whole requests, counts them and answers each with RST_STREAM.
