@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
 
 const (
-	flushEvery = time.Second
-	cleanEvery = time.Hour
+	reconcileEvery = 15 * time.Second
+	flushEvery     = time.Second
+	cleanEvery     = time.Hour
 	// retryFirst and retryLongest bound the wait of a job that failed.
 	retryFirst   = time.Second
 	retryLongest = 30 * time.Second
@@ -30,6 +32,7 @@ func (s *Service) Run(ctx context.Context) error {
 		every time.Duration
 		do    func(ctx context.Context) error
 	}{
+		{"reconcile open operations", max(min(reconcileEvery, s.cfg.UnknownAfter/2), flushEvery), s.reconcileOnce},
 		{"record summed events", flushEvery, s.flushSums},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
@@ -51,7 +54,7 @@ func (s *Service) repeat(ctx context.Context, name string, every time.Duration, 
 	failures := 0
 	for ctx.Err() == nil {
 		wait := every
-		err := do(ctx)
+		err := guarded(ctx, do)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -72,6 +75,16 @@ func (s *Service) repeat(ctx context.Context, name string, every time.Duration, 
 		}
 		timer.Stop()
 	}
+}
+
+// guarded does a job and makes an error of a panic: one broken job must not end the program.
+func guarded(ctx context.Context, do func(ctx context.Context) error) (err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			err = fmt.Errorf("panic: %v\n%s", broken, debug.Stack())
+		}
+	}()
+	return do(ctx)
 }
 
 // flushSums records what was summed and whose minute is over.
