@@ -152,7 +152,11 @@ func startInstalled(ctx context.Context) (*devenv.Postgres, error) {
 // cacheFolder is this user's alone, because what lies in it is trusted. As root it can be passed
 // through, but not listed, by the account that the server runs under.
 func cacheFolder() (string, error) {
-	base := filepath.Join(os.TempDir(), "quartermaster-test-postgres-"+strconv.Itoa(os.Getuid()))
+	temp := os.TempDir()
+	if os.Getuid() == 0 && !passable(temp) {
+		temp = "/var/tmp" // the server's account could not get to the other one
+	}
+	base := filepath.Join(temp, "quartermaster-test-postgres-"+strconv.Itoa(os.Getuid()))
 	if err := os.Mkdir(base, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("making the folder of test database servers: %w", err)
 	}
@@ -164,6 +168,19 @@ func cacheFolder() (string, error) {
 		return "", fmt.Errorf("%s is not a folder that only this user can write: remove it", base)
 	}
 	return base, nil
+}
+
+// passable tells whether every account can pass through a folder.
+func passable(dir string) bool {
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
 }
 
 // prepare gives the folder of a stopped server that has the template of the current schema.

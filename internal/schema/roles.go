@@ -11,7 +11,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/text/secure/precis"
 )
 
 // scramIterations is the server's own default.
@@ -51,7 +50,11 @@ func ensureGroup(ctx context.Context, conn *pgx.Conn, role string) error {
 	if exists {
 		return nil
 	}
-	if _, err := conn.Exec(ctx, `CREATE ROLE `+pgx.Identifier{role}.Sanitize()+` NOLOGIN`); err != nil {
+	_, err := conn.Exec(ctx, `CREATE ROLE `+pgx.Identifier{role}.Sanitize()+` NOLOGIN`)
+	if isCode(err, "42710") || isCode(err, "23505") {
+		return nil // made meanwhile by somebody who does not know the lock
+	}
+	if err != nil {
 		return fmt.Errorf("making role %s (the owner needs CREATEROLE, or an administrator makes it beforehand): %w", role, err)
 	}
 	return nil
@@ -73,14 +76,14 @@ func ensureLogin(ctx context.Context, conn *pgx.Conn, app *pgx.ConnConfig) error
 	if powerful {
 		return fmt.Errorf("the app's role %s can do more than the console may (superuser, CREATEROLE, REPLICATION or BYPASSRLS): name a plain role, which is made when it is missing", app.User)
 	}
-	if !exists {
-		if err := makeLogin(ctx, conn, `CREATE ROLE `+name+` LOGIN`, app.Password); err != nil {
-			return fmt.Errorf("making the app's role %s: %w", app.User, err)
-		}
-	} else if refused := loginRefused(ctx, app); refused {
-		if err := makeLogin(ctx, conn, `ALTER ROLE `+name+` LOGIN`, app.Password); err != nil {
-			return fmt.Errorf("giving the app's role %s its password: %w", app.User, err)
-		}
+	switch {
+	case !exists:
+		err = makeLogin(ctx, conn, app, `CREATE ROLE `+name+` LOGIN`)
+	case loginRefused(ctx, app):
+		err = makeLogin(ctx, conn, app, `ALTER ROLE `+name+` LOGIN`)
+	}
+	if err != nil {
+		return fmt.Errorf("making the app's role %s able to sign in: %w", app.User, err)
 	}
 	if member {
 		return nil
@@ -102,12 +105,12 @@ func loginRefused(ctx context.Context, app *pgx.ConnConfig) bool {
 	return false
 }
 
-func makeLogin(ctx context.Context, conn *pgx.Conn, statement, password string) error {
-	if password == "" {
-		_, err := conn.Exec(ctx, statement) // certificates, peer, or a password file the server does not see
+func makeLogin(ctx context.Context, conn *pgx.Conn, app *pgx.ConnConfig, statement string) error {
+	if app.Password == "" {
+		_, err := conn.Exec(ctx, statement) // it signs in by certificate or by the system's account
 		return err
 	}
-	verifier, err := scramVerifier(password)
+	verifier, err := scramVerifier(app.Password)
 	if err != nil {
 		return err
 	}
@@ -117,12 +120,13 @@ func makeLogin(ctx context.Context, conn *pgx.Conn, statement, password string) 
 }
 
 // scramVerifier computes what Postgres stores for a SCRAM-SHA-256 password (RFC 5803), so that
-// the plain one never leaves this process.
+// the plain one never leaves this process. Clients prepare passwords beyond ASCII in different
+// ways before hashing; such a password is refused rather than stored as one that might not open.
 func scramVerifier(password string) (string, error) {
-	// Postgres prepares passwords as RFC 4013 says and takes those that cannot be prepared as
-	// they are. OpaqueString is the successor of that profile and agrees on printable text.
-	if prepared, err := precis.OpaqueString.String(password); err == nil {
-		password = prepared
+	for _, r := range password {
+		if r < 0x20 || r > 0x7e {
+			return "", errors.New("its password must consist of printable ASCII characters")
+		}
 	}
 	salt := make([]byte, 16)
 	if _, err := rand.Read(salt); err != nil {
@@ -132,8 +136,7 @@ func scramVerifier(password string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hashing a password: %w", err)
 	}
-	clientKey := hmacSHA256(salted, "Client Key")
-	storedKey := sha256.Sum256(clientKey)
+	storedKey := sha256.Sum256(hmacSHA256(salted, "Client Key"))
 	serverKey := hmacSHA256(salted, "Server Key")
 	encode := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", scramIterations, encode(salt), encode(storedKey[:]), encode(serverKey)), nil

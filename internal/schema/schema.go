@@ -75,7 +75,7 @@ func Up(ctx context.Context, cfg Config) error {
 		if err := ensureRoles(ctx, owner, cfg); err != nil {
 			return err
 		}
-		if err := migrated(owner, func(m *migrate.Migrate) error { return m.Up() }); err != nil {
+		if err := migrated(ctx, owner, upward); err != nil {
 			return err
 		}
 		return ensureInstallation(ctx, owner, cfg.DevMade)
@@ -92,7 +92,7 @@ func Down(ctx context.Context, cfg Config, steps int) error {
 		return badAddress("owner", err)
 	}
 	return alone(ctx, owner, func() error {
-		return migrated(owner, func(m *migrate.Migrate) error { return m.Steps(-steps) })
+		return migrated(ctx, owner, func(m *migrate.Migrate) error { return m.Steps(-steps) })
 	})
 }
 
@@ -105,6 +105,10 @@ type State struct {
 
 // MismatchError says that a database and this binary do not fit each other.
 type MismatchError struct{ State }
+
+// Newer tells that a later release migrated the database. The previous release can still work on
+// it, as replicas do during an update; any older one cannot be told apart.
+func (e *MismatchError) Newer() bool { return !e.Dirty && e.Version > e.Wanted }
 
 func (e *MismatchError) Error() string {
 	switch {
@@ -138,9 +142,7 @@ func Status(ctx context.Context, db Querier) (State, error) {
 		return s, nil
 	}
 	if isCode(err, "42501") {
-		// Only a first migration that did not end leaves a table that the app may not read.
-		s.Dirty = true
-		return s, nil
+		return State{}, errors.New("the role in use may not read the schema version: run quartermaster migrate up with this role as the app's, which gives it its rights")
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("reading the schema version: %w", err)
@@ -148,8 +150,7 @@ func Status(ctx context.Context, db Querier) (State, error) {
 	return s, nil
 }
 
-// Check gives a *MismatchError unless the database has exactly the schema of this binary, or a
-// newer one, which is kept compatible with the previous release only: it is refused as well.
+// Check gives a *MismatchError unless the database has exactly the schema of this binary.
 func Check(ctx context.Context, db Querier) error {
 	s, err := Status(ctx, db)
 	if err != nil {
@@ -197,8 +198,27 @@ func alone(ctx context.Context, owner *pgx.ConnConfig, f func() error) error {
 	return f() // closing the connection gives the lock back
 }
 
-// migrated runs step under golang-migrate on connections of its own.
-func migrated(owner *pgx.ConnConfig, step func(*migrate.Migrate) error) error {
+func upward(m *migrate.Migrate) error {
+	version, dirty, err := m.Version()
+	if errors.Is(err, migrate.ErrNilVersion) {
+		return m.Up()
+	}
+	if err != nil {
+		return err
+	}
+	newest, err := wanted()
+	if err != nil {
+		return err
+	}
+	if state := (State{Version: int(version), Wanted: newest, Dirty: dirty}); dirty || state.Version > newest {
+		return &MismatchError{State: state}
+	}
+	return m.Up()
+}
+
+// migrated runs step under golang-migrate on connections of its own. When ctx ends, it stops
+// after the migration that is running.
+func migrated(ctx context.Context, owner *pgx.ConnConfig, step func(*migrate.Migrate) error) error {
 	source, err := iofs.New(migrations.FS, ".")
 	if err != nil {
 		return fmt.Errorf("reading the migrations in this binary: %w", err)
@@ -214,9 +234,11 @@ func migrated(owner *pgx.ConnConfig, step func(*migrate.Migrate) error) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("preparing to migrate: %w", err), driver.Close())
 	}
-	err = step(m)
+	unhook := context.AfterFunc(ctx, func() { m.GracefulStop <- true })
+	err = errors.Join(step(m), ctx.Err())
+	unhook()
 	if errors.Is(err, migrate.ErrNoChange) {
-		err = nil
+		err = ctx.Err()
 	}
 	var dirty migrate.ErrDirty
 	if errors.As(err, &dirty) {
