@@ -165,7 +165,7 @@ func (s *stage) snapshot() {
 func (s *stage) inPhase(account uuid.UUID, phase cloudapi.Phase) ClusterRef {
 	s.t.Helper()
 	ref := ClusterRef{AccountID: account}
-	err := s.db.Pool.QueryRow(s.t.Context(), `SELECT cluster_id FROM clusters WHERE account_id = $1 AND phase = $2 ORDER BY cluster_id LIMIT 1`,
+	err := s.db.Pool.QueryRow(s.t.Context(), `SELECT cluster_id FROM clusters WHERE account_id = $1 AND phase = $2 AND gone_at IS NULL ORDER BY cluster_id LIMIT 1`,
 		account, string(phase)).Scan(&ref.ClusterID)
 	if err != nil {
 		s.t.Fatalf("a cluster in phase %s: %v", phase, err)
