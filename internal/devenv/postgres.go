@@ -522,7 +522,7 @@ func (p *Postgres) initialise(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("making the data folder of Postgres failed: %s", strings.TrimSpace(string(out)))
+		return fmt.Errorf("making the data folder of Postgres failed: %s", strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "; "))
 	}
 	if err := os.Rename(fresh, p.DataDir); err != nil {
 		return fmt.Errorf("putting the data folder of Postgres in place: %w", err)

@@ -31,15 +31,20 @@ func binaryFolders() []string {
 // in the distributions' folders. fs.ErrNotExist when there is none.
 func findBinaries() (string, error) {
 	if path, err := exec.LookPath("postgres"); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real
+		// The other programs and the server's files lie beside the real one.
+		if resolved, err := filepath.EvalSymlinks(path); err == nil {
+			path = resolved
 		}
 		if hasBinaries(filepath.Dir(path)) {
 			return filepath.Dir(path), nil
 		}
 	}
+	return newestBinaries(binaryFolders())
+}
+
+func newestBinaries(patterns []string) (string, error) {
 	var found []string
-	for _, pattern := range binaryFolders() {
+	for _, pattern := range patterns {
 		matches, err := filepath.Glob(pattern)
 		if err != nil {
 			return "", fmt.Errorf("looking for Postgres: %w", err)
@@ -66,14 +71,17 @@ func hasBinaries(dir string) bool {
 	return true
 }
 
+// versionIn is the major version in the folder above the programs, such as 17 or pgsql-17.
 func versionIn(dir string) int {
-	digits := strings.FieldsFunc(dir, func(r rune) bool { return r < '0' || r > '9' })
-	for _, d := range digits {
-		if n, err := strconv.Atoi(d); err == nil && n >= 9 && n < 100 {
-			return n
-		}
+	digits := strings.FieldsFunc(filepath.Base(filepath.Dir(dir)), func(r rune) bool { return r < '0' || r > '9' })
+	if len(digits) == 0 {
+		return 0
 	}
-	return 0
+	n, err := strconv.Atoi(digits[0])
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // fetchBinaries downloads a server built for this system and gives the folder of its programs.
