@@ -129,6 +129,29 @@ func TestPagesInBrowser(t *testing.T) {
 	}
 }
 
+// checkWidths opens pages on a narrow screen: nothing is wider than the window, and neither a script
+// nor the content policy has anything to say.
+func checkWidths(t *testing.T, pages map[string]templ.Component) {
+	t.Helper()
+	server, ctx := servePages(t, pages), browse(t)
+	if err := chromedp.Do(ctx, look("light", 360, 740)); err != nil {
+		t.Fatalf("start a browser; Chromium is needed for this test: %v", err)
+	}
+	messages := consoleOf(ctx, t)
+	for _, name := range slices.Sorted(maps.Keys(pages)) {
+		if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/"+name)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		tooWide, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.scrollingElement.scrollWidth - innerWidth"))
+		if err != nil || tooWide > 0 {
+			t.Errorf("%s: the page is %v pixels wider than the window (%v)", name, tooWide, err)
+		}
+	}
+	for _, m := range messages() {
+		t.Errorf("console: %s", m)
+	}
+}
+
 func consoleOf(ctx context.Context, t *testing.T) func() []string {
 	t.Helper()
 	watched, stop := context.WithCancel(ctx)

@@ -29,10 +29,22 @@ func (f Field) describedBy() string {
 }
 
 func (f Field) kind() string {
-	if f.Type == "" {
+	return inputKind(f.Type, f.Value)
+}
+
+// inputKind is the type of an input. Browsers drop what does not fit an input for dates, so there
+// a value that is none is shown in a text field, as it was typed.
+func inputKind(kind, value string) string {
+	layout := map[string]string{"date": time.DateOnly, "datetime-local": "2006-01-02T15:04"}[kind]
+	if layout != "" && value != "" {
+		if _, err := time.Parse(layout, value); err != nil {
+			return "text"
+		}
+	}
+	if kind == "" {
 		return "text"
 	}
-	return f.Type
+	return kind
 }
 
 // Choice is one of a Select or of Radios.

@@ -101,12 +101,12 @@ func sampleFleet(rows []FleetRow, strip []AccountStrip) FleetView {
 		Page: samplePage("Clusters", "clusters-index", "clusters"), Self: "/clusters?sort=name", Clear: "/clusters", Columns: columns, Rows: rows, Accounts: strip,
 		Total: len(rows), All: 134, Next: "/clusters?after=abc", MayAdd: true,
 		Filter: FleetFilter{Selects: []Select{
-			{Name: "account", Label: "Account", Any: "Any account", Choices: choice("Search production", "Recommendations")},
-			{Name: "environment", Label: "Environment", Any: "Any environment", Choices: choice("production", "staging", "development")},
-			{Name: "phase", Label: "Phase", Any: "Any phase", Choices: choice("HEALTHY", "NOT_READY", "SUSPENDED")},
-			{Name: "cloud", Label: "Cloud", Any: "Any cloud", Choices: choice("aws", "gcp", "azure", "hybrid")},
-			{Name: "region", Label: "Region", Any: "Any region", Choices: choice("eu-central-1", "us-east4")},
-			{Name: "version", Label: "Version", Any: "Any version", Choices: choice("v1.15.4", "v1.16.0")},
+			{Name: "account", Label: "Account", Any: "Any", Choices: choice("Search production", "Recommendations")},
+			{Name: "environment", Label: "Environment", Any: "Any", Choices: choice("production", "staging", "development")},
+			{Name: "phase", Label: "Phase", Any: "Any", Choices: choice("HEALTHY", "NOT_READY", "SUSPENDED")},
+			{Name: "cloud", Label: "Cloud", Any: "Any", Choices: choice("aws", "gcp", "azure", "hybrid")},
+			{Name: "region", Label: "Region", Any: "Any", Choices: choice("eu-central-1", "us-east4")},
+			{Name: "version", Label: "Version", Any: "Any", Choices: choice("v1.15.4", "v1.16.0")},
 		}, Hidden: []Pair{{"sort", "name"}}},
 	}
 }
@@ -309,9 +309,9 @@ func sampleAudit() AuditView {
 
 func sampleEmptyAudit() AuditView {
 	return AuditView{Page: samplePage("Audit", "audit-index", "audit"), Filter: AuditFilter{
-		Account: Select{Name: "account", Label: "Account", Any: "Any account", Choices: []Choice{{Value: "1", Label: "Search production"}}},
-		Act:     Select{Name: "act", Label: "Act", Any: "Any act", Choices: []Choice{{Value: "cluster.restart", Label: "cluster.restart"}}},
-		Outcome: Select{Name: "outcome", Label: "Outcome", Any: "Any outcome", Choices: []Choice{{Value: "ok", Label: "ok"}}},
+		Account: Select{Name: "account", Label: "Account", Any: "Any", Choices: []Choice{{Value: "1", Label: "Search production"}}},
+		Act:     Select{Name: "act", Label: "Act", Any: "Any", Choices: []Choice{{Value: "cluster.restart", Label: "cluster.restart"}}},
+		Outcome: Select{Name: "outcome", Label: "Outcome", Any: "Any", Choices: []Choice{{Value: "ok", Label: "ok"}}},
 		From:    "2026-31-31", Errors: map[string]string{"from": "Give a day as in 2027-01-31."},
 	}}
 }

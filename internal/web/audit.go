@@ -152,8 +152,8 @@ func auditView(p templates.Page, q auditQuery, list []accounts.Account, page aud
 	v := templates.AuditView{Page: p, Filter: templates.AuditFilter{
 		Text: q.Text, Member: q.Member, From: momentField(q.From, false), To: momentField(q.To, true), Active: q.filtered(),
 		Account: accountSelect(list, q.Account),
-		Act:     filterSelect("act", "Act", "Any act", acts, q.Act, plain),
-		Outcome: filterSelect("outcome", "Outcome", "Any outcome", auditOutcomes, q.Outcome, plain),
+		Act:     filterSelect("act", "Act", "Any", acts, q.Act, plain),
+		Outcome: filterSelect("outcome", "Outcome", "Any", auditOutcomes, q.Outcome, plain),
 	}}
 	if q.After != "" {
 		first := q

@@ -161,11 +161,11 @@ func fleetView(p templates.Page, q fleetQuery, page accounts.FleetPage) template
 	}
 	v.Filter.Selects = []templates.Select{
 		accountSelect(page.Accounts, q.Account),
-		filterSelect("environment", "Environment", "Any environment", page.Choices.Environments, q.Environment, plain),
-		filterSelect("phase", "Phase", "Any phase", page.Choices.Phases, q.Phase, templates.Words),
-		filterSelect("cloud", "Cloud", "Any cloud", page.Choices.Clouds, q.Cloud, plain),
-		filterSelect("region", "Region", "Any region", page.Choices.Regions, q.Region, plain),
-		filterSelect("version", "Version", "Any version", page.Choices.Versions, q.Version, plain),
+		filterSelect("environment", "Environment", "Any", page.Choices.Environments, q.Environment, plain),
+		filterSelect("phase", "Phase", "Any", page.Choices.Phases, q.Phase, templates.Words),
+		filterSelect("cloud", "Cloud", "Any", page.Choices.Clouds, q.Cloud, plain),
+		filterSelect("region", "Region", "Any", page.Choices.Regions, q.Region, plain),
+		filterSelect("version", "Version", "Any", page.Choices.Versions, q.Version, plain),
 	}
 	for _, h := range []templates.Pair{{Name: "sort", Value: q.Sort}, {Name: "dir", Value: q.Dir}} {
 		if h.Value != "" {
@@ -274,7 +274,7 @@ func filterSelect(name, label, anyWord string, values []string, chosen string, w
 }
 
 func accountSelect(list []accounts.Account, chosen string) templates.Select {
-	s := templates.Select{Name: "account", Label: "Account", Any: "Any account"}
+	s := templates.Select{Name: "account", Label: "Account", Any: "Any"}
 	found := chosen == ""
 	for _, a := range list {
 		id := a.ID.String()
