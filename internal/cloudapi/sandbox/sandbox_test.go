@@ -109,7 +109,7 @@ func (b *bench) checkAnswer(req *http.Request, sent []byte, resp *http.Response,
 	if strings.HasPrefix(req.URL.Path, "/pa/") == (resp.Header.Get("X-Qd-Request-Id") == "") {
 		return errors.New("there is no trace id")
 	}
-	if strings.HasPrefix(req.URL.Path, "/api/") == (resp.Header.Get("Grpc-Metadata-Qc-Trace-Id") == "") {
+	if strings.HasPrefix(req.URL.Path, "/pa/") != (resp.Header.Get("Grpc-Metadata-Qc-Trace-Id") == "") {
 		return errors.New("there is no trace id")
 	}
 	if err := b.checkRules(req, resp, answer); err != nil {

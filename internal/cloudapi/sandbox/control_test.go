@@ -1,0 +1,213 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// try calls the API and returns what the transport says instead of failing.
+func (b *bench) try(ctx context.Context, f Fixture, method, path string) (int, http.Header, []byte, error) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, b.server.URL+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "apikey "+f.ManagementKey)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, resp.Header, data, err
+}
+
+func TestFaults(t *testing.T) {
+	b := setup(t)
+	b.lax = true
+	f := b.fixture(0)
+	path := clustersPath(f)
+	id := b.clusterNamed(f, "product-search-eu")
+	fault := func(kind string, more map[string]any) {
+		t.Helper()
+		set := map[string]any{"account": f.CloudAccountID, "kind": kind, "times": 1}
+		for k, v := range more {
+			set[k] = v
+		}
+		b.ctl("POST", "faults", set)
+	}
+	get := func() (int, http.Header, []byte, error) {
+		t.Helper()
+		return b.try(t.Context(), f, "GET", path)
+	}
+
+	fault("status", map[string]any{"status": 403})
+	if status, _, body, err := get(); err != nil || status != 403 || !bytes.Contains(body, []byte(`"code":7`)) {
+		t.Errorf("status: %d %s %v", status, body, err)
+	}
+	fault("retry_after", map[string]any{"retry_after": "7"})
+	if status, header, _, err := get(); err != nil || status != 429 || header.Get("Retry-After") != "7" {
+		t.Errorf("retry_after: %d %v %v", status, header, err)
+	}
+	fault("html", nil)
+	if status, header, body, err := get(); err != nil || status != 502 || !strings.HasPrefix(header.Get("Content-Type"), "text/html") || !bytes.Contains(body, []byte("<html>")) {
+		t.Errorf("html: %d %v %v", status, header, err)
+	}
+	fault("malformed", nil)
+	if status, _, body, err := get(); err != nil || status != 200 || len(body) == 0 || bytes.HasSuffix(body, []byte("}")) {
+		t.Errorf("malformed: %d %s %v", status, body, err)
+	}
+	fault("truncated", nil)
+	if status, _, body, err := get(); !errors.Is(err, io.ErrUnexpectedEOF) || status != 200 || len(body) == 0 {
+		t.Errorf("truncated: %d, %d bytes, %v", status, len(body), err)
+	}
+	fault("close", nil)
+	if _, _, _, err := get(); err == nil {
+		t.Error("close: an answer came")
+	}
+	fault("latency", map[string]any{"latency_ms": 60})
+	began := time.Now()
+	if status, _, _, err := get(); err != nil || status != 200 || time.Since(began) < 60*time.Millisecond {
+		t.Errorf("latency: %d after %v, %v", status, time.Since(began), err)
+	}
+	fault("hang", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+	defer cancel()
+	if _, _, _, err := b.try(ctx, f, "GET", path); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("hang: %v", err)
+	}
+	fault("huge", nil)
+	if status, _, body, err := get(); err != nil || status != 200 || len(body) < 100<<20 {
+		t.Errorf("huge: %d, %d bytes, %v", status, len(body), err)
+	}
+	fault("lost_answer", map[string]any{"operation": "SuspendCluster"})
+	if status, _, _, err := get(); err != nil || status != 200 {
+		t.Errorf("a fault for another operation hit: %d %v", status, err)
+	}
+	if _, _, _, err := b.try(t.Context(), f, "POST", path+"/"+id+"/suspend"); err == nil {
+		t.Error("lost_answer: an answer came")
+	}
+	if p := b.phase(f, id); p != "SUSPENDING" {
+		t.Errorf("lost_answer: the work was not done, phase %s", p)
+	}
+
+	b.ctl("POST", "faults", map[string]any{"kind": "status", "status": 503})
+	other := b.fixture(1)
+	for range 3 {
+		if status, _, _, _ := b.try(t.Context(), other, "GET", "/pa/v1/accounts/"+other.CloudAccountID+"/clusters"); status != 503 {
+			t.Errorf("a fault for all: %d", status)
+		}
+	}
+	b.ctl("DELETE", "faults", nil)
+	if status, _, _, _ := get(); status != 200 {
+		t.Errorf("after the faults were removed: %d", status)
+	}
+}
+
+func TestControlRefuses(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(0)
+	for _, c := range []struct {
+		auth, method, path string
+		body               any
+		want               int
+	}{
+		{"", "GET", "calls", nil, 401}, {"Bearer wrong", "GET", "calls", nil, 401}, {"control-token", "GET", "calls", nil, 401}, {"apikey " + f.ManagementKey, "GET", "calls", nil, 401},
+		{"Bearer control-token", "GET", "nothing", nil, 404}, {"Bearer control-token", "GET", "clock", nil, 405},
+		{"Bearer control-token", "POST", "clock", `{"advance":"1h","unknown":1}`, 400}, {"Bearer control-token", "POST", "clock", `{"advance":"1h"} x`, 400},
+		{"Bearer control-token", "POST", "clock", `{"advance":"-1h"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"nonsense"}`, 422},
+		{"Bearer control-token", "POST", "faults", `{"kind":"status"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"hang","operation":"Nothing"}`, 422},
+		{"Bearer control-token", "POST", "faults", `{"kind":"hang","account":"x"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"latency"}`, 422},
+		{"Bearer control-token", "POST", "keys", `{"account":"x"}`, 422}, {"Bearer control-token", "POST", "keys", map[string]any{"account": f.CloudAccountID, "permissions": []string{"fly"}}, 422},
+		{"Bearer control-token", "POST", "spelling", `{"unset":"maybe"}`, 422}, {"Bearer control-token", "POST", "outside", map[string]any{"act": "rename", "account": f.CloudAccountID, "cluster": "x"}, 422},
+		{"Bearer control-token", "POST", "outside", map[string]any{"act": "fly", "account": f.CloudAccountID, "cluster": b.clusterNamed(f, "fraud-signals")}, 422},
+		{"Bearer control-token", "POST", "outside", map[string]any{"act": "rename", "account": f.CloudAccountID, "cluster": b.clusterNamed(f, "fraud-signals"), "name": "two words"}, 422},
+	} {
+		if got := b.send(b.control.URL, c.auth, c.method, "/_sandbox/"+c.path, c.body); got.status != c.want {
+			t.Errorf("%s %s %v: %d %s", c.method, c.path, c.body, got.status, got.body)
+		}
+	}
+	closed := setup(t, func(c *Config) { c.ControlToken = "" })
+	if got := closed.send(closed.control.URL, "Bearer ", "GET", "/_sandbox/calls", nil); got.status != 401 {
+		t.Errorf("without a token configured: %d", got.status)
+	}
+	if got := b.send(b.server.URL, "Bearer control-token", "GET", "/_sandbox/calls", nil); got.status != 404 {
+		t.Errorf("the API's listener serves the control surface: %d", got.status)
+	}
+}
+
+func TestCallsAreCounted(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(0)
+	b.call(f, "GET", clustersPath(f), nil)
+	b.call(f, "GET", clustersPath(f), nil)
+	b.call(f, "POST", clustersPath(f)+"/"+b.clusterNamed(f, "product-search-eu")+"/restart", nil)
+	b.call(f, "GET", "/api/account/v1/accounts", nil)
+	b.send(b.server.URL, "", "GET", clustersPath(f), nil)
+	got := b.ctl("GET", "calls", nil)
+	if got.get("total") != float64(5) || got.get("mutating") != float64(1) || got.get("accounts", f.CloudAccountID, "ListClusters") != float64(3) ||
+		got.get("accounts", f.CloudAccountID, "RestartCluster") != float64(1) || got.get("recent", 2, "status") != float64(200) || got.get("recent", 4, "status") != float64(401) {
+		t.Errorf("%s", got.body)
+	}
+	b.ctl("DELETE", "calls", nil)
+	if again := b.ctl("GET", "calls", nil); again.get("total") != float64(0) {
+		t.Errorf("after a reset: %s", again.body)
+	}
+}
+
+func TestOutside(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(0)
+	id := b.clusterNamed(f, "product-search-eu")
+	outside := func(act string, more map[string]any) reply {
+		t.Helper()
+		set := map[string]any{"act": act, "account": f.CloudAccountID, "cluster": id}
+		for k, v := range more {
+			set[k] = v
+		}
+		return b.ctl("POST", "outside", set)
+	}
+	expect := func(want any, path ...any) {
+		t.Helper()
+		got := b.cluster(f, id).want(t, 200)
+		if v := got.get(append([]any{"cluster"}, path...)...); v != want {
+			t.Errorf("%v is %v, want %v", path, v, want)
+		}
+	}
+	outside("rename", map[string]any{"name": "renamed-outside"})
+	expect("renamed-outside", "name")
+	outside("labels", map[string]any{"labels": map[string]string{"b": "2", "a": "1"}})
+	expect("1", "labels", 0, "value")
+	outside("scale", map[string]any{"nodes": 4})
+	expect("CLUSTER_PHASE_SCALING", "state", "phase")
+	b.ctl("POST", "clock", map[string]any{"advance": "1h"})
+	expect(float64(4), "state", "nodesUp")
+	outside("node_not_ready", map[string]any{"node": 1, "message": "probe failed"})
+	expect("CLUSTER_PHASE_NOT_READY", "state", "phase")
+	expect("probe failed", "state", "nodes", 1, "notReadyInfo", "conditionMessage")
+	outside("phase", map[string]any{"phase": "MANUAL_MAINTENANCE", "reason": "hands off"})
+	expect("hands off", "state", "reason")
+	outside("phase", map[string]any{"phase": "CLUSTER_PHASE_HEALTHY"})
+	expect(float64(4), "state", "nodesUp")
+	made := outside("create_cluster", map[string]any{"name": "made-outside", "cluster": ""}).get("cluster").(string)
+	if p := b.phase(f, made); p != "CREATING" {
+		t.Errorf("made outside: %s", p)
+	}
+	outside("delete_cluster", map[string]any{"at_once": true})
+	if p := b.phase(f, id); p != "404" {
+		t.Errorf("deleted outside: %s", p)
+	}
+	list := b.call(f, "GET", "/api/auth/v1/accounts/"+f.CloudAccountID+"/management-keys", nil).want(t, 200)
+	for i := range list.get("items").([]any) {
+		if strings.HasPrefix(f.ManagementKey, list.get("items", i, "prefix").(string)) {
+			outside("revoke_key", map[string]any{"cluster": "", "key": list.get("items", i, "id")})
+		}
+	}
+	b.call(f, "GET", clustersPath(f), nil).want(t, 401)
+}
