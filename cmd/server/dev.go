@@ -107,10 +107,7 @@ func (p *program) dev(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.stop()) }()
 	c, err := w.start(ctx, p.given)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop while starting
-		}
-		return err
+		return unlessStopped(ctx, err)
 	}
 	return w.run(ctx, c)
 }
@@ -283,7 +280,7 @@ func (w *devWorld) startSandbox(_ context.Context, listeners map[string]net.List
 	w.serve("sandbox control", listeners["sandbox control"], box.Control())
 	for _, f := range box.Fixtures() {
 		if f.Spare {
-			w.about.Spare = devSpare{Generation: string(f.Generation), CloudAccountID: f.CloudAccountID, ManagementKey: f.ManagementKey}
+			w.about.Spare = devSpare{Generation: f.Generation, CloudAccountID: f.CloudAccountID, ManagementKey: f.ManagementKey}
 		}
 	}
 	return box, nil

@@ -22,12 +22,17 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	c, err := openConsole(ctx, s, false, listener, metrics, logger)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop while starting
-		}
-		return err
+		return unlessStopped(ctx, err)
 	}
 	return c.run(ctx)
+}
+
+// unlessStopped forgets what went wrong with a start that was told to stop.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // listen opens a listener; its error names the variable to change.
