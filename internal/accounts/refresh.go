@@ -30,6 +30,8 @@ const (
 	readTimeout     = 40 * time.Second
 	snapshotTimeout = 10 * time.Second
 	leaseTime       = readTimeout + snapshotTimeout + 10*time.Second
+	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
+	probeAgainTimeout = 5 * time.Second
 
 	// busyTime is how long an account is refreshed at the shortest interval after an act.
 	busyTime = 30 * time.Second
@@ -189,24 +191,6 @@ func (s *Service) refreshLoop(ctx context.Context) {
 	}
 }
 
-// refreshOnce refreshes every account that is due, and returns how many there were.
-func (s *Service) refreshOnce(ctx context.Context) (int, error) {
-	var all []lease
-	for _, troubled := range []bool{false, true} {
-		leases, err := s.lease(ctx, troubled, maxListed)
-		if err != nil {
-			return 0, err
-		}
-		all = append(all, leases...)
-	}
-	var running sync.WaitGroup
-	for _, l := range all {
-		running.Go(func() { s.refresh(ctx, l) })
-	}
-	running.Wait()
-	return len(all), nil
-}
-
 // refresh reads the clusters of a leased account and stores them, or stores why that failed. It
 // gives the lease back in every case.
 func (s *Service) refresh(ctx context.Context, l lease) {
@@ -260,7 +244,14 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.storeListing(ctx, l, known, s.snapshots(reading, up, append(listed, found.present...), known), found)
+	if err := s.storeListing(ctx, l, known, s.snapshots(reading, up, append(listed, found.present...), known), found); err != nil {
+		return err
+	}
+	// After the store, so that it delays no snapshot.
+	probing, cancel := context.WithTimeout(ctx, probeAgainTimeout)
+	defer cancel()
+	s.probeAgain(probing, up)
+	return nil
 }
 
 // listClusters reads all pages of an account's listing.

@@ -144,6 +144,17 @@ func TestRefusedKeyIsMarkedAndOthersGoOn(t *testing.T) {
 	}
 }
 
+func TestRefreshLooksAtWhatTheKeyMayDo(t *testing.T) {
+	r := newRig(t)
+	id, at := r.account(t, "One", Production)
+	at.add(1)
+	r.refresh(t, r.svc, id)
+	got := value[[]string](t, r, `SELECT permissions FROM management_keys WHERE account_id = $1`, id)
+	if diff := cmp.Diff([]string{"read:backups", "read:clusters"}, got); diff != "" {
+		t.Errorf("permissions (-want +got):\n%s", diff)
+	}
+}
+
 func TestFailuresBackOff(t *testing.T) {
 	s := New(Config{PollMin: 2 * time.Second, PollMax: time.Minute})
 	unavailable := &cloudapi.Error{Kind: cloudapi.Unavailable}
@@ -614,6 +625,45 @@ func TestKeyIsInNoRowAndNoLogLine(t *testing.T) {
 	r.refresh(t, r.svc, id)
 	if everything := r.dump(t) + r.logged.String(); strings.Contains(everything, at.key) || !strings.Contains(everything, at.id) {
 		t.Error("the key is stored or logged, or the dump is empty")
+	}
+}
+
+// The sandbox speaks both generations as Qdrant Cloud does: every cluster of every account arrives.
+func TestRefreshesFromTheSandbox(t *testing.T) {
+	s := newStage(t)
+	legacy := 0
+	for _, f := range s.sandbox.Fixtures() {
+		account, err := s.svc.Create(t.Context(), member("admins"), newAccountOf(f, f.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if account.Generation == cloudapi.PAV1 {
+			legacy++
+		}
+	}
+	s.snapshot()
+	page, err := s.svc.Fleet(t.Context(), viewer(), FleetQuery{Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if legacy == 0 || len(page.Accounts) < 4 || len(page.Rows) < 30 {
+		t.Errorf("%d accounts, %d of them legacy, %d clusters", len(page.Accounts), legacy, len(page.Rows))
+	}
+	for _, a := range page.Accounts {
+		if a.Clusters == 0 || a.Sync.Error != "" || a.Sync.Stale {
+			t.Errorf("%s: %d clusters, %+v", a.Name, a.Clusters, a.Sync)
+		}
+	}
+	for _, row := range page.Rows {
+		if row.Name == "" || row.Cloud == "" || row.Region == "" || row.Version == "" || row.Nodes == 0 || row.CreatedAt == nil {
+			t.Errorf("a row lacks something: %+v", row)
+		}
+		if row.Package == "" || row.RAMMiB == 0 || row.CPUMilli == 0 || row.DiskMiB == 0 {
+			t.Errorf("%s of %s: package %q, %d MiB, %d m, %d MiB", row.Name, row.AccountName, row.Package, row.RAMMiB, row.CPUMilli, row.DiskMiB)
+		}
+		if _, err := s.svc.Cluster(t.Context(), viewer(), row.ref()); err != nil {
+			t.Errorf("%s: %v", row.Name, err)
+		}
 	}
 }
 

@@ -147,6 +147,24 @@ func (r *rig) account(t testing.TB, name string, environment Environment) (id uu
 	return id, at
 }
 
+// refreshOnce refreshes every account that is due, and returns how many there were.
+func (s *Service) refreshOnce(ctx context.Context) (int, error) {
+	var all []lease
+	for _, troubled := range []bool{false, true} {
+		leases, err := s.lease(ctx, troubled, maxListed)
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, leases...)
+	}
+	var running sync.WaitGroup
+	for _, l := range all {
+		running.Go(func() { s.refresh(ctx, l) })
+	}
+	running.Wait()
+	return len(all), nil
+}
+
 // refresh makes the account due and refreshes whatever is due.
 func (r *rig) refresh(t testing.TB, s *Service, due ...uuid.UUID) {
 	t.Helper()
@@ -247,6 +265,7 @@ func newScriptedUpstream(t testing.TB) *scriptedUpstream {
 	mux := http.NewServeMux()
 	mux.HandleFunc(cloudapi.OpListClusters.Method+" "+cloudapi.OpListClusters.Path, up.list)
 	mux.HandleFunc(cloudapi.OpGetCluster.Method+" "+cloudapi.OpGetCluster.Path, up.get)
+	mux.HandleFunc(cloudapi.OpListEffectivePermissions.Method+" "+cloudapi.OpListEffectivePermissions.Path, up.permissions)
 	mux.HandleFunc(cloudapi.OpListPackages.Method+" "+cloudapi.OpListPackages.Path, up.listPackages)
 	up.server = httptest.NewServer(mux)
 	t.Cleanup(up.server.Close)
@@ -406,6 +425,12 @@ func (up *scriptedUpstream) get(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	answer(w, http.StatusNotFound, map[string]any{"code": 5, "message": "cluster not found"})
+}
+
+func (up *scriptedUpstream) permissions(w http.ResponseWriter, req *http.Request) {
+	if up.enter(w, req) != nil {
+		answer(w, http.StatusOK, map[string]any{"permissions": []map[string]string{{"value": "read:clusters"}, {"value": "read:backups"}}})
+	}
 }
 
 func (up *scriptedUpstream) listPackages(w http.ResponseWriter, req *http.Request) {
