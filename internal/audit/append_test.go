@@ -209,7 +209,7 @@ func TestHeldLockFailsInTwoSeconds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background())
+	defer func() { _ = tx.Rollback(context.Background()) }() // after a failure; else it has ended
 	if err := b.log.Record(t.Context(), tx, single("test.holder")); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestOnePoisonedEventDoesNotTakeItsNeighbours(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background())
+	defer func() { _ = tx.Rollback(context.Background()) }() // after a failure; else it has ended
 	if _, err := tx.Exec(t.Context(), `SELECT audit.append($1)`, [][]byte{audit.Encode(single("test.holder"))}); err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background())
+	defer func() { _ = tx.Rollback(context.Background()) }() // after a failure; else it has ended
 	if _, err := tx.Exec(t.Context(), `SELECT seq FROM audit.head FOR SHARE`); err == nil {
 		t.Fatal("the app role may lock the head without appending")
 	}

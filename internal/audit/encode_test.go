@@ -216,7 +216,7 @@ func TestHostileEventsAreAppended(t *testing.T) {
 	b := setup(t)
 	for i, s := range hostileStrings {
 		for _, n := range []int64{0, 59, math.MinInt64} {
-			e := hostileEvent(s, n, []float64{0, -0.0, 1e-320, 1.7e308, math.NaN()}[i%5], []byte(s))
+			e := hostileEvent(s, n, []float64{0, math.Copysign(0, -1), 1e-320, 1.7e308, math.NaN()}[i%5], []byte(s))
 			wellFormed(t, audit.Encode(e))
 			b.append(t, e)
 		}

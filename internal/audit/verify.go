@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -205,7 +207,7 @@ func verifyIn(ctx context.Context, tx pgx.Tx, from int64, progress func(int64), 
 			r.problem(e.Seq, "the body is not an event")
 		} else {
 			want := columnsOf(parsed)
-			if name := e.columns.differing(want); genuine && name != "" {
+			if name := e.differing(want); genuine && name != "" {
 				r.problem(e.Seq, "the query column %s is not what the body says", name)
 			}
 			follow(open, want, e.Seq)
@@ -269,7 +271,7 @@ func compareOpen(ctx context.Context, tx pgx.Tx, open map[string]int64, r *Repor
 	}); err != nil {
 		return fmt.Errorf("reading open operations: %w", err)
 	}
-	for _, seq := range open {
+	for _, seq := range slices.Sorted(maps.Values(open)) {
 		r.problem(seq, "the attempt has no outcome and is not listed as open")
 	}
 	return nil

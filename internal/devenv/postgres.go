@@ -1,5 +1,3 @@
-// Package devenv starts what the dev command and the tests need beside the console and which is
-// not part of it. It is never used by serve.
 package devenv
 
 import (
