@@ -19,10 +19,10 @@ import (
 // console is a Server under test with the provider it trusts and a clock that stands still.
 type console struct {
 	*Server
-	t        *testing.T
-	provider *testProvider
-	clock    *clock
-	logs     *lockedBuffer
+	t     *testing.T
+	idp   *testProvider
+	clock *clock
+	logs  *lockedBuffer
 }
 
 type clock struct {
@@ -71,13 +71,13 @@ func newConsole(t *testing.T, change ...func(*Options)) *console {
 func newConsoleOn(t *testing.T, service *accounts.Service, change ...func(*Options)) *console {
 	t.Helper()
 	c := &console{t: t, clock: &clock{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}, logs: &lockedBuffer{}}
-	c.provider = newTestProvider(t, c.clock.Now)
+	c.idp = newTestProvider(t, c.clock.Now)
 	base, err := url.Parse(testBase)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := Options{
-		Accounts: service, BaseURL: base, Issuer: c.provider.URL, ClientID: testClientID,
+		Accounts: service, BaseURL: base, Issuer: c.idp.URL, ClientID: testClientID,
 		ClientSecret: cloudapi.NewSecret([]byte(testClientSecret)), Now: c.clock.Now,
 		Logger: slog.New(slog.NewJSONHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -165,10 +165,10 @@ func (b *browser) cookie(name string) string {
 func (b *browser) signIn(from string) *httptest.ResponseRecorder {
 	b.t.Helper()
 	w := b.visit(from)
-	if w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), b.console.provider.URL) {
+	if w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), b.idp.URL) {
 		b.t.Fatalf("GET %s answered %d to %q, not to the provider", from, w.Code, w.Header().Get("Location"))
 	}
-	return b.visit(pathCallback + "?" + b.console.provider.authorize(w.Header().Get("Location")).Encode())
+	return b.visit(pathCallback + "?" + b.idp.authorize(w.Header().Get("Location")).Encode())
 }
 
 // wantStatus fails the test when the answer's status is another.

@@ -26,9 +26,11 @@ const (
 	whyEnded     = "ended"
 )
 
+const signedOut = "You are signed out."
+
 // whyWords are the sentences for them. Other values of ?why= say nothing.
 var whyWords = map[string]string{
-	whySignedOut: "You are signed out.",
+	whySignedOut: signedOut,
 	whyEnded:     "Your session had ended, so what you sent was not done. Sign in and do it again.",
 }
 
@@ -323,7 +325,9 @@ func (s *Server) handleLogout(c echo.Context) error {
 		return fmt.Errorf("sign out: %w", err) // the cookie stays: so does the session
 	}
 	s.dropCookie(c, s.cookies.session)
-	s.dropCookie(c, s.cookies.flash)
+	// The message waits in a cookie: the address to come back to is registered at the provider as
+	// it stands, without a query.
+	s.setCookie(c, s.cookies.flash, encodeFlash(signedOut), flashAge)
 	target := s.logoutAddress(idToken)
 	if isHX(c) {
 		c.Response().Header().Set("HX-Redirect", target)
@@ -337,14 +341,13 @@ const maxHint = 6000
 
 // logoutAddress is where the browser goes after its session ended here.
 func (s *Server) logoutAddress(idToken string) string {
-	here := pathLogin + "?why=" + whySignedOut
 	found := s.provider.current()
 	if found == nil || found.endSession == "" {
-		return here
+		return pathLogin
 	}
 	u, err := url.Parse(found.endSession)
 	if err != nil {
-		return here
+		return pathLogin
 	}
 	query := u.Query()
 	query.Set("client_id", s.provider.clientID)

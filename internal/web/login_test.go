@@ -20,7 +20,7 @@ func TestLoginLeadsToTheProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := u.Query()
-		if !strings.HasPrefix(u.String(), c.provider.URL+"/authorize?") || q.Get("login_hint") != hint || q.Get("redirect_uri") != testBase+"/auth/callback" ||
+		if !strings.HasPrefix(u.String(), c.idp.URL+"/authorize?") || q.Get("login_hint") != hint || q.Get("redirect_uri") != testBase+"/auth/callback" ||
 			q.Get("client_id") != testClientID || q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 ||
 			len(q.Get("nonce")) < 26 || !isState(q.Get("state")) || !strings.Contains(q.Get("scope"), "openid") {
 			t.Errorf("%s leads to %s", target, u)
@@ -95,8 +95,8 @@ func TestManyTabsMaySignInAtOnce(t *testing.T) {
 	for range 3 {
 		b.visit("/login?go=1")
 	}
-	c.provider.claims = func(m map[string]any) { m["sub"] = nil }
-	w := b.visit(pathCallback + "?" + c.provider.authorize(first).Encode())
+	c.idp.claims = func(m map[string]any) { m["sub"] = nil }
+	w := b.visit(pathCallback + "?" + c.idp.authorize(first).Encode())
 	wantStatus(t, w, http.StatusBadRequest)
 	if !strings.Contains(c.logs.String(), "ID token refused") { // got as far as the token: its state was found
 		t.Errorf("log:\n%s", c.logs)

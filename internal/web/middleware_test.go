@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -140,8 +139,8 @@ func TestPanicBecomesAPage(t *testing.T) {
 func TestRenderFailingMidwayIsAClean500(t *testing.T) {
 	c := newConsole(t)
 	half := templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
-		fmt.Fprint(w, "<p>canary-half</p>")
-		return errors.New("the other half")
+		_, err := io.WriteString(w, "<p>canary-half</p>")
+		return errors.Join(err, errors.New("the other half"))
 	})
 	c.echo.GET("/half", func(e echo.Context) error { return c.render(e, http.StatusOK, half) })
 	w := c.get("/half")

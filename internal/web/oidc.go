@@ -21,13 +21,16 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"quartermaster/internal/accounts"
+	"quartermaster/internal/cloudapi"
 )
 
 // Limits of talking to the provider.
 const (
 	providerTime    = 8 * time.Second // one exchange with it
 	providerBody    = 1 << 20         // bytes of one answer
+	discoveryTime   = 4 * time.Second // somebody waits for the sign-in page meanwhile
 	discoveryFresh  = 10 * time.Second
+	discoveryAgain  = 2 * time.Second // after a failure
 	discoveryPeriod = 5 * time.Minute
 	clockSkew       = time.Minute
 	maxTokenAge     = 10 * time.Minute // an ID token is used the moment it is made
@@ -42,7 +45,7 @@ var signingAlgorithms = []string{oidc.RS256, oidc.ES256, oidc.PS256, oidc.EdDSA}
 type provider struct {
 	issuer       string
 	clientID     string
-	clientSecret string
+	clientSecret cloudapi.Secret
 	scopes       []string
 	redirectURL  string
 	groupsClaim  string
@@ -76,7 +79,6 @@ type discoveryDocument struct {
 	Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
 	SendsIss              bool     `json:"authorization_response_iss_parameter_supported"`
-	PKCEMethods           []string `json:"code_challenge_methods_supported"`
 }
 
 func newProvider(o Options, base baseURL) (*provider, error) {
@@ -108,7 +110,7 @@ func newProvider(o Options, base baseURL) (*provider, error) {
 	return &provider{
 		issuer:       o.Issuer,
 		clientID:     o.ClientID,
-		clientSecret: string(o.ClientSecret.Reveal()),
+		clientSecret: o.ClientSecret,
 		scopes:       scopes,
 		redirectURL:  base.at(pathCallback),
 		groupsClaim:  o.GroupsClaim,
@@ -186,7 +188,7 @@ func (p *provider) keepCurrent(ctx context.Context) {
 }
 
 // discover returns what the provider says of itself, not older than maxAge. An attempt that failed
-// less than discoveryFresh ago is not repeated unless maxAge is zero: strangers can open the
+// less than discoveryAgain ago is not repeated unless maxAge is zero: strangers can open the
 // sign-in page as often as they like.
 func (p *provider) discover(ctx context.Context, maxAge time.Duration) (*discovery, error) {
 	p.mu.Lock()
@@ -197,22 +199,27 @@ func (p *provider) discover(ctx context.Context, maxAge time.Duration) (*discove
 		if err == nil && age < maxAge {
 			return found, nil
 		}
-		if err != nil && maxAge > 0 && age < discoveryFresh/5 {
+		if err != nil && maxAge > 0 && age < discoveryAgain {
 			return nil, err
 		}
 	}
-	answer, err, _ := p.flight.Do("", func() (any, error) {
+	attempt := p.flight.DoChan("", func() (any, error) {
 		// Detached: others wait for this attempt too, and the first may leave.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), providerTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discoveryTime)
 		defer cancel()
 		d, err := p.fetch(ctx)
 		p.remember(d, err)
 		return d, err
 	})
-	if err != nil {
-		return nil, err
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case answer := <-attempt:
+		if answer.Err != nil {
+			return nil, answer.Err
+		}
+		return answer.Val.(*discovery), nil
 	}
-	return answer.(*discovery), nil
 }
 
 // remember keeps the outcome of an attempt and logs when it differs from the one before.
@@ -260,7 +267,7 @@ func (p *provider) fetch(ctx context.Context) (*discovery, error) {
 	d := &discovery{
 		oauth: oauth2.Config{
 			ClientID:     p.clientID,
-			ClientSecret: p.clientSecret,
+			ClientSecret: string(p.clientSecret.Reveal()),
 			Endpoint:     op.Endpoint(),
 			RedirectURL:  p.redirectURL,
 			Scopes:       p.scopes,
@@ -300,7 +307,7 @@ func acceptedAlgorithms(advertised []string) ([]string, error) {
 
 // authStyle is fixed before the first exchange: oauth2's way of trying both would show a code twice.
 func (p *provider) authStyle(methods []string) oauth2.AuthStyle {
-	if p.clientSecret == "" || len(methods) > 0 && !slices.Contains(methods, "client_secret_basic") {
+	if p.clientSecret.IsZero() || len(methods) > 0 && !slices.Contains(methods, "client_secret_basic") {
 		return oauth2.AuthStyleInParams
 	}
 	return oauth2.AuthStyleInHeader

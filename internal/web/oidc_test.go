@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -9,10 +10,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
@@ -22,7 +26,7 @@ import (
 // exchangeOnce lets the provider sign somebody in and returns what the console makes of it.
 func (c *console) exchangeOnce() (accounts.Identity, error) {
 	c.t.Helper()
-	found, err := c.Server.provider.discover(c.t.Context(), 0)
+	found, err := c.provider.discover(c.t.Context(), 0)
 	if err != nil {
 		return accounts.Identity{}, err
 	}
@@ -31,10 +35,10 @@ func (c *console) exchangeOnce() (accounts.Identity, error) {
 	asked := url.Values{
 		"response_type": {"code"}, "state": {l.state}, "nonce": {l.nonce}, "code_challenge_method": {"S256"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "client_id": {testClientID}, "scope": {"openid"},
-		"redirect_uri": {c.Server.provider.redirectURL},
+		"redirect_uri": {c.provider.redirectURL},
 	}
-	code := c.provider.authorize(c.provider.URL + "/authorize?" + asked.Encode()).Get("code")
-	return c.Server.provider.exchange(c.t.Context(), found, code, l.verifier, l.nonce)
+	code := c.idp.authorize(c.idp.URL + "/authorize?" + asked.Encode()).Get("code")
+	return c.provider.exchange(c.t.Context(), found, code, l.verifier, l.nonce)
 }
 
 func TestIdentityOfHonestProvider(t *testing.T) {
@@ -48,7 +52,7 @@ func TestIdentityOfHonestProvider(t *testing.T) {
 	}
 	authTime := c.clock.Now().Add(-time.Minute)
 	want := accounts.Identity{
-		Issuer: c.provider.URL, Subject: "subject-1", Name: "Ada Admin", Email: "ada@example.test", EmailVerified: true,
+		Issuer: c.idp.URL, Subject: "subject-1", Name: "Ada Admin", Email: "ada@example.test", EmailVerified: true,
 		Groups: []string{"admins", "staff"}, AuthTime: &authTime, IDToken: got.IDToken, Claims: got.Claims,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -62,15 +66,15 @@ func TestIdentityOfHonestProvider(t *testing.T) {
 func TestAcceptedAlgorithms(t *testing.T) {
 	c := newConsole(t)
 	for name, sign := range map[string]func(map[string]any) string{
-		"RS256": func(m map[string]any) string { return c.provider.signWith(m, jose.RS256, c.provider.rsa, "rsa") },
-		"PS256": func(m map[string]any) string { return c.provider.signWith(m, jose.PS256, c.provider.rsa, "rsa") },
-		"ES256": func(m map[string]any) string { return c.provider.signWith(m, jose.ES256, c.provider.ecdsa, "ec") },
-		"EdDSA": func(m map[string]any) string { return c.provider.signWith(m, jose.EdDSA, c.provider.ed25519, "ed") },
+		"RS256": func(m map[string]any) string { return c.idp.signWith(m, jose.RS256, c.idp.rsa, "rsa") },
+		"PS256": func(m map[string]any) string { return c.idp.signWith(m, jose.PS256, c.idp.rsa, "rsa") },
+		"ES256": func(m map[string]any) string { return c.idp.signWith(m, jose.ES256, c.idp.ecdsa, "ec") },
+		"EdDSA": func(m map[string]any) string { return c.idp.signWith(m, jose.EdDSA, c.idp.ed25519, "ed") },
 		"no kid": func(m map[string]any) string {
-			return c.provider.signWith(m, jose.RS256, c.provider.rsa, "")
+			return c.idp.signWith(m, jose.RS256, c.idp.rsa, "")
 		},
 	} {
-		c.provider.sign = sign
+		c.idp.sign = sign
 		if _, err := c.exchangeOnce(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -80,19 +84,19 @@ func TestAcceptedAlgorithms(t *testing.T) {
 // TestHostileToken has the provider's token endpoint answer with tokens that must not sign anybody in.
 func TestHostileToken(t *testing.T) {
 	set := func(name string, value any) func(*console) {
-		return func(c *console) { c.provider.claims = func(m map[string]any) { m[name] = value } }
+		return func(c *console) { c.idp.claims = func(m map[string]any) { m[name] = value } }
 	}
 	seconds := func(name string, d time.Duration) func(*console) {
 		return func(c *console) {
-			c.provider.claims = func(m map[string]any) { m[name] = c.clock.Now().Add(d).Unix() }
+			c.idp.claims = func(m map[string]any) { m[name] = c.clock.Now().Add(d).Unix() }
 		}
 	}
 	sign := func(f func(*console, map[string]any) string) func(*console) {
-		return func(c *console) { c.provider.sign = func(m map[string]any) string { return f(c, m) } }
+		return func(c *console) { c.idp.sign = func(m map[string]any) string { return f(c, m) } }
 	}
 	tests := map[string]func(*console){
 		"iss of another":           set("iss", "https://evil.example"),
-		"iss with a slash more":    func(c *console) { c.provider.claims = func(m map[string]any) { m["iss"] = c.provider.URL + "/" } },
+		"iss with a slash more":    func(c *console) { c.idp.claims = func(m map[string]any) { m["iss"] = c.idp.URL + "/" } },
 		"iss missing":              set("iss", nil),
 		"aud of another":           set("aud", "someone-else"),
 		"aud missing":              set("aud", nil),
@@ -121,26 +125,26 @@ func TestHostileToken(t *testing.T) {
 		"at_hash of another token": set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"),
 		"alg none":                 sign(func(_ *console, m map[string]any) string { return unsigned(m) }),
 		"HS256 with the public key": sign(func(c *console, m map[string]any) string {
-			return c.provider.signWith(m, jose.HS256, c.provider.publicPEM(), "rsa")
+			return c.idp.signWith(m, jose.HS256, c.idp.publicPEM(), "rsa")
 		}),
 		"HS256 with the client secret": sign(func(c *console, m map[string]any) string {
-			return c.provider.signWith(m, jose.HS256, []byte(strings.Repeat(testClientSecret, 2)), "")
+			return c.idp.signWith(m, jose.HS256, []byte(strings.Repeat(testClientSecret, 2)), "")
 		}),
 		"RS512, advertised and not ours": sign(func(c *console, m map[string]any) string {
-			return c.provider.signWith(m, jose.RS512, c.provider.rsa, "rsa")
+			return c.idp.signWith(m, jose.RS512, c.idp.rsa, "rsa")
 		}),
 		"key of somebody else": sign(func(c *console, m map[string]any) string {
-			return c.provider.signWith(m, jose.RS256, c.provider.attacker, "rsa")
+			return c.idp.signWith(m, jose.RS256, c.idp.attacker, "rsa")
 		}),
 		"unknown kid": sign(func(c *console, m map[string]any) string {
-			return c.provider.signWith(m, jose.RS256, c.provider.attacker, "unheard-of")
+			return c.idp.signWith(m, jose.RS256, c.idp.attacker, "unheard-of")
 		}),
 		"signature cut": sign(func(c *console, m map[string]any) string {
-			token := c.provider.signWith(m, jose.RS256, c.provider.rsa, "rsa")
+			token := c.idp.signWith(m, jose.RS256, c.idp.rsa, "rsa")
 			return token[:strings.LastIndex(token, ".")+1]
 		}),
 		"payload changed": sign(func(c *console, m map[string]any) string {
-			token := c.provider.signWith(m, jose.RS256, c.provider.rsa, "rsa")
+			token := c.idp.signWith(m, jose.RS256, c.idp.rsa, "rsa")
 			parts := strings.Split(token, ".")
 			m["sub"] = "someone-else"
 			payload, _ := json.Marshal(m)
@@ -150,7 +154,7 @@ func TestHostileToken(t *testing.T) {
 		"no token":    sign(func(*console, map[string]any) string { return "" }),
 		"key in the header": sign(func(c *console, m map[string]any) string {
 			payload, _ := json.Marshal(m)
-			signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: c.provider.attacker}, &jose.SignerOptions{EmbedJWK: true})
+			signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: c.idp.attacker}, &jose.SignerOptions{EmbedJWK: true})
 			if err != nil {
 				c.t.Fatal(err)
 			}
@@ -181,24 +185,24 @@ func TestHostileToken(t *testing.T) {
 
 func TestTokenEdges(t *testing.T) {
 	atHash := func(c *console) {
-		c.provider.claims = func(m map[string]any) {
+		c.idp.claims = func(m map[string]any) {
 			sum := sha256.Sum256([]byte("canary-access-token"))
 			m["at_hash"] = base64.RawURLEncoding.EncodeToString(sum[:16])
 		}
 	}
 	for name, change := range map[string]func(*console){
 		"several aud with azp": func(c *console) {
-			c.provider.claims = func(m map[string]any) { m["aud"], m["azp"] = []string{testClientID, "other"}, testClientID }
+			c.idp.claims = func(m map[string]any) { m["aud"], m["azp"] = []string{testClientID, "other"}, testClientID }
 		},
 		"at_hash that fits": atHash,
 		"iat at the skew": func(c *console) {
-			c.provider.claims = func(m map[string]any) { m["iat"] = c.clock.Now().Add(clockSkew).Unix() }
+			c.idp.claims = func(m map[string]any) { m["iat"] = c.clock.Now().Add(clockSkew).Unix() }
 		},
 		"iat with a fraction": func(c *console) {
-			c.provider.claims = func(m map[string]any) { m["iat"] = float64(c.clock.Now().Unix()) + 0.5 }
+			c.idp.claims = func(m map[string]any) { m["iat"] = float64(c.clock.Now().Unix()) + 0.5 }
 		},
 		"longest sub": func(c *console) {
-			c.provider.claims = func(m map[string]any) { m["sub"] = strings.Repeat("x", 255) }
+			c.idp.claims = func(m map[string]any) { m["sub"] = strings.Repeat("x", 255) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -259,7 +263,7 @@ func TestClaimsAreReadAsTheyCome(t *testing.T) {
 func TestHostileDiscovery(t *testing.T) {
 	for name, change := range map[string]func(c *console, m map[string]any){
 		"another issuer":       func(_ *console, m map[string]any) { m["issuer"] = "https://evil.example" },
-		"issuer with a slash":  func(c *console, m map[string]any) { m["issuer"] = c.provider.URL + "/" },
+		"issuer with a slash":  func(c *console, m map[string]any) { m["issuer"] = c.idp.URL + "/" },
 		"no authorization":     func(_ *console, m map[string]any) { delete(m, "authorization_endpoint") },
 		"script for a login":   func(_ *console, m map[string]any) { m["authorization_endpoint"] = "javascript:alert(1)" },
 		"plain token endpoint": func(_ *console, m map[string]any) { m["token_endpoint"] = "http://10.0.0.1/token" },
@@ -273,8 +277,8 @@ func TestHostileDiscovery(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConsole(t)
-			c.provider.document = func(m map[string]any) { change(c, m) }
-			if found, err := c.Server.provider.discover(t.Context(), 0); err == nil {
+			c.idp.document = func(m map[string]any) { change(c, m) }
+			if found, err := c.provider.discover(t.Context(), 0); err == nil {
 				t.Errorf("accepted: %+v", found)
 			}
 			wantStatus(t, c.get("/login?go=1"), http.StatusServiceUnavailable)
@@ -289,7 +293,7 @@ func TestDiscoveryRedirectIsNotFollowed(t *testing.T) {
 	t.Cleanup(redirecting.Close)
 	other.document = func(m map[string]any) { m["issuer"] = redirecting.URL }
 	moved := newConsole(t, func(o *Options) { o.Issuer = redirecting.URL })
-	if _, err := moved.Server.provider.discover(t.Context(), 0); err == nil {
+	if _, err := moved.provider.discover(t.Context(), 0); err == nil {
 		t.Error("a redirect of the discovery document was followed")
 	}
 }
@@ -327,13 +331,13 @@ func TestCallbackRefuses(t *testing.T) {
 			a.Set("error", "access_denied")
 		}},
 		{"provider in trouble", 503, "provider answered with an error", func(_ *browser, a url.Values) { a.Set("error", "server_error") }},
-		{"login cookie gone", 400, "unknown state", func(b *browser, _ url.Values) { *b = *b.console.browser() }},
+		{"login cookie gone", 400, "unknown state", func(b *browser, _ url.Values) { *b = *b.browser() }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newConsole(t)
 			b := c.browser()
-			answer := c.provider.authorize(b.visit("/login?go=1").Header().Get("Location"))
+			answer := c.idp.authorize(b.visit("/login?go=1").Header().Get("Location"))
 			tt.change(b, answer)
 			w := b.visit(pathCallback + "?" + answer.Encode())
 			wantStatus(t, w, tt.status)
@@ -352,13 +356,13 @@ func TestCallbackRefuses(t *testing.T) {
 
 func TestCallbackTakesAnAnswerOnce(t *testing.T) {
 	c := newConsole(t)
-	c.provider.claims = func(m map[string]any) { m["sub"] = nil } // fails late, after the code was traded
+	c.idp.claims = func(m map[string]any) { m["sub"] = nil } // fails late, after the code was traded
 	b := c.browser()
-	answer := c.provider.authorize(b.visit("/login?go=1").Header().Get("Location")).Encode()
+	answer := c.idp.authorize(b.visit("/login?go=1").Header().Get("Location")).Encode()
 	wantStatus(t, b.visit(pathCallback+"?"+answer), http.StatusBadRequest)
-	c.provider.replays = true
+	c.idp.replays = true
 	wantStatus(t, b.visit(pathCallback+"?"+answer), http.StatusBadRequest)
-	if n := c.provider.codesTaken["code-1"]; n != 1 {
+	if n := c.idp.codesTaken["code-1"]; n != 1 {
 		t.Errorf("the code was sent %d times", n)
 	}
 }
@@ -366,7 +370,7 @@ func TestCallbackTakesAnAnswerOnce(t *testing.T) {
 func TestProviderErrorIsShownInOurWords(t *testing.T) {
 	c := newConsole(t)
 	b := c.browser()
-	answer := c.provider.authorize(b.visit("/login?go=1").Header().Get("Location"))
+	answer := c.idp.authorize(b.visit("/login?go=1").Header().Get("Location"))
 	answer.Set("error", `<script>alert("x")</script>`)
 	answer.Set("error_description", "call 555-1234 and read them your password")
 	w := b.visit(pathCallback + "?" + answer.Encode())
@@ -395,8 +399,8 @@ func TestProviderFailuresDuringCallback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newConsole(t)
 			b := c.browser()
-			answer := c.provider.authorize(b.visit("/login?go=1").Header().Get("Location"))
-			break_(c.provider)
+			answer := c.idp.authorize(b.visit("/login?go=1").Header().Get("Location"))
+			break_(c.idp)
 			w := b.visit(pathCallback + "?" + answer.Encode())
 			wantStatus(t, w, http.StatusServiceUnavailable)
 			if w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "canary") {
@@ -408,13 +412,13 @@ func TestProviderFailuresDuringCallback(t *testing.T) {
 
 func TestSignInPageSaysThatTheProviderIsAway(t *testing.T) {
 	c := newConsole(t)
-	c.provider.setDown(true)
+	c.idp.setDown(true)
 	w := c.get("/login")
 	wantStatus(t, w, http.StatusServiceUnavailable)
 	if strings.Contains(w.Body.String(), `href="/login?go=1"`) {
 		t.Error("the page offers to sign in at a provider that is away")
 	}
-	c.provider.setDown(false)
+	c.idp.setDown(false)
 	c.clock.advance(discoveryFresh)
 	w = c.get("/login")
 	wantStatus(t, w, http.StatusOK)
@@ -422,7 +426,7 @@ func TestSignInPageSaysThatTheProviderIsAway(t *testing.T) {
 		t.Error("the page does not offer to sign in once the provider is back")
 	}
 	// And away again: what was found before is not taken for what is.
-	c.provider.setDown(true)
+	c.idp.setDown(true)
 	c.clock.advance(discoveryFresh)
 	wantStatus(t, c.get("/login"), http.StatusServiceUnavailable)
 }
@@ -430,10 +434,10 @@ func TestSignInPageSaysThatTheProviderIsAway(t *testing.T) {
 func TestClientSecretInNoLog(t *testing.T) {
 	c := newConsole(t)
 	b := c.browser()
-	c.provider.claims = func(m map[string]any) { m["aud"] = "other" }
+	c.idp.claims = func(m map[string]any) { m["aud"] = "other" }
 	b.signIn("/login?go=1")
-	c.provider.claims = nil
-	c.provider.token = func(w http.ResponseWriter) bool {
+	c.idp.claims = nil
+	c.idp.token = func(w http.ResponseWriter) bool {
 		w.WriteHeader(http.StatusBadRequest)
 		writeJSON(w, map[string]string{"error": "invalid_client", "error_description": testClientSecret})
 		return true
@@ -443,5 +447,78 @@ func TestClientSecretInNoLog(t *testing.T) {
 		if strings.Contains(c.logs.String(), secret) {
 			t.Errorf("%s is in the log:\n%s", secret, c.logs)
 		}
+	}
+}
+
+func TestRunFindsTheProviderAndEnds(t *testing.T) {
+	c := newConsole(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	for deadline := time.Now().Add(5 * time.Second); c.provider.current() == nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("the provider was not found")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestRunEndsWhileTheProviderHangs(t *testing.T) {
+	asked, release := make(chan struct{}, 10), make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-release
+	}))
+	t.Cleanup(hanging.Close)
+	t.Cleanup(func() { close(release) })
+	c := newConsole(t, func(o *Options) { o.Issuer = hanging.URL })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	<-asked
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	case <-time.After(discoveryTime / 2):
+		t.Error("Run waits for a provider that hangs")
+	}
+}
+
+func TestStrangersCannotHammerTheProvider(t *testing.T) {
+	var mu sync.Mutex
+	documents := 0
+	c := newConsole(t)
+	c.idp.document = func(map[string]any) {
+		mu.Lock()
+		defer mu.Unlock()
+		documents++
+	}
+	for range 50 {
+		c.get("/login")
+	}
+	if documents != 1 {
+		t.Errorf("the discovery document was read %d times for 50 sign-in pages", documents)
+	}
+}
+
+// TestGooglesSecondSpellingIsRefused checks what go-oidc lets pass.
+func TestGooglesSecondSpellingIsRefused(t *testing.T) {
+	c := newConsole(t)
+	p := &provider{issuer: "https://accounts.google.com", clientID: testClientID, now: c.clock.Now}
+	issued := json.Number(strconv.FormatInt(c.clock.Now().Unix(), 10))
+	token := &oidc.IDToken{Issuer: "https://accounts.google.com", Subject: "1", Audience: []string{testClientID}, Nonce: "n"}
+	if err := p.checkClaims(token, idClaims{IssuedAt: &issued}, "", "n"); err != nil {
+		t.Errorf("the exact issuer: %v", err)
+	}
+	token.Issuer = "accounts.google.com"
+	if err := p.checkClaims(token, idClaims{IssuedAt: &issued}, "", "n"); err == nil {
+		t.Error("an issuer that is not exactly ours was accepted")
 	}
 }

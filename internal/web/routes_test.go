@@ -200,7 +200,7 @@ func TestUnknownAddressIs404(t *testing.T) {
 
 func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 	c := newConsole(t)
-	if _, err := c.Server.provider.discover(t.Context(), 0); err != nil {
+	if _, err := c.provider.discover(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.echo.GET("/panics", func(echo.Context) error { panic("canary") })
@@ -216,7 +216,7 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 	} {
 		h := c.serve(r).Header()
 		want := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
-			"form-action 'self' " + c.provider.URL + "; base-uri 'none'; frame-ancestors 'none'"
+			"form-action 'self' " + c.idp.URL + "; base-uri 'none'; frame-ancestors 'none'"
 		if got := h.Get("Content-Security-Policy"); got != want {
 			t.Errorf("%s: policy %q, want %q", name, got, want)
 		}
@@ -236,8 +236,8 @@ func TestSecurityHeadersOnEveryAnswer(t *testing.T) {
 
 func TestProviderCannotWriteThePolicy(t *testing.T) {
 	c := newConsole(t)
-	c.provider.document = func(m map[string]any) { m["end_session_endpoint"] = "https://evil.example;script-src *;x/end" }
-	if _, err := c.Server.provider.discover(t.Context(), 0); err == nil {
+	c.idp.document = func(m map[string]any) { m["end_session_endpoint"] = "https://evil.example;script-src *;x/end" }
+	if _, err := c.provider.discover(t.Context(), 0); err == nil {
 		if policy := c.contentSecurityPolicy(); strings.Contains(policy, "script-src *") {
 			t.Errorf("policy %q", policy)
 		}

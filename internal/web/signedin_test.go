@@ -53,14 +53,14 @@ func newFullConsole(t *testing.T, change ...func(*Options)) (*console, *dbtest.D
 		},
 	})
 	c := newConsoleOn(t, service, append([]func(*Options){func(o *Options) { o.Now = clock.Now }}, change...)...)
-	c.clock, c.provider.now = clock, clock.Now
+	c.clock, c.idp.now = clock, clock.Now
 	return c, db
 }
 
 // as makes the provider vouch for a member of one group.
 func (c *console) as(group string) *browser {
 	c.t.Helper()
-	c.provider.claims = func(m map[string]any) {
+	c.idp.claims = func(m map[string]any) {
 		m["sub"], m["name"], m["email"], m["groups"] = "subject-"+group, "Member "+group, group+"@example.test", []string{group}
 	}
 	b := c.browser()
@@ -122,7 +122,7 @@ func TestSignInRotatesTheSession(t *testing.T) {
 
 func TestPlantedSessionIsNotAdopted(t *testing.T) {
 	c, _ := newFullConsole(t)
-	c.provider.claims = nil
+	c.idp.claims = nil
 	b := c.browser()
 	planted := strings.Repeat("A", 43)
 	b.jar.SetCookies(b.at, []*http.Cookie{{Name: b.cookies.session, Value: planted, Path: "/", Secure: true}})
@@ -149,7 +149,7 @@ func TestLogout(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	if !strings.HasPrefix(u.String(), c.provider.URL+"/end?") || q.Get("post_logout_redirect_uri") != testBase+"/login" ||
+	if !strings.HasPrefix(u.String(), c.idp.URL+"/end?") || q.Get("post_logout_redirect_uri") != testBase+"/login" ||
 		q.Get("client_id") != testClientID || strings.Count(q.Get("id_token_hint"), ".") != 2 {
 		t.Errorf("logout leads to %s", u)
 	}
@@ -166,14 +166,14 @@ func TestLogout(t *testing.T) {
 
 func TestLogoutWithoutOneAtTheProvider(t *testing.T) {
 	c, _ := newFullConsole(t)
-	c.provider.document = func(m map[string]any) { delete(m, "end_session_endpoint") }
+	c.idp.document = func(m map[string]any) { delete(m, "end_session_endpoint") }
 	b := c.as("viewers")
 	w := b.post("/logout", "")
 	wantStatus(t, w, http.StatusSeeOther)
-	if got := w.Header().Get("Location"); got != "/login?why=signed-out" {
+	if got := w.Header().Get("Location"); got != "/login" {
 		t.Errorf("logout leads to %q", got)
 	}
-	page := b.visit("/login?why=signed-out")
+	page := b.visit("/login")
 	wantStatus(t, page, http.StatusOK)
 	if !strings.Contains(page.Body.String(), "You are signed out.") {
 		t.Error("the page does not say so")
@@ -252,14 +252,14 @@ func TestLoginWhenSignedIn(t *testing.T) {
 			t.Errorf("%s leads to %q, want %q", target, got, want)
 		}
 	}
-	if got := b.visit("/login?login_hint=other@example.test").Header().Get("Location"); !strings.HasPrefix(got, c.provider.URL) {
+	if got := b.visit("/login?login_hint=other@example.test").Header().Get("Location"); !strings.HasPrefix(got, c.idp.URL) {
 		t.Errorf("another member's sign-in leads to %q", got)
 	}
 }
 
 func TestReturnToStaysHere(t *testing.T) {
 	c, _ := newFullConsole(t)
-	c.provider.claims = nil
+	c.idp.claims = nil
 	for _, evil := range []string{"//evil.example", `/\evil.example`, "https://evil.example", "/%5c%5cevil.example", "/%09/evil.example", "/a%0d%0ab", "/logout", "/auth/callback?code=1"} {
 		b := c.browser()
 		w := b.signIn("/login?return_to=" + url.QueryEscape(evil))
@@ -273,7 +273,7 @@ func TestReturnToStaysHere(t *testing.T) {
 func TestSignedInMembersGoOnWithoutTheProvider(t *testing.T) {
 	c, _ := newFullConsole(t)
 	b := c.as("viewers")
-	c.provider.setDown(true)
+	c.idp.setDown(true)
 	c.clock.advance(time.Minute)
 	wantStatus(t, b.visit("/clusters"), http.StatusOK)
 	wantStatus(t, c.get("/login"), http.StatusServiceUnavailable)
