@@ -95,6 +95,11 @@
       event.preventDefault();
       search.focus();
       search.select();
+      // Some input methods send the character on its own, after the key that was stopped.
+      const until = Date.now() + 100;
+      search.addEventListener("beforeinput", (typed) => {
+        if (typed.data === "/" && Date.now() < until) typed.preventDefault();
+      }, { once: true });
     } else if (event.key === "?") {
       event.preventDefault();
       help?.showModal();
