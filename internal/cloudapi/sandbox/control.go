@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -58,10 +59,13 @@ func refuseControl(format string, args ...any) error {
 }
 
 func (s *Sandbox) control(w http.ResponseWriter, req *http.Request, handle func(*http.Request) (any, error)) {
-	req.Body = http.MaxBytesReader(w, req.Body, 1<<20)
-	s.mu.Lock()
-	out, err := handle(req)
-	s.mu.Unlock()
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 1<<20))
+	if err != nil {
+		s.writeControl(w, http.StatusBadRequest, map[string]string{"error": "reading the body: " + err.Error()})
+		return
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body)) // read whole, so that nobody waits for it under the lock
+	out, err := s.locked(req, handle)
 	var refusal *controlError
 	switch {
 	case errors.As(err, &refusal):
@@ -73,6 +77,13 @@ func (s *Sandbox) control(w http.ResponseWriter, req *http.Request, handle func(
 	default:
 		s.writeControl(w, http.StatusOK, out)
 	}
+}
+
+// locked runs a handler under the lock, which is let go even when the handler panics.
+func (s *Sandbox) locked(req *http.Request, handle func(*http.Request) (any, error)) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return handle(req)
 }
 
 func (s *Sandbox) writeControl(w http.ResponseWriter, status int, v any) {

@@ -112,7 +112,7 @@ func (f *fault) before(w http.ResponseWriter, req *http.Request, s *Sandbox) boo
 }
 
 // after plays the part that comes when the work is done.
-func (f *fault) after(w http.ResponseWriter, _ *http.Request, a answer, s *Sandbox) {
+func (f *fault) after(w http.ResponseWriter, a answer, s *Sandbox) {
 	switch f.Kind {
 	case "lost_answer":
 		hangUp(w, s)
@@ -216,5 +216,3 @@ func (l *callLog) add(c call) *call {
 	l.recent = append(l.recent, &c)
 	return &c
 }
-
-func (l *callLog) finish(c *call, status int) { c.Status = status }

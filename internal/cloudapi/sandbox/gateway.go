@@ -240,36 +240,57 @@ func (s *Sandbox) serve(w http.ResponseWriter, req *http.Request) {
 		return // the caller went away while sending
 	}
 
-	s.mu.Lock()
-	key, authErr := s.authenticate(req.Header.Get("Authorization"))
-	account := accountParam(params)
-	if account == "" && key != nil {
-		account = key.AccountID
-	}
-	entry := s.calls.add(call{At: s.now(), Account: account, Operation: r.op.Name, Generation: string(r.op.Generation), Mutates: r.op.Mutates, UserAgent: req.UserAgent(), TraceID: trace})
-	f := s.takeFault(account, r.op.Name)
-	s.mu.Unlock()
-
-	if f != nil && !f.before(w, req, s) {
+	arrived := s.arrive(r, params, req, trace)
+	if f := arrived.fault; f != nil && !f.before(w, req, s) {
 		return
 	}
+	a := s.work(arrived, r, params, req, body, tooBig != nil)
+	if f := arrived.fault; f != nil {
+		f.after(w, a, s)
+		return
+	}
+	s.writeAnswer(w, a)
+}
+
+// arrival is what is known of a call before any work is done.
+type arrival struct {
+	entry *call
+	fault *fault // nil: none
+}
+
+// arrive counts a call and finds who makes it and what shall go wrong.
+func (s *Sandbox) arrive(r *route, params map[string]string, req *http.Request, trace string) arrival {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	account := accountParam(params)
+	if key, err := s.authenticate(req.Header.Get("Authorization")); err == nil && account == "" {
+		account = key.AccountID
+	}
+	entry := s.calls.add(call{
+		At: s.now(), Account: account, Operation: r.op.Name, Generation: string(r.op.Generation), Mutates: r.op.Mutates,
+		UserAgent: req.UserAgent(), TraceID: trace,
+	})
+	return arrival{entry, s.takeFault(account, r.op.Name)}
+}
+
+// work does what a call asks for, one call at a time. The key is looked up again: it may have been
+// revoked while a fault made the call wait.
+func (s *Sandbox) work(arrived arrival, r *route, params map[string]string, req *http.Request, body []byte, tooBig bool) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, authErr := s.authenticate(req.Header.Get("Authorization"))
+	legacy := r.op.Generation == cloudapi.PAV1
 	var a answer
 	switch {
-	case tooBig != nil:
+	case tooBig:
 		a = s.errorAnswer(refuse(codeResourceExhausted, "received message larger than max (%d)", maxBody), legacy)
 	case legacy:
 		a = s.serveLegacy(r, params, req, body, key, authErr)
 	default:
 		a = s.serveCurrent(r, params, req, body, key, authErr)
 	}
-	s.calls.finish(entry, a.status)
-	s.mu.Unlock()
-	if f != nil {
-		f.after(w, req, a, s)
-		return
-	}
-	s.writeAnswer(w, a)
+	arrived.entry.Status = a.status
+	return a
 }
 
 func (s *Sandbox) writeAnswer(w http.ResponseWriter, a answer) {

@@ -310,6 +310,9 @@ func integral(v string) string {
 // parseText reads a query or path parameter. The gateway also takes enum numbers and 1/0, t/f for
 // booleans there.
 func (f *field) parseText(v string) (any, error) {
+	if !utf8.ValidString(v) {
+		return nil, f.invalid(v)
+	}
 	if f.typ == "bool" {
 		b, err := strconv.ParseBool(v)
 		if err != nil {

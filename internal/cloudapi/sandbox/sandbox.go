@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -106,13 +107,13 @@ func New(cfg Config) (*Sandbox, error) {
 // open loads the state or makes it from the seed.
 func (s *Sandbox) open() error {
 	st, err := s.load()
-	if err != nil {
-		return err
-	}
-	if st == nil {
+	switch {
+	case errors.Is(err, errNoState):
 		seeder := newSeeder(s.cfg.Seed, s.cfg.Now().UTC().Truncate(time.Second), s.catalogue, s.cfg.TimeScale)
 		st = seeder.state(s.cfg.Accounts, s.cfg.Clusters)
 		s.dirty = true
+	case err != nil:
+		return err
 	}
 	s.state = st
 	s.accounts, s.keys = st.accounts, map[string]*managementKey{}

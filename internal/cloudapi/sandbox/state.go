@@ -165,14 +165,17 @@ func anys(messages []msg) []any {
 	return out
 }
 
-// load reads the state file; nil without an error means there is none yet.
+// errNoState says that there is no state file yet: the ordinary first start.
+var errNoState = errors.New("no state yet")
+
+// load reads the state file.
 func (s *Sandbox) load() (*state, error) {
 	if s.cfg.StatePath == "" {
-		return nil, nil //nolint:nilnil // no file is the ordinary first start
+		return nil, errNoState
 	}
 	data, err := os.ReadFile(s.cfg.StatePath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // as above
+		return nil, errNoState
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the sandbox's state: %w", err)

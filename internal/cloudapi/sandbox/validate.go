@@ -300,11 +300,12 @@ const (
 
 // isQualifiedName is a Kubernetes qualified name: an optional DNS prefix of 253 and a name of 63.
 func isQualifiedName(s string) bool {
-	prefix, name, ok := strings.Cut(s, "/")
-	if !ok {
-		prefix, name = "", s
-	} else if prefix == "" || len(prefix) > 253 || !matches(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`, prefix) {
-		return false
+	name := s
+	if prefix, rest, ok := strings.Cut(s, "/"); ok {
+		if len(prefix) > 253 || !matches(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`, prefix) {
+			return false
+		}
+		name = rest
 	}
 	return len(name) <= 63 && matches(`^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$`, name)
 }

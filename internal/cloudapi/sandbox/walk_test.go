@@ -69,15 +69,15 @@ func (w *walk) step() {
 		spec = edit(spec, "configuration.numberOfNodes", pick(w, 1, 2, 3, 0, 99))
 		spec = edit(spec, "configuration.packageId", idOf("package", "aws", pick(w, "mx1", "mx2", "free2", "gpx1")))
 		spec = edit(spec, "configuration.additionalResources", map[string]any{"disk": w.rng.IntN(3) * 10})
-		got = w.bench.create(w.f, spec)
+		got = w.create(w.f, spec)
 	case 2:
-		got = w.bench.update(w.f, id, map[string]any{"configuration": map[string]any{"numberOfNodes": w.rng.IntN(5)}}, "configuration.numberOfNodes")
+		got = w.update(w.f, id, map[string]any{"configuration": map[string]any{"numberOfNodes": w.rng.IntN(5)}}, "configuration.numberOfNodes")
 	case 3:
-		got = w.bench.update(w.f, id, map[string]any{"configuration": map[string]any{"additionalResources": map[string]any{"disk": w.rng.IntN(4) * 10}}}, "configuration.additionalResources.disk")
+		got = w.update(w.f, id, map[string]any{"configuration": map[string]any{"additionalResources": map[string]any{"disk": w.rng.IntN(4) * 10}}}, "configuration.additionalResources.disk")
 	case 4:
-		got = w.bench.update(w.f, id, map[string]any{"configuration": map[string]any{"version": pick(w, "v1.17.2", "v1.17.1", "v1.16.3", "latest", "v0.0.1", "x")}}, "configuration.version")
+		got = w.update(w.f, id, map[string]any{"configuration": map[string]any{"version": pick(w, "v1.17.2", "v1.17.1", "v1.16.3", "latest", "v0.0.1", "x")}}, "configuration.version")
 	case 5:
-		got = w.bench.update(w.f, id, newCluster("walk-replaced"), "")
+		got = w.update(w.f, id, newCluster("walk-replaced"), "")
 	case 6, 7:
 		got = w.call(w.f, "POST", path+"/"+id+"/"+pick(w, "restart", "suspend", "unsuspend", "enable-jwt"), nil)
 	case 8:
