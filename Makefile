@@ -31,7 +31,7 @@ screenshots: ## take the README's pictures anew
 
 .PHONY: generate
 generate: ## make the templ code and the style sheet anew
-	@go tool templ generate
+	@go generate ./templates
 	@cd static && npm ci --no-audit --no-fund && npm run build
 
 .PHONY: check-generated
