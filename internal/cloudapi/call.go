@@ -263,7 +263,7 @@ func (c *Conn) attempt(ctx context.Context, op Op, out outgoing, sent *atomic.In
 	var answer Answer
 	broken := func(err error) (Answer, *Error) {
 		answer.Latency = c.client.now().Sub(start)
-		failed := transportError(op, scrub(err.Error(), out.key), ctx, err)
+		failed := transportError(ctx, op, err, scrub(err.Error(), out.key))
 		failed.Status, failed.TraceID, failed.Latency = answer.Status, answer.TraceID, answer.Latency
 		failed.OutcomeUnknown = written.Load()
 		return answer, failed
@@ -361,8 +361,8 @@ func (c *Conn) malformed(op Op, answer Answer, reason string) *Error {
 	return &Error{Kind: Malformed, Op: op, Status: answer.Status, TraceID: answer.TraceID, Latency: answer.Latency, Message: clean(reason, maxMessageRunes)}
 }
 
-// transportError classifies what went wrong below HTTP.
-func transportError(op Op, text string, ctx context.Context, err error) *Error {
+// transportError classifies what went wrong below HTTP; text is what may be shown of err.
+func transportError(ctx context.Context, op Op, err error, text string) *Error {
 	failed := &Error{Kind: Unavailable, Op: op}
 	cause := &callError{text: clean(text, maxMessageRunes)}
 	failed.cause = cause

@@ -16,7 +16,8 @@ const (
 )
 
 // DecodeCluster decodes one cluster as the generation writes it: an item of a listing, the cluster of
-// GetCluster, or Cluster.Raw. It fails on what is no JSON object, names no id, or counts what cannot be.
+// GetCluster, or Cluster.Raw. It fails on what is no JSON object, names no id, or counts what cannot
+// be. In Raw, NUL, half surrogate pairs and broken UTF-8 become U+FFFD, so that jsonb takes it.
 func DecodeCluster(generation Generation, raw []byte) (Cluster, error) {
 	if len(raw) > maxResource {
 		return Cluster{}, fmt.Errorf("cluster is larger than %d bytes", maxResource)
@@ -42,7 +43,7 @@ func DecodeCluster(generation Generation, raw []byte) (Cluster, error) {
 }
 
 func currentCluster(n node) (Cluster, error) {
-	id, err := n.identifier("id")
+	id, err := n.id()
 	if err != nil {
 		return Cluster{}, err
 	}
@@ -176,7 +177,7 @@ func currentResources(n node) []Resource {
 }
 
 func legacyCluster(n node) (Cluster, error) {
-	id, err := n.identifier("id")
+	id, err := n.id()
 	if err != nil {
 		return Cluster{}, err
 	}

@@ -28,7 +28,7 @@ func NewCurrentAPI(conn *Conn) *CurrentAPI { return &CurrentAPI{conn} }
 // Accounts returns the accounts of the key. It needs no permission and no account id in the Conn.
 func (api *CurrentAPI) Accounts(ctx context.Context) ([]Account, error) {
 	return listOf(ctx, api.conn, OpListAccounts, nil, nil, func(n node) (Account, error) {
-		id, err := n.identifier("id")
+		id, err := n.id()
 		return Account{ID: id, Name: n.text("name"), OwnerEmail: n.text("ownerEmail"), CreatedAt: n.time("createdAt")}, err
 	})
 }
@@ -127,7 +127,7 @@ func (api *CurrentAPI) act(ctx context.Context, op Op, id string, query url.Valu
 // ManagementKeys returns the account's management keys, without their secrets.
 func (api *CurrentAPI) ManagementKeys(ctx context.Context) ([]ManagementKey, error) {
 	return listOf(ctx, api.conn, OpListManagementKeys, nil, nil, func(n node) (ManagementKey, error) {
-		id, err := n.identifier("id")
+		id, err := n.id()
 		if account := n.text("accountId"); err == nil && account != "" && !strings.EqualFold(account, api.conn.cfg.CloudAccountID) {
 			err = errors.New("a key belongs to another account")
 		}
@@ -148,7 +148,7 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 		query.Set("cloudProviderRegionId", region)
 	}
 	return listOf(ctx, api.conn, OpListPackages, nil, query, func(n node) (Package, error) {
-		id, err := n.identifier("id")
+		id, err := n.id()
 		size := n.object("resourceConfiguration")
 		return Package{
 			ID: id, Name: n.text("name"), Type: n.text("type"), Currency: n.text("currency"), MultiAZ: n.bool("multiAz"),
@@ -163,7 +163,7 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 // Providers returns the cloud providers of the account.
 func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 	return listOf(ctx, api.conn, OpListCloudProviders, nil, nil, func(n node) (Provider, error) {
-		id, err := n.identifier("id")
+		id, err := n.id()
 		return Provider{ID: id, Name: n.text("name"), Available: n.bool("available")}, err
 	})
 }
@@ -171,7 +171,7 @@ func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 // Regions returns a provider's regions.
 func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, error) {
 	return listOf(ctx, api.conn, OpListCloudProviderRegions, Params{"cloud_provider_id": provider}, nil, func(n node) (Region, error) {
-		id, err := n.identifier("id")
+		id, err := n.id()
 		return Region{ID: id, Name: n.text("name"), Provider: orString(n.text("provider"), provider),
 			Country: n.text("countryIsoCode"), Available: n.bool("available")}, err
 	})

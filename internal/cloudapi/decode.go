@@ -321,11 +321,11 @@ func (n node) address(name string) string {
 	return u.String()
 }
 
-// identifier returns an id that is safe in a path, an attribute and a log.
-func (n node) identifier(name string) (string, error) {
-	id := n.text(name)
+// id returns the member id where it is safe in a path, an attribute and a log.
+func (n node) id() (string, error) {
+	id := n.text("id")
 	if !isIdentifier(id) {
-		return "", fmt.Errorf("%s is missing or no id", name)
+		return "", errors.New("id is missing or no id")
 	}
 	return id, nil
 }

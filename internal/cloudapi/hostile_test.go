@@ -136,11 +136,11 @@ func TestAnswers(t *testing.T) {
 }
 
 func manyClusters(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `%s{"id":"c%d"}`, strings.TrimPrefix(",", strings.Repeat(",", 1-min(i, 1))), i)
+	clusters := make([]string, n)
+	for i := range clusters {
+		clusters[i] = fmt.Sprintf(`{"id":"c%d"}`, i)
 	}
-	return b.String()
+	return strings.Join(clusters, ",")
 }
 
 func gzipped(t *testing.T, plain []byte) []byte {
@@ -530,7 +530,7 @@ func TestRepeatedKey(t *testing.T) {
 				assertClean(t, "raw", string(cluster.Raw))
 			}
 			if err != nil {
-				failed(t, err)
+				_ = failed(t, err)
 			}
 			for _, call := range conn.Calls() {
 				assertClean(t, "calls", fmt.Sprintf("%+v", call))
@@ -538,7 +538,7 @@ func TestRepeatedKey(t *testing.T) {
 		}
 	}
 	u := newUpstream(t, raw("HTTP/9.9 "+canaryKey+"\r\n\r\n"))
-	failed(t, oneRead.do(t.Context(), u))
+	_ = failed(t, oneRead.do(t.Context(), u))
 }
 
 // TestUpstreamsWords: messages, fields and trace ids of every form, bounded and printable.

@@ -18,7 +18,7 @@ func NewSecret(b []byte) Secret {
 }
 
 // Reveal returns the bytes. It is called where a request is signed and where a key is sealed,
-// and nowhere else; a test counts the call sites.
+// and nowhere else; a test counts the call sites of this package.
 func (s Secret) Reveal() []byte {
 	if s.reveal == nil {
 		return nil

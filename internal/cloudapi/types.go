@@ -15,7 +15,9 @@ const (
 )
 
 // Cluster is a cluster as either generation tells of it. What one does not tell is the zero
-// value. Raw keeps the whole resource as received, so that nothing unknown is lost.
+// value. Raw keeps the whole resource, so that nothing unknown is lost: as received but for
+// insignificant space, and for what jsonb cannot hold (see DecodeCluster). Strings are at most
+// 1,024 bytes of valid UTF-8 without NUL.
 type Cluster struct {
 	ID        string
 	AccountID string
@@ -46,7 +48,9 @@ type Configuration struct {
 	AdditionalDiskGiB int
 	AllowedIPs        []string
 	// Settings lists everything in the configuration that has no field above, flattened to dotted
-	// names in upstream's own spelling and sorted by name.
+	// names as the generation documents them (lowerCamel for the current API, snake_case for pa/v1)
+	// and sorted by name; enums without their prefix. What is null, zero, false or empty is left out,
+	// for the gateway may write unset members so. At most 500.
 	Settings []Setting
 }
 
