@@ -27,6 +27,15 @@ func (b *bundle) sequence(t *testing.T) {
 }
 
 func TestVerifyNamesWhatWasChanged(t *testing.T) {
+	b := setup(t)
+	b.sequence(t)
+	b.super(t, `CREATE SCHEMA kept`, `CREATE TABLE kept.events AS TABLE audit.events`,
+		`CREATE TABLE kept.head AS TABLE audit.head`, `CREATE TABLE kept.open_operations AS TABLE audit.open_operations`)
+	undo := []string{
+		`DELETE FROM audit.events`, `INSERT INTO audit.events TABLE kept.events`,
+		`DELETE FROM audit.head`, `INSERT INTO audit.head TABLE kept.head`,
+		`DELETE FROM audit.open_operations`, `INSERT INTO audit.open_operations TABLE kept.open_operations`,
+	}
 	flip := func(column string) string {
 		return `UPDATE audit.events SET ` + column + ` = set_byte(` + column + `, 20, get_byte(` + column + `, 20) # 1) WHERE seq = 5`
 	}
@@ -67,9 +76,7 @@ func TestVerifyNamesWhatWasChanged(t *testing.T) {
 		"rewritten leaves": {`UPDATE audit.events SET body = '{}', leaf = sha256('\x00'::bytea || int8send(seq) || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint) || '{}'::bytea) WHERE seq = 5`, 5, "chain"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.sequence(t)
+			b.super(t, undo...)
 			b.verifies(t)
 			b.super(t, test.damage)
 			report, err := b.log.Verify(t.Context(), nil)

@@ -434,7 +434,7 @@ func (p *Postgres) waitReady(ctx context.Context, done <-chan struct{}, logPath 
 			text := lastLines(logPath)
 			return &earlyEndError{log: text, retry: strings.Contains(text, "pre-existing shared memory block")}
 		case <-ctx.Done():
-			return fmt.Errorf("Postgres did not become ready in time (%w): %v", ctx.Err(), err)
+			return fmt.Errorf("Postgres did not become ready in time (%w): %w", ctx.Err(), err)
 		case <-time.After(15 * time.Millisecond):
 		}
 	}

@@ -113,7 +113,7 @@ func fetchBinaries(into string) (string, error) {
 	if hasBinaries(bin) {
 		return bin, nil
 	}
-	return "", fmt.Errorf("no Postgres is installed and none could be fetched (%v): install it (apt-get install postgresql, dnf install postgresql-server, brew install postgresql@17) and start again", startErr)
+	return "", fmt.Errorf("no Postgres is installed and none could be fetched (%w): install it (apt-get install postgresql, dnf install postgresql-server, brew install postgresql@17) and start again", startErr)
 }
 
 // BinariesVersion is what the installed server says of its version, empty when none is
