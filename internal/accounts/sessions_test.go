@@ -372,6 +372,25 @@ func TestSessionsDoNotChangeWithoutTheLog(t *testing.T) {
 	}
 }
 
+// Somebody holds the log's lock: signing in gives up after the log's two seconds instead of hanging.
+func TestSignInWhileTheLogIsLocked(t *testing.T) {
+	r := newRig(t)
+	owner, err := pgx.Connect(t.Context(), r.db.OwnerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the database goes with the test
+	if _, err := owner.Exec(t.Context(), `BEGIN; SELECT * FROM audit.head FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.svc.SignIn(within(t), browser(), vera()); !errors.Is(err, ErrAuditUnavailable) {
+		t.Errorf("SignIn: %v, want ErrAuditUnavailable", err)
+	}
+	if n := value[int](t, r, `SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM members)`); n != 0 {
+		t.Errorf("%d rows were stored without their event", n)
+	}
+}
+
 func TestWhatDecidesRightsIsNeverAlteredToFit(t *testing.T) {
 	r := newRig(t)
 	id := vera()
