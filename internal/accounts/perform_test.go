@@ -212,6 +212,7 @@ func TestNothingHappensWhenTheEventCannotBeWritten(t *testing.T) {
 }
 
 func TestNothingHappensWhilePostgresIsDown(t *testing.T) {
+	t.Parallel()
 	server := dbtest.NewServer(t)
 	s := newStageOn(t, server.New(t), nil)
 	account := s.register(s.current(), "Search")

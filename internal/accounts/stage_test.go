@@ -49,7 +49,12 @@ func (c *stageClock) now() time.Time { return c.at }
 
 const stageToken = "control-token"
 
-func newStage(t testing.TB) *stage { return newStageOn(t, dbtest.New(t), nil) }
+// newStage also lets the test run beside others: each has a database and an upstream of its own.
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	t.Parallel()
+	return newStageOn(t, dbtest.New(t), nil)
+}
 
 func newStageOn(t testing.TB, db *dbtest.DB, change func(*Config)) *stage {
 	t.Helper()
@@ -161,7 +166,7 @@ func (s *stage) snapshot() {
 	}
 }
 
-// healthy returns a cluster of the account in the phase, from the snapshot.
+// inPhase returns a cluster of the account in the phase, from the snapshot.
 func (s *stage) inPhase(account uuid.UUID, phase cloudapi.Phase) ClusterRef {
 	s.t.Helper()
 	ref := ClusterRef{AccountID: account}
