@@ -128,7 +128,11 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 			check(oneRead, c.read, c.sent)
-			for _, call := range everyMutation {
+			mutations := everyMutation
+			if c.mutate == "" {
+				mutations = mutations[:1] // what only a reader minds need not be tried in every way
+			}
+			for _, call := range mutations {
 				check(call, c.mutate, 1)
 			}
 		})
