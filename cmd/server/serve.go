@@ -29,10 +29,12 @@ func (p *program) serve(ctx context.Context) error {
 
 // unlessStopped forgets what went wrong with a start that was told to stop.
 func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // listen opens a listener; its error names the variable to change.
