@@ -103,6 +103,7 @@ var (
 	ActAuditRead   = Act{Name: "audit.read", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditSearch = Act{Name: "audit.search", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditVerify = Act{Name: "audit.verify", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
+	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true}
 
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
 )
@@ -114,7 +115,7 @@ func Acts() []Act {
 		ActManagementKeyDelete,
 		ActClusterRead, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
-		ActAuditRead, ActAuditSearch, ActAuditVerify,
+		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 	}
 }

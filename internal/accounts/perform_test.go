@@ -484,7 +484,9 @@ func TestTheOutcomeIsRecordedAlsoWhenTheBrowserHasGone(t *testing.T) {
 		time.Sleep(5 * time.Millisecond) // the attempt is on its way
 	}
 	leave()
-	<-done
+	if err := <-done; err != nil {
+		t.Errorf("the act that had begun: %v", err)
+	}
 	got := s.eventsOf(ActClusterRestart)
 	if len(got) != 2 || got[1].Outcome != audit.OK {
 		t.Errorf("events %+v", got)

@@ -166,10 +166,10 @@ func clusterVerdict(act Act, c cloudapi.Cluster, attempted time.Time) verdict {
 		}
 		return verdict{outcome: audit.Failed, reason: now}
 	case ActClusterSuspend.Name:
-		switch {
-		case phase == cloudapi.PhaseSuspending || phase == cloudapi.PhaseSuspended:
+		switch phase {
+		case cloudapi.PhaseSuspending, cloudapi.PhaseSuspended:
 			return verdict{outcome: audit.OK, reason: now}
-		case phase == cloudapi.PhaseResuming || phase == cloudapi.PhaseUnknown:
+		case cloudapi.PhaseResuming, cloudapi.PhaseUnknown:
 			return verdict{outcome: audit.Unknown, reason: now}
 		}
 		return verdict{outcome: audit.Failed, reason: now}
