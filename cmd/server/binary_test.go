@@ -27,16 +27,7 @@ func binary(t *testing.T) string {
 	if path := os.Getenv("TEST_BINARY"); path != "" {
 		return path
 	}
-	// Beside the test's own folder, which other accounts may not enter.
-	dir, err := os.MkdirTemp("", "quartermaster-binary-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // another account must be able to run it
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "quartermaster")
+	path := filepath.Join(dataFolder(t), "quartermaster")
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
@@ -109,7 +100,7 @@ func TestBinary(t *testing.T) {
 }
 
 func signInRestartVerify(t *testing.T, path string) {
-	p := startProcess(t, path, t.TempDir(), nil)
+	p := startProcess(t, path, dataFolder(t), nil)
 	v := p.signIn(t, "operator@example.test")
 	row := restartable(t, v)
 	cluster := "/accounts/" + row["data-account"] + "/clusters/" + row["data-cluster"]
@@ -191,7 +182,7 @@ func (p *devProgram) control(t *testing.T, method, what string, body any) []byte
 }
 
 func takesOverAfterKill(t *testing.T, path string) {
-	dir := t.TempDir()
+	dir := dataFolder(t)
 	first := startProcess(t, path, dir, nil)
 	v := first.signIn(t, "admin@example.test")
 	first.kill()
@@ -225,11 +216,7 @@ func runsAsOrdinaryUser(t *testing.T, path string) {
 	if os.Getenv("TEST_BINARY") != "" {
 		path = copyForOthers(t, path)
 	}
-	dir, err := os.MkdirTemp("", "quartermaster-nobody-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := dataFolder(t)
 	if err := os.Chown(dir, int(uid), int(gid)); err != nil {
 		t.Fatal(err)
 	}
@@ -248,16 +235,8 @@ func copyForOthers(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "quartermaster-binary-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	copied := filepath.Join(dir, "quartermaster")
+	copied := filepath.Join(dataFolder(t), "quartermaster")
 	if err := os.WriteFile(copied, content, 0o755); err != nil { //nolint:gosec // another account must be able to run it
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
 		t.Fatal(err)
 	}
 	return copied

@@ -83,7 +83,7 @@ func (c *console) open(ctx context.Context) error {
 	c.service = accounts.New(accounts.Config{
 		DB: c.pool, Log: c.log, Cloud: cloud, Vault: sealing, Rights: s.Rights, Logger: c.logger,
 		SessionIdle: s.SessionIdle, SessionMax: s.SessionMax, UnknownAfter: s.UnknownAfter, PollMin: s.PollMin, PollMax: s.PollMax,
-		Warnings: warnings, CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
+		Warnings: warnings, CheckSchema: checkWhileRunning,
 	})
 	c.web, err = web.New(web.Options{
 		Accounts: c.service, BaseURL: s.BaseURL, Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes,
@@ -97,6 +97,16 @@ func (c *console) open(ctx context.Context) error {
 		return fmt.Errorf("recording the start: %w", err)
 	}
 	return nil
+}
+
+// checkWhileRunning lets a newer schema pass: migrations keep the previous release working, and
+// during an update the old consoles stay ready until they are replaced.
+func checkWhileRunning(ctx context.Context, db *pgxpool.Pool) error {
+	err := schema.Check(ctx, db)
+	if mismatch, ok := errors.AsType[*schema.MismatchError](err); ok && mismatch.Newer() {
+		return nil
+	}
+	return err
 }
 
 // openDatabase connects, migrates where it was told to, and refuses a database of the wrong kind

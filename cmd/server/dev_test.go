@@ -132,7 +132,7 @@ func TestDevFirstStart(t *testing.T) {
 }
 
 func TestDevSecondStartContinues(t *testing.T) {
-	dir := t.TempDir()
+	dir := dataFolder(t)
 	first := startDevIn(t, dir)
 	v := first.signIn(t, "viewer@example.test")
 	rows := v.get("/clusters").byTestID("cluster-row")
@@ -199,5 +199,22 @@ func TestBrowserFirstPage(t *testing.T) {
 	}
 	if count < 26 {
 		t.Errorf("the first page shows %d clusters", count)
+	}
+}
+
+func TestDevAsRootWherePostgresCannotEnter(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: only root runs Postgres under another account")
+	}
+	dir := filepath.Join(t.TempDir(), "data") // below a folder that only root may enter
+	dev := startDevIn(t, dir)
+	_, after, found := strings.Cut(dev.output.String(), "its files are in ")
+	elsewhere, _, _ := strings.Cut(after, "\n")
+	if !found || !strings.HasPrefix(elsewhere, "/var/tmp/") {
+		t.Fatalf("it was not said where Postgres keeps its files:\n%s", dev.output)
+	}
+	dev.stop()
+	if err := os.RemoveAll(filepath.Dir(elsewhere)); err != nil {
+		t.Error(err)
 	}
 }

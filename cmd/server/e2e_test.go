@@ -66,7 +66,26 @@ func devEnvironment(dir string, more ...string) environment {
 // QM_POLL_MIN=200ms.
 func startDev(t *testing.T, more ...string) *devProgram {
 	t.Helper()
-	return startDevIn(t, t.TempDir(), more...)
+	return startDevIn(t, dataFolder(t), more...)
+}
+
+// dataFolder is a temporary folder that other accounts may enter, unlike t.TempDir: as root, dev's
+// Postgres runs under another one and would put its files elsewhere.
+func dataFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "quartermaster-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // startDevIn runs dev on a data folder that may have been used before.
