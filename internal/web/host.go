@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -167,10 +168,14 @@ func isCanonicalPath(u *url.URL) bool {
 	return p == "/" || !strings.Contains(p, "//") && !strings.HasSuffix(p, "/")
 }
 
-// checkPath answers 404 to a path that is not spelt canonically.
+// checkPath answers 404 to a path that is not spelt canonically, and to one that goes on where a
+// route ends: echo lets the last placeholder swallow the rest, slashes and all.
 func (s *Server) checkPath(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if !isCanonicalPath(c.Request().URL) {
+			return echo.ErrNotFound
+		}
+		if !strings.HasSuffix(c.Path(), "*") && slices.ContainsFunc(c.ParamValues(), func(v string) bool { return strings.Contains(v, "/") }) {
 			return echo.ErrNotFound
 		}
 		return next(c)

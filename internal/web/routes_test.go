@@ -243,3 +243,21 @@ func TestProviderCannotWriteThePolicy(t *testing.T) {
 		}
 	}
 }
+
+func TestPlaceholdersHoldOneSpelling(t *testing.T) {
+	c := newConsole(t)
+	c.echo.GET("/things/:x", func(e echo.Context) error { return e.String(http.StatusOK, e.Param("x")) })
+	for _, path := range []string{"/things/a%20b", "/things/%2541", "/things/a.b", "/things/%C3%A9", "/things/a+b"} {
+		w := c.get(path)
+		wantStatus(t, w, http.StatusOK)
+		if got := w.Body.String(); got != strings.TrimPrefix(path, "/things/") {
+			t.Errorf("%s: placeholder %q", path, got)
+		}
+	}
+	for _, path := range []string{
+		"/things/a%2fb", "/things/a/b", "/things/a;b", "/things/a%3bb", "/things/a%5cb", "/things/%2e", "/things/%2e%2e", "/things/a%2eb", "/things/..",
+		"/things/a%00", "/things/a%0a", "/things/a/", "//things/a", "/./things/a", "/x/../things/a",
+	} {
+		wantStatus(t, c.get(path), http.StatusNotFound)
+	}
+}
