@@ -11,12 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quartermaster/internal/accounts"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/schema"
 )
-
-// actExport is the act of taking the log away.
-const actExport = "audit.export"
 
 // auditVerify walks the log, in the database or in an export, and fails when it does not add up.
 func (p *program) auditVerify(ctx context.Context) error {
@@ -97,7 +95,7 @@ func (p *program) recordExport(ctx context.Context, pool *pgxpool.Pool) error {
 		host = "unknown"
 	}
 	_, err = log.Append(ctx, audit.Event{
-		Act: actExport, Phase: audit.PhaseSingle, Outcome: audit.OK,
+		Act: accounts.ActAuditExport.Name, Phase: audit.PhaseSingle, Outcome: audit.OK,
 		Actor:  audit.Actor{Issuer: "quartermaster", Subject: "cli:" + name + "@" + host, Name: name + "@" + host, Via: audit.ViaCLI},
 		Target: audit.Target{Kind: "audit", Name: "audit log"},
 	})

@@ -143,7 +143,7 @@ func (p *program) checkRedirect(ctx context.Context, authorization string) findi
 	if location, err := answer.Location(); err == nil && location.Query().Get("error") != "" {
 		return wrong("redirect address: the provider refuses the sign-in: %s", printable(location.Query().Get("error")))
 	}
-	return right("redirect address: the provider accepts %s", redirect)
+	return right("redirect address: the provider did not refuse %s", redirect)
 }
 
 // bare leaves the address, with its query, out of a client's error.

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,6 +138,10 @@ func (w *devWorld) start(ctx context.Context, was given) (*console, error) {
 		return nil, err
 	}
 	w.later(w.folder.Close)
+	// Whoever waits for dev.json must not find that of an earlier start.
+	if err := os.Remove(w.folder.File(devFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing the %s of an earlier start: %w", devFile, err)
+	}
 	listeners, err := w.listenAll(ctx)
 	if err != nil {
 		return nil, err

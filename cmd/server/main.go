@@ -76,6 +76,7 @@ type program struct {
 	command  string // migrate up
 	env      environment
 	given    given
+	addrFlag string // --addr, which the sandbox command takes for its own
 	settings Settings
 	stdout   io.Writer
 	stderr   io.Writer
@@ -165,7 +166,7 @@ func (p *program) parse(args []string) (answered bool, err error) {
 	if err != nil {
 		return false, &usageError{err}
 	}
-	p.command = parsed.Command()
+	p.command, p.addrFlag = parsed.Command(), p.line.Addr
 	if p.command == "version" {
 		return false, nil
 	}

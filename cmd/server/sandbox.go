@@ -20,8 +20,8 @@ func (p *program) sandbox(ctx context.Context) (err error) {
 		return err
 	}
 	addr := p.settings.SandboxAddr
-	if p.given["QM_ADDR"] && p.env.get("QM_ADDR") != p.settings.Addr {
-		addr = p.settings.Addr // --addr; the variable is the console's
+	if p.addrFlag != "" {
+		addr = p.addrFlag // the variable of that name is the console's
 	}
 	listener, err := listen(ctx, "QM_SANDBOX_ADDR", addr)
 	if err != nil {

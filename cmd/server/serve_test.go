@@ -3,8 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +39,7 @@ type served struct {
 	output   *lockedBuffer
 	cancel   context.CancelFunc
 	ended    chan int
+	probe    *http.Client // asks whether it is ready
 }
 
 // freeAddress returns an address that nobody listened on a moment ago.
@@ -56,7 +64,7 @@ func prepareServe(t *testing.T) *served {
 	upstream := httptest.NewServer(box.Handler())
 	t.Cleanup(upstream.Close)
 	addr := freeAddress(t)
-	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1)}
+	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
 
 	var provider http.Handler
 	s.provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
@@ -77,7 +85,7 @@ func prepareServe(t *testing.T) *served {
 	return s
 }
 
-// without returns the environment with some variables left out, and others set by name and value.
+// with returns the environment with some variables left out, and others set by name and value.
 func (s *served) with(drop []string, set ...string) environment {
 	values := map[string]string{}
 	for k, v := range s.env {
@@ -101,7 +109,7 @@ func (s *served) start(env environment) {
 	s.t.Cleanup(func() { s.stop() })
 	deadline := time.Now().Add(startTime)
 	for {
-		if answer, err := http.Get(s.base + "/readyz"); err == nil {
+		if answer, err := s.probe.Get(s.base + "/readyz"); err == nil {
 			_ = answer.Body.Close()
 			if answer.StatusCode == http.StatusOK {
 				return
@@ -274,5 +282,87 @@ func TestServeSaysWhyItCannotStart(t *testing.T) {
 	got := runProgram(t, s.with(owner, "QM_KEK", "base64:"+strings.Repeat("A", 43)+"="), "serve")
 	if got.code != exitFailed || !strings.Contains(got.stderr, "key") {
 		t.Errorf("another key than the one before: exit code %d: %s", got.code, got.stderr)
+	}
+}
+
+func TestServeTLS(t *testing.T) {
+	s := prepareServe(t)
+	cert, key := selfSigned(t)
+	s.base = strings.Replace(s.base, "http://", "https://", 1)
+	trusted, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(trusted)
+	s.probe = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	env := s.with(nil, "QM_BASE_URL", s.base, "QM_TLS_CERT", cert, "QM_TLS_KEY", key)
+	s.start(env)
+	answer, err := s.probe.Get(s.base + "/login")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.ProtoMajor != 2 || answer.Header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("HTTP/%d, Strict-Transport-Security %q", answer.ProtoMajor, answer.Header.Get("Strict-Transport-Security"))
+	}
+	if got := runProgram(t, env, "healthcheck"); got.code != exitOK {
+		t.Errorf("healthcheck: exit code %d: %s", got.code, got.stderr)
+	}
+}
+
+// selfSigned makes a certificate for 127.0.0.1 and returns the paths of its PEM files.
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+func TestSandboxAlone(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	output, ended := &lockedBuffer{}, make(chan int, 1)
+	addr := freeAddress(t)
+	go func() {
+		ended <- run(ctx, []string{"sandbox", "--addr", addr, "--accounts", "2", "--clusters", "6", "--seed", "7"},
+			environment{"QM_SANDBOX_CONTROL_ADDR=127.0.0.1:0", "QM_ADDR=127.0.0.1:1"}, output, output)
+	}()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(output.String(), "key "); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the sandbox printed no key:\n%s", output)
+		}
+	}
+	answer, err := http.Get("http://" + addr + "/api/account/v1/accounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a call without a key is answered with %d", answer.StatusCode)
+	}
+	cancel()
+	if code := <-ended; code != exitOK {
+		t.Errorf("the sandbox ended with code %d:\n%s", code, output)
+	}
+	if got := runProgram(t, nil, "sandbox", "--clusters", "many", "--seed=-1"); got.code != exitMisused || strings.Count(got.stderr, "\n  - ") != 2 {
+		t.Errorf("wrong numbers: exit code %d: %s", got.code, got.stderr)
 	}
 }
