@@ -149,7 +149,7 @@ func (w *devWorld) start(ctx context.Context, was given) (*console, error) {
 	if err := w.describe(listeners); err != nil {
 		return nil, err
 	}
-	box, err := w.startSandbox(ctx, listeners)
+	box, err := w.startSandbox(listeners)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (w *devWorld) start(ctx context.Context, was given) (*console, error) {
 	if !was["QM_CLOUD_PA_URL"] {
 		w.settings.CloudPAURL = mustURL(w.about.SandboxURL)
 	}
-	if err := w.startProvider(ctx, listeners["identity provider"]); err != nil {
+	if err := w.startProvider(listeners["identity provider"]); err != nil {
 		return nil, err
 	}
 	if err := w.startPostgres(ctx); err != nil {
@@ -274,7 +274,7 @@ func mustURL(s string) *url.URL {
 	return u
 }
 
-func (w *devWorld) startSandbox(_ context.Context, listeners map[string]net.Listener) (*sandbox.Sandbox, error) {
+func (w *devWorld) startSandbox(listeners map[string]net.Listener) (*sandbox.Sandbox, error) {
 	box, err := sandbox.New(sandbox.Config{
 		Seed: devSeed, StatePath: w.folder.File("sandbox.json"), Logger: w.logger.With("part", "sandbox"), Now: time.Now, ControlToken: w.about.SandboxControlToken,
 	})
@@ -292,7 +292,7 @@ func (w *devWorld) startSandbox(_ context.Context, listeners map[string]net.List
 	return box, nil
 }
 
-func (w *devWorld) startProvider(_ context.Context, listener net.Listener) error {
+func (w *devWorld) startProvider(listener net.Listener) error {
 	provider, err := devenv.NewProvider(devenv.ProviderConfig{
 		Issuer: w.about.Issuer, ClientID: devClient, ClientSecret: w.folder.Secrets().ClientSecret,
 		RedirectURI: w.about.URL + "/auth/callback", LogoutURI: w.about.URL + "/login",
