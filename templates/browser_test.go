@@ -59,6 +59,9 @@ func browse(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatalf("start a browser; Chromium is needed for this test: %v", err)
+	}
 	return ctx
 }
 
@@ -83,15 +86,30 @@ func look(scheme string, width, height int64) chromedp.Action[chromedp.Void] {
 	}))
 }
 
-// TestPagesInBrowser opens every page in both colour schemes and on a narrow screen: axe finds no
-// violation, nothing is wider than the window, and the content policy stops nothing. With PAGE_SHOTS
-// set to a folder it leaves screenshots there, to be looked at.
-func TestPagesInBrowser(t *testing.T) {
-	pages := samplePages()
-	server, axe, ctx, shots := servePages(t, pages), axeSource(t), browse(t), os.Getenv("PAGE_SHOTS")
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
-		t.Fatalf("start a browser; Chromium is needed for this test: %v", err)
+// TestInBrowser is what only a browser can tell. All of it shares one, each part has its own tab.
+func TestInBrowser(t *testing.T) {
+	browser := browse(t)
+	for _, part := range []struct {
+		name string
+		test func(ctx context.Context, t *testing.T)
+	}{
+		{"pages", testPages}, {"hostile pages", testHostilePages}, {"cluster page moves", testClusterPageMoves},
+		{"server lost", testServerLost}, {"fleet filters", testFleetFilters}, {"relative times", testRelativeTimes},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			tab, cancel := chromedp.NewContext(browser)
+			defer cancel()
+			part.test(tab, t)
+		})
 	}
+}
+
+// testPages opens every page light and wide, and dark and narrow: axe finds no violation,
+// nothing is wider than the window, and the content policy stops nothing. With PAGE_SHOTS set to a
+// folder it leaves screenshots there, to be looked at.
+func testPages(ctx context.Context, t *testing.T) {
+	pages := samplePages()
+	server, axe, shots := servePages(t, pages), axeSource(t), os.Getenv("PAGE_SHOTS")
 	messages := consoleOf(ctx, t)
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
 		if err := chromedp.Do(ctx, look("light", 1280, 900), chromedp.Navigate(server.URL+"/"+name)); err != nil {
@@ -103,7 +121,7 @@ func TestPagesInBrowser(t *testing.T) {
 		for _, at := range []struct {
 			scheme        string
 			width, height int64
-		}{{"light", 1280, 900}, {"dark", 1280, 900}, {"light", 360, 740}} {
+		}{{"light", 1280, 900}, {"dark", 360, 740}} {
 			where := fmt.Sprintf("%s-%s-%d", name, at.scheme, at.width)
 			if err := chromedp.Do(ctx, look(at.scheme, at.width, at.height)); err != nil {
 				t.Fatalf("%s: %v", where, err)
@@ -131,11 +149,11 @@ func TestPagesInBrowser(t *testing.T) {
 
 // checkWidths opens pages on a narrow screen: nothing is wider than the window, and neither a script
 // nor the content policy has anything to say.
-func checkWidths(t *testing.T, pages map[string]templ.Component) {
+func checkWidths(ctx context.Context, t *testing.T, pages map[string]templ.Component) {
 	t.Helper()
-	server, ctx := servePages(t, pages), browse(t)
+	server := servePages(t, pages)
 	if err := chromedp.Do(ctx, look("light", 360, 740)); err != nil {
-		t.Fatalf("start a browser; Chromium is needed for this test: %v", err)
+		t.Fatal(err)
 	}
 	messages := consoleOf(ctx, t)
 	for _, name := range slices.Sorted(maps.Keys(pages)) {

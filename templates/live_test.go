@@ -103,9 +103,8 @@ func do(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Voi
 	}
 }
 
-func TestClusterPageMoves(t *testing.T) {
+func testClusterPageMoves(ctx context.Context, t *testing.T) {
 	c, url := liveConsole(t)
-	ctx := browse(t)
 	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(url+"/cluster"))
 	if _, err := chromedp.Run(ctx, chromedp.Evaluate[any](`document.querySelector("#raw").open = true; document.querySelector("#offer-link, a[href$='/restart']").focus(); window.mark = 1; 0`)); err != nil {
 		t.Fatal(err)
@@ -131,14 +130,13 @@ func TestClusterPageMoves(t *testing.T) {
 	}
 }
 
-func TestServerLost(t *testing.T) {
+func testServerLost(ctx context.Context, t *testing.T) {
 	c := &console{cluster: sampleCluster()}
 	c.cluster.Every, c.cluster.Self = "150ms", "/cluster"
 	mux := http.NewServeMux()
 	mux.Handle("/static/", static.Handler())
 	mux.Handle("/", c)
 	server := httptest.NewServer(mux)
-	ctx := browse(t)
 	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(server.URL+"/cluster"))
 	until(ctx, t, "nothing is lost", `document.querySelector("#lost").hidden`)
 	server.CloseClientConnections()
@@ -146,9 +144,8 @@ func TestServerLost(t *testing.T) {
 	until(ctx, t, "the page says that the console does not answer", `!document.querySelector("#lost").hidden && document.body.innerText.includes("search-main")`)
 }
 
-func TestFleetFilters(t *testing.T) {
+func testFleetFilters(ctx context.Context, t *testing.T) {
 	_, url := liveConsole(t)
-	ctx := browse(t)
 	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(url+"/clusters"), chromedp.KeyEvent("/"))
 	until(ctx, t, "the slash leads to the search", `document.activeElement.id === "q-q"`)
 	do(ctx, t, chromedp.KeyEvent("docs"))
@@ -164,8 +161,8 @@ func TestFleetFilters(t *testing.T) {
 	until(ctx, t, "shortcuts that are turned off do nothing", `document.activeElement.id !== "q-q"`)
 }
 
-// TestRelativeTimes proves that the script on the page repeats the words of Ago.
-func TestRelativeTimes(t *testing.T) {
+// testRelativeTimes proves that the script on the page repeats the words of Ago.
+func testRelativeTimes(ctx context.Context, t *testing.T) {
 	spans := []time.Duration{90 * time.Second, 30 * time.Minute, 5 * time.Hour, 47 * time.Hour, 20 * day, 40 * day, 300 * day, 800 * day, -90 * time.Minute, -10*day - time.Hour}
 	want := make([]string, 0, len(spans))
 	for _, d := range spans {
@@ -173,7 +170,6 @@ func TestRelativeTimes(t *testing.T) {
 	}
 	pages := map[string]templ.Component{"times": Layout(samplePage("Times", "times", ""))}
 	server := servePages(t, pages)
-	ctx := browse(t)
 	do(ctx, t, chromedp.Navigate(server.URL+"/times"))
 	var script strings.Builder
 	for i, d := range spans {

@@ -1,0 +1,39 @@
+package templates
+
+import (
+	"testing"
+	"time"
+)
+
+func TestWords(t *testing.T) {
+	for _, test := range []struct{ got, want string }{
+		{Words("NOT_READY"), "Not ready"}, {Words("HEALTHY"), "Healthy"}, {Words("eu-central-1"), "eu-central-1"}, {Words(""), ""}, {Words("A B"), "A B"},
+		{Ago(sampleNow, sampleNow), "now"}, {Ago(sampleNow, before(4*time.Second)), "now"}, {Ago(sampleNow, before(59*time.Second)), "59 s ago"},
+		{Ago(sampleNow, before(time.Minute)), "1 min ago"}, {Ago(sampleNow, before(90*time.Minute)), "1 h ago"}, {Ago(sampleNow, before(30*day)), "1 mo ago"},
+		{Ago(sampleNow, before(365*day)), "1 y ago"}, {Ago(sampleNow, before(-2*time.Hour)), "in 2 h"},
+		{MiB(0), "–"}, {MiB(512), "512 MiB"}, {MiB(1024), "1 GiB"}, {MiB(1536), "1.5 GiB"}, {MiB(2 << 20), "2 TiB"},
+		{CPU(0), "–"}, {CPU(500), "0.5 vCPU"}, {CPU(16000), "16 vCPU"}, {Amount(25.6), "25.6"}, {Amount(0), "0"}, {Amount(100), "100"},
+		{Count(1, "cluster"), "1 cluster"}, {Count(0, "cluster"), "0 clusters"}, {Count(1204, "cluster"), "1,204 clusters"}, {thousands(1234567), "1,234,567"}, {thousands(-5), "-5"},
+		{initials("Olga Operator"), "OO"}, {initials("ada@example.test"), "AE"}, {initials("…"), "?"}, {initials("éa 中文"), "É中"},
+		{actWords("cluster.restart"), "restart cluster"}, {actWords("odd"), "odd"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%q, want %q", test.got, test.want)
+		}
+	}
+}
+
+func TestTones(t *testing.T) {
+	for phase, want := range map[string]string{
+		"HEALTHY": toneOK, "UPDATING": toneBusy, "BACKUP_RUNNING": toneBusy, "NOT_READY": toneWarn, "SUSPENDED": toneOff, "FAILED_TO_SYNC": toneBad, "NOT_FOUND": toneBad, "": toneOff, "SOMETHING_NEW": toneWarn,
+	} {
+		if got := phaseTone(phase); got != want {
+			t.Errorf("phase %q has the tone %s, want %s", phase, got, want)
+		}
+	}
+	for status, want := range map[string]string{"SUPPORTED": toneOK, "SCALABLE": toneOK, "NOT_SUPPORTED": toneOff, "UNSUPPORTED": toneOff, "DISABLED": toneOff, "": toneOff} {
+		if got := capabilityTone(status); got != want {
+			t.Errorf("capability %q has the tone %s, want %s", status, got, want)
+		}
+	}
+}
