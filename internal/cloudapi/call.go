@@ -178,7 +178,7 @@ func (c *Conn) send(ctx context.Context, op Op, request outgoing) (Answer, *Erro
 		if failed == nil {
 			return answer, nil
 		}
-		if op.Method != http.MethodGet || op.Mutates || attempt == maxAttempts || sent.Load() >= maxAttempts || !worthRepeating(failed) {
+		if !mayRepeat(op) || attempt == maxAttempts || sent.Load() >= maxAttempts || !worthRepeating(failed) {
 			return answer, failed
 		}
 		pause := max(failed.RetryAfter, c.client.jitter(firstPause<<(attempt-1)))
@@ -224,6 +224,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// mayRepeat reports whether sending op twice does no more than sending it once. A POST that changes
+// nothing is not repeated either.
+func mayRepeat(op Op) bool { return op.Method == http.MethodGet && !op.Mutates }
+
 // worthRepeating reports whether the same GET may well succeed in a moment.
 func worthRepeating(e *Error) bool {
 	switch e.Kind {
@@ -240,25 +244,42 @@ func worthRepeating(e *Error) bool {
 	return false
 }
 
-// attempt sends the request once, and counts in sent what left. net/http sends a GET again by itself
-// when a connection died, or whenever an HTTP/2 server tells it to, thousands of times if it must:
-// past maxAttempts the call is given up.
+// errSentEnough ends a call that net/http would send once more.
+var errSentEnough = errors.New("the connection broke after the request had been sent, and it is not sent again")
+
+// attempt sends the request once, and counts in sent what left. net/http sends a request again by
+// itself: a GET when a connection died, and over HTTP/2 everything whenever the server resets the
+// stream with PROTOCOL_ERROR, which may be after it did the work. Each time it asks for a connection
+// first, and there the call is given up when the request has left as often as it may.
 func (c *Conn) attempt(ctx context.Context, op Op, out outgoing, sent *atomic.Int32) (Answer, *Error) {
 	start := c.client.now()
-	once, giveUp := context.WithCancel(ctx)
-	defer giveUp()
+	most := int32(1)
+	if mayRepeat(op) {
+		most = maxAttempts
+	}
+	once, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	var written atomic.Bool
-	trace := &httptrace.ClientTrace{WroteHeaders: func() {
-		written.Store(true)
-		if sent.Add(1) > maxAttempts {
-			giveUp()
-		}
-	}}
-	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(once, trace), op.Method, out.address, nil)
+	trace := &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			if sent.Load() >= most {
+				giveUp(errSentEnough)
+			}
+		},
+		WroteHeaders: func() {
+			written.Store(true)
+			sent.Add(1)
+		},
+	}
+	var content io.Reader
+	if out.body != nil {
+		content = bytes.NewReader(out.body)
+	}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(once, trace), op.Method, out.address, content)
 	if err != nil {
 		return Answer{}, &Error{Kind: Invalid, Op: op, Message: "The address of the call cannot be used."}
 	}
-	c.dress(request, op, out)
+	c.dress(request, out)
 
 	var answer Answer
 	broken := func(err error) (Answer, *Error) {
@@ -270,6 +291,9 @@ func (c *Conn) attempt(ctx context.Context, op Op, out outgoing, sent *atomic.In
 	}
 	response, err := c.client.transport.RoundTrip(request)
 	if err != nil {
+		if errors.Is(context.Cause(once), errSentEnough) {
+			err = errSentEnough
+		}
 		return broken(err)
 	}
 	defer func() { _ = response.Body.Close() }() // what it says about the connection changes nothing here
@@ -307,8 +331,8 @@ func (c *Conn) attempt(ctx context.Context, op Op, out outgoing, sent *atomic.In
 	return answer, c.refusal(op, answer, response.Header, body, func(text string) string { return scrub(text, out.key) })
 }
 
-// dress sets the headers and the body.
-func (c *Conn) dress(request *http.Request, op Op, out outgoing) {
+// dress sets the headers.
+func (c *Conn) dress(request *http.Request, out outgoing) {
 	request.Header.Set("Accept", "application/json")
 	agent := c.client.userAgent
 	if id := strings.Trim(token(c.cfg.RequestID, 128), "()"); id != "" {
@@ -318,25 +342,10 @@ func (c *Conn) dress(request *http.Request, op Op, out outgoing) {
 	if out.key != nil {
 		request.Header.Set("Authorization", "apikey "+string(out.key))
 	}
-	if op.Method == http.MethodGet {
-		return
+	if out.body != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
-	// net/http resends a request by itself, over HTTP/2 even after the server read it, when there is
-	// no body or the body can be had again. This one cannot.
-	request.Body, request.ContentLength = unrepeatable{bytes.NewReader(out.body)}, int64(len(out.body))
-	request.GetBody = nil
-	if len(out.body) == 0 {
-		request.ContentLength = -1
-		return
-	}
-	request.Header.Set("Content-Type", "application/json")
 }
-
-// unrepeatable is a body that net/http knows nothing about.
-type unrepeatable struct{ r io.Reader }
-
-func (u unrepeatable) Read(p []byte) (int, error) { return u.r.Read(p) }
-func (unrepeatable) Close() error                 { return nil }
 
 // unbelievable says what is wrong with a 2xx answer, in a sentence, or nothing.
 func unbelievable(response *http.Response, body []byte, limit int64) string {
