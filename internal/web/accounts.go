@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -76,26 +75,12 @@ func (f accountForm) view(p templates.Page) templates.AccountFormView {
 
 // handleAccountNew handles GET /accounts/new.
 func (s *Server) handleAccountNew(c echo.Context) error {
-	if err := mayAddAccounts(c); err != nil {
-		return err
-	}
-	token, err := s.accounts.FormToken(c.Request().Context(), actorFrom(c), accounts.ActAccountCreate.Name)
+	token, err := s.accounts.AskCreate(c.Request().Context(), actorFrom(c))
 	if err != nil {
 		return fmt.Errorf("make form token: %w", err)
 	}
 	form := accountForm{FormToken: token, Generation: string(cloudapi.Current)}
 	return s.render(c, http.StatusOK, templates.AccountForm(form.view(s.page(c, "Add an account", "account-new", "accounts"))))
-}
-
-// mayAddAccounts spares a member the form whose sending the domain would refuse.
-func mayAddAccounts(c echo.Context) error {
-	held := sessionFrom(c).Permissions
-	for _, p := range accounts.ActAccountCreate.Needs.All {
-		if !slices.Contains(held, p) {
-			return &accounts.ForbiddenError{Act: accounts.ActAccountCreate.Name, Missing: p}
-		}
-	}
-	return nil
 }
 
 // handleAccountCreate handles POST /accounts.
@@ -225,12 +210,9 @@ func (s *Server) handleAccountDeleteForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.accounts.Account(c.Request().Context(), actorFrom(c), id)
+	d, err := s.accounts.AskAccount(c.Request().Context(), actorFrom(c), accounts.ActAccountDelete, id)
 	if err != nil {
 		return fmt.Errorf("read account: %w", err)
-	}
-	if err := notOffered(c, accounts.ActAccountDelete, d.Offers[accounts.ActAccountDelete.Name]); err != nil {
-		return err
 	}
 	return s.renderAccountDelete(c, http.StatusOK, d, accountRemovalForm{}, nil)
 }

@@ -480,25 +480,11 @@ func (s *Server) clusterToAsk(c echo.Context, act accounts.Act) (accounts.Cluste
 	if err != nil {
 		return ref, accounts.ClusterDetail{}, err
 	}
-	d, err := s.accounts.Cluster(c.Request().Context(), actorFrom(c), ref)
+	d, err := s.accounts.AskCluster(c.Request().Context(), actorFrom(c), act, ref)
 	if err != nil {
 		return ref, d, fmt.Errorf("read cluster: %w", err)
 	}
-	return ref, d, notOffered(c, act, d.Offers[act.Name])
-}
-
-// notOffered is the refusal that an act would meet which is not offered.
-func notOffered(c echo.Context, act accounts.Act, o accounts.Offer) error {
-	if o.Offered {
-		return nil
-	}
-	held := sessionFrom(c).Permissions
-	for _, p := range act.Needs.All {
-		if !slices.Contains(held, p) {
-			return &accounts.ForbiddenError{Act: act.Name, Missing: p}
-		}
-	}
-	return &accounts.ConflictError{Reason: o.Reason}
+	return ref, d, nil
 }
 
 func clusterConfirm(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDetail, verb string) templates.ConfirmView {

@@ -101,7 +101,7 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 		if err != nil {
 			return err // Postgres is gone, perhaps: that is no reason to sign anybody out
 		}
-		if !r.AnyMember && len(sessionFrom(c).Permissions) == 0 {
+		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c)) != nil {
 			return s.showNoRights(c)
 		}
 		return r.Handler(c)
