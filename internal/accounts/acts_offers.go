@@ -79,7 +79,7 @@ func keyLacks(key ManagementKey, permissions []string) []string {
 // phaseForbids says why a cluster in the phase does not take the act. A phase that the console
 // does not know forbids only what needs a suspended cluster: upstream has the last word anyway.
 func phaseForbids(act Act, phase cloudapi.Phase) string {
-	says := func(tail string) string { return fmt.Sprintf("The cluster is %s: %s", phase, tail) }
+	says := func(tail string) string { return "The cluster " + phaseWords(phase) + ": " + tail }
 	if phase == cloudapi.PhaseDeleting || phase == cloudapi.PhaseNotFound {
 		return says("nothing can be done with it.")
 	}
@@ -101,4 +101,28 @@ func phaseForbids(act Act, phase cloudapi.Phase) string {
 		}
 	}
 	return ""
+}
+
+// phaseWords continues a sentence that begins with "The cluster". A phase that the console does not
+// know is told in its own words.
+func phaseWords(phase cloudapi.Phase) string {
+	switch phase {
+	case cloudapi.PhaseDeleting:
+		return "is being deleted"
+	case cloudapi.PhaseNotFound:
+		return "is not there any more"
+	case cloudapi.PhaseBackupRunning:
+		return "is being backed up"
+	case cloudapi.PhaseManualMaintenance:
+		return "is under manual maintenance"
+	case cloudapi.PhaseRecoveryMode:
+		return "is in recovery mode"
+	case cloudapi.PhaseUnknown, "":
+		return "is in an unknown state"
+	}
+	words := strings.ReplaceAll(strings.ToLower(string(phase)), "_", " ")
+	if strings.HasPrefix(words, "failed to ") {
+		return words
+	}
+	return "is " + words
 }

@@ -148,6 +148,19 @@ func TestPhasesAndActs(t *testing.T) {
 	}
 }
 
+// TestPhasesAreToldInWords proves that no reason shows an enum's value.
+func TestPhasesAreToldInWords(t *testing.T) {
+	for phase, want := range map[cloudapi.Phase]string{
+		"UPDATING": "The cluster is updating: wait until that has ended.", "DELETING": "The cluster is being deleted: nothing can be done with it.",
+		"FAILED_TO_CREATE": "The cluster failed to create: there is nothing running.", "BACKUP_RUNNING": "The cluster is being backed up: wait until that has ended.",
+		"MANUAL_MAINTENANCE": "The cluster is under manual maintenance: Qdrant's own staff is working on it.", "SUSPENDED": "The cluster is suspended: resume it first.",
+	} {
+		if got := phaseForbids(ActClusterRestart, phase); got != want {
+			t.Errorf("%s: %q, want %q", phase, got, want)
+		}
+	}
+}
+
 // TestEveryFieldIsDeclared fails when a field is added and nobody said what the log does with it.
 func TestEveryFieldIsDeclared(t *testing.T) {
 	declared(t, accountFields())

@@ -228,8 +228,19 @@ const endSession = `UPDATE sessions SET ended_at = $1, end_reason = $2, id_token
 // Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
 // has ended or expired, ErrUnavailable when that cannot be told. by carries ip, user agent and
 // request id; the rest is filled in. Rights follow from the configuration at the time of the call
-// and from the groups as received at the sign-in.
+// and from the groups as received at the sign-in. The member counts as active: the idle limit
+// starts anew.
 func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
+	return s.authenticate(ctx, by, token, true)
+}
+
+// AuthenticateQuietly is Authenticate for what a page asks by itself while nobody need be there: it
+// leaves the idle limit as it is, so that an open page does not keep a session alive.
+func (s *Service) AuthenticateQuietly(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
+	return s.authenticate(ctx, by, token, false)
+}
+
+func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string, active bool) (Session, audit.Actor, error) {
 	hash, ok := s.tokenHash(forSession, token)
 	if !ok {
 		return Session{}, audit.Actor{}, ErrNoSession
@@ -249,7 +260,7 @@ func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string
 	if !s.live(row, now) {
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
-	if now.Sub(row.LastSeenAt) >= s.seenEvery() {
+	if active && now.Sub(row.LastSeenAt) >= s.seenEvery() {
 		if _, err := s.cfg.DB.Exec(ctx, `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND ended_at IS NULL AND last_seen_at < $2`, row.ID, now); err != nil {
 			return Session{}, audit.Actor{}, fmt.Errorf("noting that the session is in use: %w", unavailable(err))
 		}

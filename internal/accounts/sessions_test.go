@@ -158,6 +158,32 @@ func TestSessionEndsWhenIdle(t *testing.T) {
 	wantNoSession(t, r.svc, token)
 }
 
+// TestBackgroundDoesNotKeepASessionAlive proves that what a page asks by itself is answered, and
+// leaves the idle limit where the member's last own request put it.
+func TestBackgroundDoesNotKeepASessionAlive(t *testing.T) {
+	r := newRig(t)
+	token, _ := signIn(t, r, vera())
+	seen := r.clock.now
+	for range 5 {
+		r.clock.advance(5 * time.Minute)
+		session, by, err := r.svc.AuthenticateQuietly(t.Context(), browser(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !session.LastSeenAt.Equal(seen) || by.Subject != vera().Subject {
+			t.Errorf("last seen %v by %q, want %v by %q", session.LastSeenAt, by.Subject, seen, vera().Subject)
+		}
+	}
+	if got := value[time.Time](t, r, `SELECT last_seen_at FROM sessions`); !got.Equal(seen) {
+		t.Errorf("last_seen_at is %v, want %v", got, seen)
+	}
+	r.clock.advance(5 * time.Minute)
+	if _, _, err := r.svc.AuthenticateQuietly(t.Context(), browser(), token); !errors.Is(err, ErrNoSession) {
+		t.Errorf("after the idle limit: %v, want ErrNoSession", err)
+	}
+	wantNoSession(t, r.svc, token)
+}
+
 func TestSessionEndsAtItsAbsoluteLimit(t *testing.T) {
 	r := newRig(t)
 	token, _ := signIn(t, r, vera())
