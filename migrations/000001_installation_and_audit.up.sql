@@ -50,6 +50,7 @@ CREATE TABLE audit.events (
     act           text        NOT NULL,
     phase         text        NOT NULL,
     outcome       text        NOT NULL,
+    inferred      boolean     NOT NULL, -- found by the reconciler, not told by upstream's answer
     operation_id  uuid,
     parent_id     uuid,
     actor_issuer  text        NOT NULL,
@@ -145,6 +146,9 @@ GRANT EXECUTE ON FUNCTION audit.ensure_partitions() TO quartermaster_app;
 
 -- append records events in the order given and returns the number of the first; the others
 -- follow without gap. It is the last statement of a transaction, because it holds the head.
+--
+-- An operation ends once: an outcome of one that is not open is refused with QM001. The one
+-- exception is what upstream told after the reconciler had already inferred something.
 CREATE FUNCTION audit.append(bodies bytea[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -158,10 +162,13 @@ DECLARE
     leaf      bytea;
     j         jsonb;
     operation uuid;
+    inferred  boolean;
 BEGIN
     IF count NOT BETWEEN 1 AND 1000 OR array_ndims(bodies) <> 1 THEN
         RAISE EXCEPTION 'append takes 1 to 1000 events' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- From here to the commit nobody else appends: one who stalls in between loses the session.
+    PERFORM set_config('idle_in_transaction_session_timeout', '5s', true);
     SELECT h.seq, greatest(clock_timestamp(), h.recorded_at), h.chain INTO STRICT number, at, previous
     FROM audit.head h FOR UPDATE;
     -- The time is read again: the lock may have been waited for.
@@ -182,18 +189,32 @@ BEGIN
         IF jsonb_typeof(j) <> 'object' THEN
             RAISE EXCEPTION 'an event must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
         END IF;
+        operation := (j ->> 'operation_id')::uuid;
+        inferred := coalesce((j ->> 'inferred')::boolean, false);
+        IF j ->> 'phase' IN ('attempt', 'outcome') AND operation IS NULL THEN
+            RAISE EXCEPTION 'an attempt and an outcome must name their operation' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        -- Checked under the head's lock, so that whoever comes second sees the first.
+        IF j ->> 'phase' = 'outcome' THEN
+            DELETE FROM audit.open_operations o WHERE o.operation_id = operation;
+            -- What upstream told counts more than what was inferred, also when it is told late.
+            IF NOT FOUND AND (inferred OR (SELECT bool_and(e.inferred) FROM audit.events e
+                    WHERE e.operation_id = operation AND e.phase = 'outcome') IS NOT TRUE) THEN
+                RAISE EXCEPTION 'operation % is not open', operation USING ERRCODE = 'QM001';
+            END IF;
+        END IF;
         number := number + 1;
         leaf := sha256('\x00'::bytea || int8send(number) || micros || body);
         previous := sha256('\x01'::bytea || previous || leaf);
-        operation := (j ->> 'operation_id')::uuid;
 
-        INSERT INTO audit.events (seq, recorded_at, body, leaf, chain, id, act, phase, outcome, operation_id, parent_id,
-            actor_issuer, actor_subject, actor_name, actor_email, account_id, target_kind, target_id, request_id, search)
+        INSERT INTO audit.events (seq, recorded_at, body, leaf, chain, id, act, phase, outcome, inferred, operation_id,
+            parent_id, actor_issuer, actor_subject, actor_name, actor_email, account_id, target_kind, target_id, request_id, search)
         VALUES (number, at, body, leaf, previous,
             (j ->> 'id')::uuid,
             coalesce(j ->> 'act', ''),
             coalesce(j ->> 'phase', ''),
             coalesce(j ->> 'outcome', ''),
+            inferred,
             operation,
             (j ->> 'parent_id')::uuid,
             coalesce(j #>> '{actor,issuer}', ''),
@@ -215,12 +236,9 @@ BEGIN
                 nullif(j #>> '{upstream,trace_id}', ''), nullif(j #>> '{upstream,key_id}', '')
             ) COLLATE "C"));
 
-        IF operation IS NOT NULL AND j ->> 'phase' = 'attempt' THEN
+        IF j ->> 'phase' = 'attempt' THEN
             INSERT INTO audit.open_operations (operation_id, seq, recorded_at, target_kind, target_id)
-            VALUES (operation, number, at, coalesce(j #>> '{target,kind}', ''), coalesce(j #>> '{target,id}', ''))
-            ON CONFLICT (operation_id) DO NOTHING;
-        ELSIF operation IS NOT NULL AND j ->> 'phase' = 'outcome' THEN
-            DELETE FROM audit.open_operations o WHERE o.operation_id = operation;
+            VALUES (operation, number, at, coalesce(j #>> '{target,kind}', ''), coalesce(j #>> '{target,id}', ''));
         END IF;
     END LOOP;
 

@@ -229,6 +229,42 @@ func TestHeldLockFailsInTwoSeconds(t *testing.T) {
 	}
 }
 
+// TestOneWhoStallsLosesTheLock is about a process that was stopped, or cut off from the server,
+// between Record and its commit: it must not keep every other from acting.
+func TestOneWhoStallsLosesTheLock(t *testing.T) {
+	t.Parallel() // it mostly waits
+	b := setup(t)
+	tx, err := b.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }() // its connection is gone by then
+	if err := b.log.Record(t.Context(), tx, single("test.stalled")); err != nil {
+		t.Fatal(err)
+	}
+	for started := time.Now(); ; {
+		seq, err := b.log.Append(t.Context(), single("test.after"))
+		if err == nil {
+			if seq != 1 {
+				t.Errorf("number %d: what was never committed is there", seq)
+			}
+			break
+		}
+		if time.Since(started) > 15*time.Second {
+			t.Fatalf("the log is held for ever: %v", err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("the stalled transaction was committed")
+	}
+	// A session that ended its transaction in time is as before.
+	var timeout string
+	if err := b.Pool.QueryRow(t.Context(), `SHOW idle_in_transaction_session_timeout`).Scan(&timeout); err != nil || timeout != "0" {
+		t.Errorf("the timeout is %q afterwards, %v", timeout, err)
+	}
+	b.verifies(t)
+}
+
 func TestRecordSharesTheFateOfItsTransaction(t *testing.T) {
 	b := setup(t)
 	undo := errors.New("undo")

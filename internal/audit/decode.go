@@ -119,9 +119,9 @@ func Decode(body []byte) (Event, error) {
 
 // columns are the copies out of the body that audit.append makes for queries.
 type columns struct {
-	ID, Act, Phase, Outcome, OperationID, ParentID     string
-	ActorIssuer, ActorSubject, ActorName, ActorEmail   string
-	AccountID, TargetKind, TargetID, RequestID, Search string
+	ID, Act, Phase, Outcome, Inferred, OperationID, ParentID string
+	ActorIssuer, ActorSubject, ActorName, ActorEmail         string
+	AccountID, TargetKind, TargetID, RequestID, Search       string
 }
 
 // columnsOf computes what audit.append must have made of a body.
@@ -136,7 +136,7 @@ func columnsOf(w wire) columns {
 		}
 	}
 	return columns{
-		ID: w.ID, Act: w.Act, Phase: w.Phase, Outcome: w.Outcome, OperationID: w.Operation, ParentID: w.Parent,
+		ID: w.ID, Act: w.Act, Phase: w.Phase, Outcome: w.Outcome, Inferred: strconv.FormatBool(w.Inferred), OperationID: w.Operation, ParentID: w.Parent,
 		ActorIssuer: w.Actor.Issuer, ActorSubject: w.Actor.Subject, ActorName: w.Actor.Name, ActorEmail: w.Actor.Email,
 		AccountID: w.Account.ID, TargetKind: w.Target.Kind, TargetID: w.Target.ID, RequestID: w.RequestID,
 		Search: lowerASCII(strings.Join(search, "\n")),
@@ -150,6 +150,7 @@ func (c columns) differing(want columns) string {
 		{"act", c.Act, want.Act},
 		{"phase", c.Phase, want.Phase},
 		{"outcome", c.Outcome, want.Outcome},
+		{"inferred", c.Inferred, want.Inferred},
 		{"operation_id", c.OperationID, want.OperationID},
 		{"parent_id", c.ParentID, want.ParentID},
 		{"actor_issuer", c.ActorIssuer, want.ActorIssuer},

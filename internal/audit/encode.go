@@ -53,14 +53,15 @@ const (
 //   - Names are cut at 256 bytes, messages at 2 KiB, both between characters and with a mark.
 //   - Integers beyond 2^53 become strings.
 //   - When the whole is too long, the longest values of Change are replaced by a mark.
-//   - Fields that are empty are left out; an unknown phase becomes single.
+//   - Fields that are empty are left out.
+//   - An unknown phase becomes single, and so does an attempt or outcome of no operation.
 func Encode(e Event) []byte {
 	root := object{}
 	root.str("id", e.ID.String())
 	root["schema"] = SchemaVersion
 	root.str("at", formatTime(e.At))
 	root.name("act", cmpOr(e.Act, "unnamed"))
-	root.str("phase", string(knownPhase(e.Phase)))
+	root.str("phase", string(phaseOf(e)))
 	root.name("outcome", string(e.Outcome))
 	root.message("reason", e.Reason)
 	root.integer("count", int64(e.Count))
@@ -394,10 +395,11 @@ func formatTime(t time.Time) string {
 	return t.Format(timeLayout)
 }
 
-func knownPhase(p Phase) Phase {
-	switch p {
-	case PhaseAttempt, PhaseOutcome, PhaseSettled:
-		return p
+// phaseOf is the phase that audit.append takes: an attempt or outcome must name its operation.
+func phaseOf(e Event) Phase {
+	switch {
+	case e.Phase == PhaseSettled, e.Operation != uuid.Nil && (e.Phase == PhaseAttempt || e.Phase == PhaseOutcome):
+		return e.Phase
 	default:
 		return PhaseSingle
 	}

@@ -29,7 +29,7 @@ func TestEncodeIsStable(t *testing.T) {
 		`"actor":{"email":"ada@example.com","issuer":"https://idp.example","name":"Ada Lovelace","roles":["operator","viewer"],"session":"00ff","subject":"0001","via":"browser"},` +
 		`"at":"2026-05-04T03:02:01.123456Z","change":{"nodes":[null,["a",true]],"phase":["healthy","restarting"]},"count":3,` +
 		`"id":"018f3c3e-0000-7000-8000-000000000001","inferred":true,"operation_id":"018f3c3e-0000-7000-8000-000000000002","outcome":"failed",` +
-		`"parent_id":"018f3c3e-0000-7000-8000-000000000003","phase":"outcome","reason":"upstream said: no capacity","request_id":"req-1","schema":1,` +
+		`"parent_id":"018f3c3e-0000-7000-8000-000000000003","phase":"settled","reason":"upstream said: no capacity","request_id":"req-1","schema":1,` +
 		`"source":{"ip":"192.0.2.7","user_agent":"Mozilla/5.0"},"target":{"id":"clu-1","kind":"cluster","name":"Search"},` +
 		`"upstream":{"key_id":"key-1","latency_ms":"1152921504606846976","rpc":"ClusterService/RestartCluster","status":429,"trace_id":"trace-1"}}`
 	if diff := cmp.Diff(want, string(audit.Encode(e))); diff != "" {

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,12 @@ import (
 // log, so what it tells of must not happen. It may still turn out to be there when the
 // connection broke in the moment of the commit.
 var ErrUnwritable = errors.New("the audit log cannot be written")
+
+// ErrNotOpen is what errors of Append and Record wrap besides, when the event is an outcome and its
+// operation was never attempted or has its outcome already. What upstream told is refused only
+// when it was told before; it is taken also after an outcome that was inferred, which List hides
+// from then on.
+var ErrNotOpen = errors.New("the operation is not open")
 
 // ErrNoEvent says that no event has the number asked for.
 var ErrNoEvent = errors.New("no such event")
@@ -198,7 +205,7 @@ func (l *Log) Record(ctx context.Context, tx pgx.Tx, events ...Event) error {
 		bodies[i] = Encode(l.completed(e))
 	}
 	if _, err := tx.Exec(ctx, `SELECT audit.append($1)`, bodies); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnwritable, err)
+		return fmt.Errorf("%w: %w", ErrUnwritable, named(err))
 	}
 	return nil
 }
@@ -279,17 +286,29 @@ func (l *Log) write(batch []*waiting) (first int64, err error) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("appending %d events: %w", len(batch), err)
+			return 0, fmt.Errorf("appending %d events: %w", len(batch), named(err))
 		}
 		return first, nil
 	}
 }
 
+// codeNotOpen is what audit.append refuses a second outcome with.
+const codeNotOpen = "QM001"
+
+// named marks errors of audit.append that callers branch on.
+func named(err error) error {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == codeNotOpen {
+		return fmt.Errorf("%w: %w", ErrNotOpen, err)
+	}
+	return err
+}
+
 // isContentError tells errors that lie in what was to be written from those of the database's
-// state: data exceptions and violated constraints.
+// state: data exceptions, violated constraints and operations that have ended.
 func isContentError(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && len(pgErr.Code) == 5 && (pgErr.Code[:2] == "22" || pgErr.Code[:2] == "23")
+	return errors.As(err, &pgErr) && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23") || pgErr.Code == codeNotOpen)
 }
 
 // keepPartitions makes partitions ahead, at the start and daily. Appending makes a missing one

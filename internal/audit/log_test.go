@@ -59,7 +59,7 @@ func (b *bundle) get(t *testing.T, seq int64) audit.Detail {
 
 func full() audit.Event {
 	return audit.Event{
-		At: time.Date(2026, 5, 4, 3, 2, 1, 123456000, time.UTC), Act: "cluster.restart", Phase: audit.PhaseOutcome, Outcome: audit.Failed,
+		At: time.Date(2026, 5, 4, 3, 2, 1, 123456000, time.UTC), Act: "cluster.restart", Phase: audit.PhaseSettled, Outcome: audit.Failed,
 		Reason: "upstream said: no capacity", Count: 3, Inferred: true, Operation: uuid.Must(uuid.NewV7()), Parent: uuid.Must(uuid.NewV7()),
 		Actor: audit.Actor{
 			Issuer: "https://idp.example", Subject: "0001", Name: "Ada Lovelace", Email: "ada@example.com", Roles: []string{"operator", "viewer"},

@@ -99,7 +99,8 @@ func (r storedRow) stored() Stored {
 	return s
 }
 
-// List gives one page of operations: outcomes, single events and the attempts that are open.
+// List gives one page of operations: outcomes, single events and the attempts that are open. An
+// operation has one row.
 func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 	limit := q.Limit
 	if limit <= 0 {
@@ -148,7 +149,12 @@ func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
 		after = l.unknownAfter
 	}
 	args := pgx.NamedArgs{"unknown_after": after}
-	where := []string{`(e.phase IN ('outcome', 'single') OR o.seq IS NOT NULL)`}
+	where := []string{
+		`(e.phase IN ('outcome', 'single') OR o.seq IS NOT NULL)`,
+		// One row an operation: what was inferred gives way to what was told after it.
+		`NOT (e.inferred AND EXISTS (SELECT FROM audit.events told
+			WHERE told.operation_id = e.operation_id AND told.phase = 'outcome' AND NOT told.inferred))`,
+	}
 	add := func(set bool, condition, name string, value any) {
 		if set {
 			where = append(where, condition)

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/audit"
 )
@@ -78,6 +80,91 @@ func TestOperationIsOneRowFromAttemptToOutcome(t *testing.T) {
 	}
 	if d := b.get(t, 1); d.Phase != audit.PhaseAttempt || d.Status != "" {
 		t.Errorf("the closed attempt has phase %s and status %q", d.Phase, d.Status)
+	}
+	b.verifies(t)
+}
+
+func TestAnOperationEndsOnce(t *testing.T) {
+	b := setup(t)
+	told := func(operation uuid.UUID, outcome audit.Outcome) audit.Event {
+		return audit.Event{Act: "cluster.restart", Phase: audit.PhaseOutcome, Operation: operation, Outcome: outcome}
+	}
+	inferred := func(operation uuid.UUID, outcome audit.Outcome) audit.Event {
+		e := told(operation, outcome)
+		e.Inferred = true
+		return e
+	}
+	attempt := func() uuid.UUID {
+		operation := uuid.New()
+		b.append(t, audit.Event{Act: "cluster.restart", Phase: audit.PhaseAttempt, Operation: operation})
+		return operation
+	}
+	refused := func(what string, e audit.Event) {
+		t.Helper()
+		if _, err := b.log.Append(t.Context(), e); !errors.Is(err, audit.ErrNotOpen) || !errors.Is(err, audit.ErrUnwritable) {
+			t.Errorf("%s: got %v, want ErrNotOpen and ErrUnwritable", what, err)
+		}
+		err := pgx.BeginFunc(t.Context(), b.Pool, func(tx pgx.Tx) error { return b.log.Record(t.Context(), tx, e) })
+		if !errors.Is(err, audit.ErrNotOpen) || !errors.Is(err, audit.ErrUnwritable) {
+			t.Errorf("%s, in a transaction: got %v, want ErrNotOpen and ErrUnwritable", what, err)
+		}
+	}
+	refused("never attempted", told(uuid.New(), audit.OK))
+	refused("never attempted, inferred", inferred(uuid.New(), audit.OK))
+
+	first := attempt()                 // 1
+	b.append(t, told(first, audit.OK)) // 2
+	refused("told twice", told(first, audit.Failed))
+	refused("inferred after it was told", inferred(first, audit.Failed))
+
+	second := attempt()                         // 3
+	b.append(t, inferred(second, audit.Failed)) // 4
+	refused("inferred twice", inferred(second, audit.OK))
+	if diff := cmp.Diff([]string{"4 cluster.restart failed", "2 cluster.restart ok"}, statuses(b.list(t, audit.Query{}))); diff != "" {
+		t.Errorf("inferred (-want +got):\n%s", diff)
+	}
+	b.append(t, told(second, audit.OK)) // 5
+	refused("told twice after it was inferred", told(second, audit.Failed))
+	if diff := cmp.Diff([]string{"5 cluster.restart ok", "2 cluster.restart ok"}, statuses(b.list(t, audit.Query{}))); diff != "" {
+		t.Errorf("told after it was inferred (-want +got):\n%s", diff)
+	}
+	if got := b.list(t, audit.Query{Outcome: "failed"}).Operations; len(got) != 0 {
+		t.Errorf("what was inferred contradicts what was told: %+v", got)
+	}
+	if d := b.get(t, 5); len(d.Others) != 2 {
+		t.Errorf("the event in full has %d others, want the attempt and what was inferred", len(d.Others))
+	}
+	b.verifies(t)
+}
+
+// TestToldAndInferredRace lets both come at the same moment, as an act and another replica's
+// reconciler do.
+func TestToldAndInferredRace(t *testing.T) {
+	b := setup(t)
+	other := b.open(t)
+	for range 40 {
+		e := audit.Event{Act: "cluster.restart", Phase: audit.PhaseAttempt, Operation: uuid.New()}
+		b.append(t, e)
+		e.Phase, e.Outcome = audit.PhaseOutcome, audit.OK
+		inferred := e
+		inferred.Inferred, inferred.Outcome = true, audit.Failed
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := b.log.Append(t.Context(), e); err != nil {
+				t.Errorf("what was told is not in the log: %v", err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := other.Append(t.Context(), inferred); err != nil && !errors.Is(err, audit.ErrNotOpen) {
+				t.Errorf("inferred: %v", err)
+			}
+		})
+		wg.Wait()
+	}
+	for _, o := range b.list(t, audit.Query{Limit: 100}).Operations {
+		if o.Status != "ok" || o.Inferred {
+			t.Errorf("operation %s reads %s, inferred %v", o.Event.Operation, o.Status, o.Inferred)
+		}
 	}
 	b.verifies(t)
 }

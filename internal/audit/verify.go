@@ -114,8 +114,8 @@ func (w *walk) step(seq int64, recordedAt time.Time, body, leaf, chain []byte) (
 }
 
 // columnList selects the query columns by the names of the fields of columns.
-const columnList = `e.id::text AS id, e.act, e.phase, e.outcome, coalesce(e.operation_id::text, '') AS operation_id,
-	coalesce(e.parent_id::text, '') AS parent_id, e.actor_issuer, e.actor_subject, e.actor_name, e.actor_email,
+const columnList = `e.id::text AS id, e.act, e.phase, e.outcome, e.inferred::text AS inferred,
+	coalesce(e.operation_id::text, '') AS operation_id, coalesce(e.parent_id::text, '') AS parent_id, e.actor_issuer, e.actor_subject, e.actor_name, e.actor_email,
 	e.account_id, e.target_kind, e.target_id, e.request_id, e.search`
 
 // Verify walks the log from event number from (0 or 1: the first) to the head: numbers without
