@@ -71,7 +71,7 @@ func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Acc
 	attempt.Phase, attempt.Operation, attempt.Change = audit.PhaseAttempt, s.newID(), accountChange(nil, &c.Account)
 	s.underway.Store(attempt.Operation, struct{}{})
 	defer s.underway.Delete(attempt.Operation)
-	if err := s.appendAttempt(ctx, attempt); err != nil {
+	if err := s.appendEvent(ctx, attempt); err != nil {
 		return Account{}, err
 	}
 	outcome := attempt

@@ -208,9 +208,7 @@ func (s *Service) flushDenials(ctx context.Context, everything bool) {
 }
 
 func (s *Service) appendDenial(ctx context.Context, e audit.Event) {
-	ctx, cancel := detached(ctx, appendTimeout)
-	defer cancel()
-	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+	if err := s.appendEvent(ctx, e); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusal not recorded",
 			slog.String("act", e.Act), slog.String("issuer", e.Actor.Issuer), slog.String("subject", e.Actor.Subject),
 			slog.String("request_id", e.Actor.RequestID), slog.Int("count", e.Count), slog.Any("error", err))

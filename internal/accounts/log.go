@@ -53,7 +53,7 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 		key := fmt.Sprintf("%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})
 		if s.searches.first(key) {
 			e := singleEvent(installation(KindAudit), by, ActAuditSearch, asked)
-			if err := s.appendSingle(ctx, e); err != nil {
+			if err := s.appendEvent(ctx, e); err != nil {
 				s.searches.forget(key)
 				return audit.Page{}, err
 			}
@@ -117,20 +117,10 @@ func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (audit.Report, 
 	if n := len(report.Problems); n > 0 {
 		e.Outcome, e.Reason = audit.Failed, strconv.Itoa(n)+" problems; the first is at event "+strconv.FormatInt(report.Problems[0].Seq, 10)+"."
 	}
-	if err := s.appendSingle(ctx, e); err != nil {
+	if err := s.appendEvent(ctx, e); err != nil {
 		return report, err
 	}
 	return report, nil
-}
-
-// appendSingle records an event that stands alone.
-func (s *Service) appendSingle(ctx context.Context, e audit.Event) error {
-	ctx, cancel := detached(ctx, appendTimeout)
-	defer cancel()
-	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
-		return fmt.Errorf("recording %s: %w: %w", e.Act, ErrAuditUnavailable, err)
-	}
-	return nil
 }
 
 // AuditWarnings are what the audit page must warn of, e.g. owner credentials in this process.

@@ -58,7 +58,7 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on targe
 	attempt.Upstream.RPC, attempt.Upstream.KeyID = act.Op(on.Account.Generation).RPC, on.Account.KeyID.String()
 	s.underway.Store(attempt.Operation, struct{}{})
 	defer s.underway.Delete(attempt.Operation)
-	if err := s.appendAttempt(ctx, attempt); err != nil {
+	if err := s.appendEvent(ctx, attempt); err != nil {
 		return err
 	}
 	outcome := attempt
@@ -121,13 +121,13 @@ func notPossible(act Act, a accountRef) string {
 	return ""
 }
 
-// appendAttempt records an attempt. It finishes also when the client has gone, so that a caller
-// who returns knows whether the line is there.
-func (s *Service) appendAttempt(ctx context.Context, e audit.Event) error {
+// appendEvent records one event. It finishes also when the client has gone, so that a caller who
+// returns knows whether the line is there. Errors are ErrAuditUnavailable.
+func (s *Service) appendEvent(ctx context.Context, e audit.Event) error {
 	ctx, cancel := detached(ctx, appendTimeout)
 	defer cancel()
 	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
-		return fmt.Errorf("recording the attempt at %s: %w: %w", e.Act, ErrAuditUnavailable, err)
+		return fmt.Errorf("recording %s %s: %w: %w", e.Phase, e.Act, ErrAuditUnavailable, err)
 	}
 	return nil
 }
@@ -135,10 +135,8 @@ func (s *Service) appendAttempt(ctx context.Context, e audit.Event) error {
 // appendOutcome records how an operation ended. When that fails the operation stays open and the
 // reconciler ends it, so the failure is logged and not returned: what upstream did is done.
 func (s *Service) appendOutcome(ctx context.Context, e audit.Event) {
-	ctx, cancel := detached(ctx, appendTimeout)
-	defer cancel()
-	if _, err := s.cfg.Log.Append(ctx, e); err != nil {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "outcome not recorded, operation left open",
+	if err := s.appendEvent(ctx, e); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "outcome not recorded",
 			slog.String("act", e.Act), slog.String("operation", e.Operation.String()), slog.String("outcome", string(e.Outcome)),
 			slog.String("request_id", e.Actor.RequestID), slog.Any("error", err))
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
@@ -34,8 +33,10 @@ type verdict struct {
 // outcome: the console died between the two, upstream's answer was lost, or the outcome could not be
 // written. It looks upstream what became of each and records that, marked as inferred. What
 // cannot be told is recorded as unknown; what cannot be asked now is left for the next time, for
-// a day. Replicas may reconcile at once: each operation gets one outcome. Problems with one operation
-// are logged and do not keep the others from being looked at.
+// a day. Replicas may reconcile at once: each operation gets one outcome. An act that another replica
+// is still busy with may be concluded too early when UnknownAfter is shorter than acts take; what
+// it tells in the end then stands in place of what was inferred. Problems with one operation are
+// logged and do not keep the others from being looked at.
 func (s *Service) reconcileOnce(ctx context.Context) error {
 	open, err := s.cfg.Log.OpenOperations(ctx, s.cfg.UnknownAfter)
 	if err != nil {
@@ -68,27 +69,19 @@ func (s *Service) reconcileOnce(ctx context.Context) error {
 	return nil
 }
 
-// conclude records the outcome, unless the operation has got one meanwhile.
+// conclude records the outcome, unless the operation has got one meanwhile: from another replica,
+// or from the process that acted, when that took longer than UnknownAfter. The log decides which
+// came first, so an operation never gets two.
 func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict) error {
 	e := o.Attempt.Event
 	e.ID, e.At, e.Phase = uuid.Nil, time.Time{}, audit.PhaseOutcome
 	e.Outcome, e.Reason, e.Inferred = v.outcome, v.reason, true
 	e.Actor.Via = audit.ViaJob
 	e.Upstream = upstreamOf(e.Upstream, v.calls)
-	return pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		// Two replicas, or one and the process that acted, must not both end it.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, "operation "+o.Operation.String()); err != nil {
-			return dbError("waiting for the operation", err)
-		}
-		var open bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit.open_operations WHERE operation_id = $1)`, o.Operation).Scan(&open); err != nil {
-			return dbError("looking at the operation", err)
-		}
-		if !open {
-			return nil
-		}
-		return s.recordLast(ctx, tx, e)
-	})
+	if err := s.appendEvent(ctx, e); err != nil && !errors.Is(err, audit.ErrNotOpen) {
+		return err
+	}
+	return nil
 }
 
 // investigate finds out what became of an operation. An empty outcome means ask again later.

@@ -229,6 +229,41 @@ func TestWhatIsUnderwayIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestAnActThatOutlivesUnknownAfter has another replica conclude what this one is still doing.
+func TestAnActThatOutlivesUnknownAfter(t *testing.T) {
+	s := newStage(t)
+	other := s.replica(soon)
+	account := s.register(s.current(), "Search")
+	ref := s.inPhase(account.ID, cloudapi.PhaseHealthy)
+	known, err := s.svc.loadCluster(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.svc.perform(t.Context(), member("operators"), ActClusterSuspend, known.on, nil, func(ctx context.Context, up *link) (audit.Change, error) {
+		operation := s.eventsOf(ActClusterSuspend)[0].Operation
+		if got := s.reconciled(other, operation); len(got) != 2 || !got[1].Inferred || got[1].Outcome != audit.Failed {
+			t.Errorf("the other replica has not concluded: %+v", got)
+		}
+		return nil, up.cloud.SuspendCluster(ctx, ref.ClusterID)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.reconcileOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.log.List(t.Context(), audit.Query{Act: ActClusterSuspend.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page.Operations) != 1 || page.Operations[0].Status != "ok" || page.Operations[0].Inferred {
+		t.Errorf("the page shows %+v, want the one outcome that was told", page.Operations)
+	}
+	if got := s.eventsOf(ActClusterSuspend); len(got) != 3 {
+		t.Errorf("%d events, want the attempt, what was inferred and what was told", len(got))
+	}
+}
+
 func TestWhatCannotBeAskedStaysOpenForADay(t *testing.T) {
 	s := newStage(t)
 	svc := s.replica(soon)

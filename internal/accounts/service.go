@@ -43,7 +43,7 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	denials denials
-	// underway are the operations this process has begun and not ended, which the reconciler
+	// underway are the operations this process has begun and not ended, which its reconciler
 	// leaves alone however long they take.
 	underway   sync.Map
 	searches   searches
