@@ -30,6 +30,7 @@ const (
 	forSession = "session"
 	forForm    = "form"
 	forCursor  = "cursor"
+	forRow     = "session row"
 )
 
 // Bounds on what an identity provider may make us keep, in bytes.
@@ -46,9 +47,6 @@ const (
 	maxIDToken   = 64 << 10
 	maxUserAgent = 512
 )
-
-// keptAfterEnd is how long an ended session's row stays, for questions about what was.
-const keptAfterEnd = 30 * 24 * time.Hour
 
 // sessionColumns belong to sessionRow.
 const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, ip, user_agent,
@@ -98,9 +96,25 @@ func (s *Service) keyedHash(use, text string) []byte {
 	return s.cfg.Vault.HashToken([]byte(use + "\x00" + text))
 }
 
-// markOf is what the log and Actor.Session call a session: enough of the hash to tell sessions
-// apart, and of no use as a token.
-func markOf(hash []byte) string { return hex.EncodeToString(hash[:16]) }
+// markOf is what the log and Actor.Session call a session, and the seal of its row: a keyed hash
+// over everything in it that says who the bearer of the token is and for how long. Whoever can
+// write to the database could give a token of theirs another's groups, and cannot make the mark
+// that belongs to them. It is of no use as a token.
+func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
+	var signedIn *int64
+	if row.AuthTime != nil {
+		at := row.AuthTime.UnixMicro()
+		signedIn = &at
+	}
+	sealed, err := json.Marshal([]any{
+		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, signedIn,
+		row.CreatedAt.UnixMicro(), row.ExpiresAt.UnixMicro(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("sealing a session's row: %w", err)
+	}
+	return hex.EncodeToString(s.keyedHash(forRow, string(sealed))[:16]), nil
+}
 
 // SignIn stores a session for the identity and returns its token, to be kept in a cookie. The
 // token is always a new one; a session that by was signed in with ends. Records session.login in
@@ -114,9 +128,12 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	now := s.now()
 	token, hash := s.newToken(forSession)
 	row := sessionRow{
-		ID: s.newID(), Mark: markOf(hash), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
+		ID: s.newID(), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
 		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime,
 		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.cfg.SessionMax),
+	}
+	if row.Mark, err = s.markOf(hash, row); err != nil {
+		return "", err
 	}
 	claims, err := json.Marshal(row.Claims)
 	if err != nil {
@@ -255,6 +272,15 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 	}
 	if err != nil {
 		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
+	}
+	mark, err := s.markOf(hash, row)
+	if err != nil {
+		return Session{}, audit.Actor{}, err
+	}
+	if mark != row.Mark {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "session row was not written by a sign-in, or was altered since",
+			slog.String("session", row.ID.String()), slog.String("subject", row.Subject), slog.String("request_id", by.RequestID))
+		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	now := s.now()
 	if !s.live(row, now) {
@@ -404,7 +430,7 @@ func (s *Service) cleanSessions(ctx context.Context) error {
 	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM form_tokens WHERE created_at < $1`, now.Add(-formTokenKept)); err != nil {
 		return fmt.Errorf("deleting old form tokens: %w", err)
 	}
-	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM sessions WHERE ended_at < $1`, now.Add(-keptAfterEnd)); err != nil {
+	if _, err := s.cfg.DB.Exec(ctx, `SELECT forget_sessions()`); err != nil {
 		return fmt.Errorf("deleting old sessions: %w", err)
 	}
 	return nil
