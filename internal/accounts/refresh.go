@@ -231,7 +231,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	if err != nil {
 		return err
 	}
-	listed, err := listClusters(reading, up.cloud)
+	listed, unreadable, err := listClusters(reading, up.cloud)
 	s.noteKey(reading, up, err)
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	if err != nil {
 		return err
 	}
-	found, err := s.concludeMissing(reading, up, l, listed, known)
+	found, err := s.concludeMissing(reading, up, l, listed, unreadable, known)
 	if err != nil {
 		return err
 	}
@@ -254,16 +254,17 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	return nil
 }
 
-// listClusters reads all pages of an account's listing.
-func listClusters(ctx context.Context, from cloud) ([]cloudapi.Cluster, error) {
+// listClusters reads all pages of an account's listing, and tells apart what could not be read.
+func listClusters(ctx context.Context, from cloud) ([]cloudapi.Cluster, []cloudapi.UnreadableCluster, error) {
 	var all []cloudapi.Cluster
+	var unreadable []cloudapi.UnreadableCluster
 	at := map[string]int{}
 	asked := map[string]bool{}
 	size, token := 0, ""
 	for range maxPages {
 		page, err := from.ListClusters(ctx, token)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, c := range page.Clusters {
 			size += len(c.Raw)
@@ -275,19 +276,20 @@ func listClusters(ctx context.Context, from cloud) ([]cloudapi.Cluster, error) {
 			at[c.ID] = len(all)
 			all = append(all, c)
 		}
-		if len(all) > maxListed || size > maxListingBytes {
-			return nil, &listingError{"Qdrant Cloud listed more clusters than the console takes."}
+		unreadable = append(unreadable, page.Unreadable...)
+		if len(all)+len(unreadable) > maxListed || size > maxListingBytes {
+			return nil, nil, &listingError{"Qdrant Cloud listed more clusters than the console takes."}
 		}
 		if page.Next == "" {
-			return all, nil
+			return all, unreadable, nil
 		}
 		if asked[page.Next] {
-			return nil, &listingError{"Qdrant Cloud's list of clusters does not end: a page led back to an earlier one."}
+			return nil, nil, &listingError{"Qdrant Cloud's list of clusters does not end: a page led back to an earlier one."}
 		}
 		asked[page.Next] = true
 		token = page.Next
 	}
-	return nil, &listingError{"Qdrant Cloud's list of clusters does not end."}
+	return nil, nil, &listingError{"Qdrant Cloud's list of clusters does not end."}
 }
 
 // knownCluster is what a refresh must know of a stored row.
@@ -330,17 +332,28 @@ type absence struct {
 	missing  []string           // nothing is concluded
 	present  []cloudapi.Cluster // upstream still has them: the listing left them out
 	vanished int                // so many are missing at once that something else must be wrong
+	unread   string             // what of the listing could not be read, in words for people; empty: nothing
 }
 
-// concludeMissing asks upstream for each cluster that is missing. When more than half of the
+// concludeMissing asks upstream for each cluster that is missing, but for those that were listed and
+// could not be read. When more than half of the
 // account's clusters, and at least three, are missing at once, it concludes nothing. Clusters on
 // their way out do not count.
-func (s *Service) concludeMissing(ctx context.Context, up *link, l lease, listed []cloudapi.Cluster, known map[string]knownCluster) (absence, error) {
+func (s *Service) concludeMissing(ctx context.Context, up *link, l lease, listed []cloudapi.Cluster, unreadable []cloudapi.UnreadableCluster, known map[string]knownCluster) (absence, error) {
 	in := make(map[string]bool, len(listed))
 	for _, c := range listed {
 		in[plain(c.ID)] = true
 	}
 	var found absence
+	for _, c := range unreadable {
+		if k, old := known[plain(c.ID)]; old && k.GoneAt == nil && !in[plain(c.ID)] {
+			in[plain(c.ID)] = true
+			found.missing = append(found.missing, plain(c.ID))
+		}
+	}
+	if len(unreadable) > 0 {
+		found.unread = fmt.Sprintf("The console could not read %d of the clusters that Qdrant Cloud listed: %s.", len(unreadable), unreadable[0].Reason)
+	}
 	var expected, unexpected []string
 	alive := 0
 	for id, k := range known {
@@ -361,7 +374,7 @@ func (s *Service) concludeMissing(ctx context.Context, up *link, l lease, listed
 	slices.Sort(unexpected)
 	if len(unexpected) >= 3 && 2*len(unexpected) > alive {
 		found.vanished = len(unexpected)
-		found.missing = unexpected
+		found.missing = append(found.missing, unexpected...)
 		unexpected = nil
 	}
 	for i, id := range slices.Concat(expected, unexpected) {
@@ -451,7 +464,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3)`,
 			l.AccountID, newlyMissing, l.StartedAt, l.OKAt)
 	}
-	visible := batch.Len() > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished
+	visible := batch.Len() > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished || found.unread != ""
 	interval := s.cfg.PollMax
 	if moving {
 		interval = s.cfg.PollMin
@@ -464,10 +477,10 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			return fmt.Errorf("storing clusters: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `
-			UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = '', vanished = $3,
+			UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
 				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() THEN $4::interval ELSE $5::interval END
 			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval)); err != nil {
+			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval), cut(found.unread, maxSnapshotText)); err != nil {
 			return fmt.Errorf("storing the refresh: %w", err)
 		}
 		if !visible {

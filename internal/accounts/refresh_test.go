@@ -85,7 +85,6 @@ func TestHalfAListingChangesNothing(t *testing.T) {
 			a.repeat = false
 			a.clusters[5].Extra = map[string]any{"accountId": uuid.NewString()}
 		},
-		"a cluster without an id": func(a *scriptedAccount) { a.clusters[5].Extra = map[string]any{"id": ""} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			at.set(func(a *scriptedAccount) {
@@ -107,6 +106,54 @@ func TestHalfAListingChangesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOneUnreadableClusterHidesNoOther: the others are refreshed, the unreadable one stays as it was
+// last seen and is asked for by nobody, and the account says so until it can be read again.
+func TestOneUnreadableClusterHidesNoOther(t *testing.T) {
+	r := newRig(t)
+	id, at := r.account(t, "One", Production)
+	at.add(3)
+	r.refresh(t, r.svc, id)
+	for name, extra := range map[string]map[string]any{
+		"with an id":    {"x": nested(100)},
+		"without an id": {"id": ""},
+	} {
+		at.set(func(a *scriptedAccount) { a.clusters[0].Name, a.clusters[2].Extra = "renamed "+name, extra })
+		r.refresh(t, r.svc, id)
+		sync := r.sync(t, r.svc, id)
+		if sync.Stale || sync.FailedAt != nil || !strings.Contains(sync.Error, "could not read 1 of the clusters") {
+			t.Errorf("%s: sync %+v", name, sync)
+		}
+		if names := r.stored(t, id); len(names) != 3 || !slices.Contains(names, "renamed "+name) {
+			t.Errorf("%s: stored %q", name, names)
+		}
+	}
+	at.set(func(a *scriptedAccount) { a.clusters[2].Extra = map[string]any{"x": nested(100)} })
+	r.refresh(t, r.svc, id)
+	rows, err := r.svc.firstClusters(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row.Stale != (row.Name == "cluster-002") {
+			t.Errorf("%s is stale: %v", row.Name, row.Stale)
+		}
+	}
+	at.set(func(a *scriptedAccount) { a.clusters[2].Extra = nil })
+	r.refresh(t, r.svc, id)
+	if sync := r.sync(t, r.svc, id); sync.Error != "" {
+		t.Errorf("when all can be read again: %+v", sync)
+	}
+}
+
+// nested returns a value that is nested so deep.
+func nested(depth int) any {
+	var v any = "x"
+	for range depth {
+		v = []any{v}
+	}
+	return v
 }
 
 func TestRefusedKeyIsMarkedAndOthersGoOn(t *testing.T) {

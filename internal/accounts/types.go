@@ -76,7 +76,7 @@ func (k ManagementKey) May(permission string) bool {
 type Sync struct {
 	OKAt     *time.Time // last complete refresh
 	FailedAt *time.Time // last failure, when later than OKAt
-	Error    string     // in words for people; empty when the last refresh went well
+	Error    string     // in words for people: why the last refresh failed, or what it could not read; empty when it went well
 	Stale    bool       // the last refresh failed, or none has succeeded for three intervals, or the account is disabled
 	Vanished int        // more than half of the clusters were missing at once: that many, and nothing is concluded
 }

@@ -9,6 +9,7 @@ import (
 // Bounds of one cluster.
 const (
 	maxNodes    = 10_000
+	maxDiskGiB  = 1 << 30
 	maxLabels   = 100
 	maxIPs      = 500
 	maxSettings = 500
@@ -16,39 +17,34 @@ const (
 )
 
 // DecodeCluster decodes one cluster as the generation writes it: an item of a listing, the cluster of
-// GetCluster, or Cluster.Raw. It fails on what is no JSON object, names no id, or counts what cannot
-// be. In Raw, NUL, half surrogate pairs and broken UTF-8 become U+FFFD, so that jsonb takes it.
+// GetCluster, or Cluster.Raw. It fails on what is no JSON object, names no id, or is too large to be
+// kept; a member that makes no sense is as if it were not there. In Raw, NUL, half surrogate pairs
+// and broken UTF-8 become U+FFFD, so that jsonb takes it.
 func DecodeCluster(generation Generation, raw []byte) (Cluster, error) {
-	if len(raw) > maxResource {
-		return Cluster{}, fmt.Errorf("cluster is larger than %d bytes", maxResource)
-	}
 	n, err := parseNode(raw)
+	if err != nil {
+		return Cluster{}, fmt.Errorf("cluster: %w", err)
+	}
+	id, err := n.id()
 	if err != nil {
 		return Cluster{}, fmt.Errorf("cluster: %w", err)
 	}
 	var cluster Cluster
 	switch generation {
 	case Current:
-		cluster, err = currentCluster(n)
+		cluster = currentCluster(n)
 	case PAV1:
-		cluster, err = legacyCluster(n)
+		cluster = legacyCluster(n)
 	default:
 		return Cluster{}, fmt.Errorf("cluster of an unknown generation %q", generation)
 	}
-	if err != nil {
-		return Cluster{}, fmt.Errorf("cluster %s: %w", orString(cluster.ID, "without id"), err)
-	}
+	cluster.ID = id
 	cluster.Raw, err = storable(raw, n.members)
 	return cluster, err
 }
 
-func currentCluster(n node) (Cluster, error) {
-	id, err := n.id()
-	if err != nil {
-		return Cluster{}, err
-	}
-	cluster := Cluster{
-		ID:                  id,
+func currentCluster(n node) Cluster {
+	return Cluster{
 		AccountID:           n.text("accountId"),
 		Name:                n.text("name"),
 		CreatedAt:           n.time("createdAt"),
@@ -57,46 +53,31 @@ func currentCluster(n node) (Cluster, error) {
 		Region:              n.text("cloudProviderRegionId"),
 		Labels:              labels(n.objects("labels")),
 		CostAllocationLabel: n.text("costAllocationLabel"),
+		Configuration:       currentConfiguration(n.object("configuration")),
+		State:               currentState(n.object("state")),
 	}
-	if cluster.Configuration, err = currentConfiguration(n.object("configuration")); err != nil {
-		return cluster, err
-	}
-	cluster.State, err = currentState(n.object("state"))
-	return cluster, err
 }
 
-func currentConfiguration(n node) (Configuration, error) {
-	nodes, err := n.count("numberOfNodes", maxNodes)
-	if err != nil {
-		return Configuration{}, err
-	}
-	disk, err := n.object("additionalResources").count("disk", 1<<30)
-	if err != nil {
-		return Configuration{}, err
-	}
+func currentConfiguration(n node) Configuration {
 	return Configuration{
 		LastModifiedAt:    n.time("lastModifiedAt"),
-		Nodes:             nodes,
+		Nodes:             n.count("numberOfNodes", maxNodes),
 		Version:           n.text("version"),
 		PackageID:         n.text("packageId"),
-		AdditionalDiskGiB: disk,
+		AdditionalDiskGiB: n.object("additionalResources").count("disk", maxDiskGiB),
 		AllowedIPs:        texts(n.list("allowedIpSourceRanges"), maxIPs),
 		Settings: settings(Current, n, "lastModifiedAt", "numberOfNodes", "version", "packageId",
 			"additionalResources.disk", "allowedIpSourceRanges"),
-	}, nil
+	}
 }
 
-func currentState(n node) (State, error) {
-	up, err := n.count("nodesUp", maxNodes)
-	if err != nil {
-		return State{}, err
-	}
+func currentState(n node) State {
 	endpoint := n.object("endpoint")
 	state := State{
 		Phase:       Phase(cut(n.enum("phase", enumPhase), 64)),
 		Reason:      n.text("reason"),
 		Version:     n.text("version"),
-		NodesUp:     up,
+		NodesUp:     n.count("nodesUp", maxNodes),
 		RestartedAt: n.time("restartedAt"),
 		EndpointURL: endpoint.address("url"),
 		RESTPort:    port(endpoint, "restPort"),
@@ -105,10 +86,7 @@ func currentState(n node) (State, error) {
 		Resources:   currentResources(n.object("resources")),
 	}
 	members := n.objects("nodes")
-	if len(members) > maxNodes {
-		return State{}, fmt.Errorf("%d nodes", len(members))
-	}
-	for _, member := range members {
+	for _, member := range members[:min(maxNodes, len(members))] {
 		state.Nodes = append(state.Nodes, currentNode(member))
 	}
 	capabilities := n.object("capabilities")
@@ -129,7 +107,7 @@ func currentState(n node) (State, error) {
 			state.Capabilities = append(state.Capabilities, Capability{Name: c.name, Status: status, Reason: c.node.text("reason")})
 		}
 	}
-	return state, nil
+	return state
 }
 
 func currentNode(n node) Node {
@@ -176,29 +154,20 @@ func currentResources(n node) []Resource {
 	return resources
 }
 
-func legacyCluster(n node) (Cluster, error) {
-	id, err := n.id()
-	if err != nil {
-		return Cluster{}, err
-	}
+func legacyCluster(n node) Cluster {
 	cluster := Cluster{
-		ID:            id,
 		AccountID:     n.text("account_id"),
 		Name:          n.text("name"),
 		CreatedAt:     n.time("created_at"),
 		DeletedAt:     n.time("marked_for_deletion_at"),
 		CloudProvider: n.text("cloud_provider"),
 		Region:        n.text("cloud_region"),
+		Configuration: legacyConfiguration(n.object("configuration")),
+		State:         legacyState(n.object("state")),
 	}
 	if cluster.CloudProvider == legacyHybrid || cluster.CloudProvider == "" && n.text("private_region_id") != "" {
 		cluster.CloudProvider = hybrid
 		cluster.Region = orString(n.text("private_region_id"), cluster.Region)
-	}
-	if cluster.Configuration, err = legacyConfiguration(n.object("configuration")); err != nil {
-		return cluster, err
-	}
-	if cluster.State, err = legacyState(n.object("state")); err != nil {
-		return cluster, err
 	}
 	cluster.State.Resources = legacyResources(n.object("resources"))
 	cluster.State.JWTRBAC = n.object("configuration").object("qdrant_configuration").object("service").told("jwt_rbac")
@@ -208,7 +177,7 @@ func legacyCluster(n node) (Cluster, error) {
 	if !cluster.DeletedAt.IsZero() {
 		cluster.State.Phase = PhaseDeleting // pa/v1 has the date and no word for it
 	}
-	return cluster, nil
+	return cluster
 }
 
 // pa/v1's name for what the current API calls hybrid, as provider and as region.
@@ -217,43 +186,34 @@ const (
 	legacyHybrid = "private"
 )
 
-func legacyConfiguration(n node) (Configuration, error) {
-	nodes, err := n.count("number_of_nodes", maxNodes)
-	if err != nil {
-		return Configuration{}, err
-	}
+func legacyConfiguration(n node) Configuration {
 	ofNode := n.object("node_configuration")
 	disk := 0
 	for _, r := range ofNode.objects("resource_configurations") {
 		if r.text("resource_type") == "disk" {
-			amount, err := r.count("amount", 1<<30)
-			if err != nil {
-				return Configuration{}, err
-			}
-			disk += amount
+			disk = r.count("amount", maxDiskGiB)
 		}
 	}
 	return Configuration{
-		Nodes:             nodes,
+		Nodes:             n.count("number_of_nodes", maxNodes),
 		Version:           n.text("version"),
 		PackageID:         ofNode.text("package_id"),
 		AdditionalDiskGiB: disk,
 		AllowedIPs:        texts(n.list("allowed_ip_source_ranges"), maxIPs),
 		Settings: settings(PAV1, n, "number_of_nodes", "version", "node_configuration.package_id",
 			"node_configuration.resource_configurations", "allowed_ip_source_ranges"),
-	}, nil
+	}
 }
 
-func legacyState(n node) (State, error) {
-	up, err := n.count("nodes_up", maxNodes)
+func legacyState(n node) State {
 	return State{
 		Phase:       legacyPhase(n.text("phase")),
 		Reason:      n.text("reason"),
 		Version:     n.text("version"),
-		NodesUp:     up,
+		NodesUp:     n.count("nodes_up", maxNodes),
 		RestartedAt: n.time("restarted_at"),
 		EndpointURL: n.address("endpoint"),
-	}, err
+	}
 }
 
 // legacyResources reads pa/v1's resources. Units are not documented; packages give cpu in

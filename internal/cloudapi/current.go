@@ -27,7 +27,7 @@ func NewCurrentAPI(conn *Conn) *CurrentAPI { return &CurrentAPI{conn} }
 
 // Accounts returns the accounts of the key. It needs no permission and no account id in the Conn.
 func (api *CurrentAPI) Accounts(ctx context.Context) ([]Account, error) {
-	return listOf(ctx, api.conn, OpListAccounts, nil, nil, func(n node) (Account, error) {
+	return listOf(ctx, api.conn, OpListAccounts, nil, nil, "items", func(n node) (Account, error) {
 		id, err := n.id()
 		return Account{ID: id, Name: n.text("name"), OwnerEmail: n.text("ownerEmail"), CreatedAt: n.time("createdAt")}, err
 	})
@@ -35,33 +35,23 @@ func (api *CurrentAPI) Accounts(ctx context.Context) ([]Account, error) {
 
 // Permissions returns what the key may do in the account, sorted. It needs no permission.
 func (api *CurrentAPI) Permissions(ctx context.Context) ([]string, error) {
-	answer, err := api.conn.Do(ctx, OpListEffectivePermissions, nil, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	var permissions []string
-	_, err = members(answer.Body, "permissions", func(raw json.RawMessage) error {
-		n, err := parseNode(raw)
-		if err != nil {
-			return err
-		}
+	permissions, err := listOf(ctx, api.conn, OpListEffectivePermissions, nil, nil, "permissions", func(n node) (string, error) {
 		value := n.text("value")
 		if value == "" || len(value) > 128 {
-			return errors.New("a permission has no name")
+			return "", errors.New("a permission has no name")
 		}
-		permissions = append(permissions, value)
-		return nil
+		return value, nil
 	})
 	if err != nil {
-		return nil, api.conn.misshapen(OpListEffectivePermissions, answer, err)
+		return nil, err
 	}
 	slices.Sort(permissions)
 	return slices.Compact(permissions), nil
 }
 
 // ListClusters returns a page of at most 250 clusters (more where the gateway gives more); an empty
-// token asks for the first. A page that gives its own token, a cluster twice, or a cluster of
-// another account is Malformed.
+// token asks for the first. A page is Malformed that gives its own token, holds a cluster of another
+// account, or of whose clusters not one can be read.
 func (api *CurrentAPI) ListClusters(ctx context.Context, pageToken string) (ClusterPage, error) {
 	query := url.Values{"pageSize": {strconv.Itoa(pageSize)}}
 	if pageToken != "" {
@@ -76,7 +66,10 @@ func (api *CurrentAPI) ListClusters(ctx context.Context, pageToken string) (Clus
 	if err != nil {
 		return ClusterPage{}, api.conn.misshapen(OpListClusters, answer, err)
 	}
-	page := ClusterPage{Clusters: gather.clusters}
+	page, err := gather.page()
+	if err != nil {
+		return ClusterPage{}, api.conn.misshapen(OpListClusters, answer, err)
+	}
 	if page.Next, err = nextPage(rest); err != nil {
 		return ClusterPage{}, api.conn.misshapen(OpListClusters, answer, err)
 	}
@@ -126,7 +119,7 @@ func (api *CurrentAPI) act(ctx context.Context, op Op, id string, query url.Valu
 
 // ManagementKeys returns the account's management keys, without their secrets.
 func (api *CurrentAPI) ManagementKeys(ctx context.Context) ([]ManagementKey, error) {
-	return listOf(ctx, api.conn, OpListManagementKeys, nil, nil, func(n node) (ManagementKey, error) {
+	return listOf(ctx, api.conn, OpListManagementKeys, nil, nil, "items", func(n node) (ManagementKey, error) {
 		id, err := n.id()
 		if account := n.text("accountId"); err == nil && account != "" && !strings.EqualFold(account, api.conn.cfg.CloudAccountID) {
 			err = errors.New("a key belongs to another account")
@@ -147,7 +140,7 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 	if region != "" {
 		query.Set("cloudProviderRegionId", region)
 	}
-	return listOf(ctx, api.conn, OpListPackages, nil, query, func(n node) (Package, error) {
+	return listOf(ctx, api.conn, OpListPackages, nil, query, "items", func(n node) (Package, error) {
 		id, err := n.id()
 		size := n.object("resourceConfiguration")
 		return Package{
@@ -162,7 +155,7 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 
 // Providers returns the cloud providers of the account.
 func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
-	return listOf(ctx, api.conn, OpListCloudProviders, nil, nil, func(n node) (Provider, error) {
+	return listOf(ctx, api.conn, OpListCloudProviders, nil, nil, "items", func(n node) (Provider, error) {
 		id, err := n.id()
 		return Provider{ID: id, Name: n.text("name"), Available: n.bool("available")}, err
 	})
@@ -170,7 +163,7 @@ func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 
 // Regions returns a provider's regions.
 func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, error) {
-	return listOf(ctx, api.conn, OpListCloudProviderRegions, Params{"cloud_provider_id": provider}, nil, func(n node) (Region, error) {
+	return listOf(ctx, api.conn, OpListCloudProviderRegions, Params{"cloud_provider_id": provider}, nil, "items", func(n node) (Region, error) {
 		id, err := n.id()
 		return Region{ID: id, Name: n.text("name"), Provider: orString(n.text("provider"), provider),
 			Country: n.text("countryIsoCode"), Available: n.bool("available")}, err
@@ -179,7 +172,7 @@ func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, 
 
 // Releases returns the versions of Qdrant that upstream knows.
 func (api *CurrentAPI) Releases(ctx context.Context) ([]Release, error) {
-	return listOf(ctx, api.conn, OpListQdrantReleases, nil, nil, func(n node) (Release, error) {
+	return listOf(ctx, api.conn, OpListQdrantReleases, nil, nil, "items", func(n node) (Release, error) {
 		r := Release{Version: n.text("version"), NotesURL: n.address("releaseNotesUrl"), Remarks: n.text("remarks"),
 			Default: n.bool("default"), EndOfLife: n.bool("endOfLife"), Unavailable: n.bool("unavailable")}
 		if r.Version == "" {
@@ -189,32 +182,52 @@ func (api *CurrentAPI) Releases(ctx context.Context) ([]Release, error) {
 	})
 }
 
-// listOf calls an operation that answers {"items": [...]} and decodes each item.
-func listOf[T any](ctx context.Context, conn *Conn, op Op, params Params, query url.Values, decode func(node) (T, error)) ([]T, error) {
+// listOf calls an operation that answers {"items": [...]}, or another name of a list, and decodes each
+// item, as reading does.
+func listOf[T any](ctx context.Context, conn *Conn, op Op, params Params, query url.Values, list string, decode func(node) (T, error)) ([]T, error) {
 	answer, err := conn.Do(ctx, op, params, query, nil)
 	if err != nil {
 		return nil, err
 	}
-	var items []T
-	if _, err = members(answer.Body, "items", appendTo(&items, decode)); err != nil {
+	read := reading[T]{decode: decode}
+	if _, err = members(answer.Body, list, read.add); err == nil {
+		err = read.failure()
+	}
+	if err != nil {
 		return nil, conn.misshapen(op, answer, err)
 	}
-	return items, nil
+	return read.items, nil
 }
 
-func appendTo[T any](items *[]T, decode func(node) (T, error)) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
-		n, err := parseNode(raw)
-		if err != nil {
-			return err
+// reading collects the items of a list. One that cannot be read is left out, so that a single
+// novelty upstream hides nothing else; a list of which nothing can be read is an error.
+type reading[T any] struct {
+	decode func(node) (T, error)
+	items  []T
+	first  error // why the first of those left out was
+}
+
+func (r *reading[T]) add(raw json.RawMessage) error {
+	n, err := parseNode(raw)
+	var item T
+	if err == nil {
+		item, err = r.decode(n)
+	}
+	if err != nil {
+		if r.first == nil {
+			r.first = err
 		}
-		item, err := decode(n)
-		if err != nil {
-			return err
-		}
-		*items = append(*items, item)
 		return nil
 	}
+	r.items = append(r.items, item)
+	return nil
+}
+
+func (r *reading[T]) failure() error {
+	if len(r.items) == 0 {
+		return r.first
+	}
+	return nil
 }
 
 // misshapen is the error for a well-formed answer that does not say what it should.
@@ -224,25 +237,48 @@ func (c *Conn) misshapen(op Op, answer Answer, err error) *Error {
 
 // gathering collects the clusters of one answer.
 type gathering struct {
-	conn     *Conn
-	clusters []Cluster
-	seen     map[string]bool
+	conn *Conn
+	got  ClusterPage
+	seen map[string]bool
 }
 
 func (c *Conn) gatherClusters() *gathering { return &gathering{conn: c, seen: map[string]bool{}} }
 
+// add takes one item. Only a cluster of another account ends it: then the answer is somebody else's.
 func (g *gathering) add(raw json.RawMessage) error {
 	cluster, err := g.conn.decodeCluster(raw)
-	if err != nil {
+	switch {
+	case errors.Is(err, errOtherAccount):
 		return err
+	case err != nil:
+		g.got.Unreadable = append(g.got.Unreadable, UnreadableCluster{ID: idOf(raw), Reason: clean(err.Error(), maxMessageRunes)})
+	case !g.seen[cluster.ID]: // of one that is there twice the first counts
+		g.seen[cluster.ID] = true
+		g.got.Clusters = append(g.got.Clusters, cluster)
 	}
-	if g.seen[cluster.ID] {
-		return fmt.Errorf("cluster %s is there twice", cluster.ID)
-	}
-	g.seen[cluster.ID] = true
-	g.clusters = append(g.clusters, cluster)
 	return nil
 }
+
+// page returns what was gathered, and an error where that is nothing but unreadable.
+func (g *gathering) page() (ClusterPage, error) {
+	if len(g.got.Clusters) == 0 && len(g.got.Unreadable) > 0 {
+		return ClusterPage{}, errors.New(g.got.Unreadable[0].Reason)
+	}
+	return g.got, nil
+}
+
+// idOf returns the id of what cannot be decoded otherwise, or nothing.
+func idOf(raw json.RawMessage) string {
+	var named struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(raw, &named) != nil || !isIdentifier(named.ID) {
+		return ""
+	}
+	return named.ID
+}
+
+var errOtherAccount = errors.New("it belongs to another account")
 
 // decodeCluster decodes a cluster of this connection's account; one that names no account is taken
 // to be of it.
@@ -255,7 +291,7 @@ func (c *Conn) decodeCluster(raw json.RawMessage) (Cluster, error) {
 		cluster.AccountID = c.cfg.CloudAccountID
 	}
 	if !strings.EqualFold(cluster.AccountID, c.cfg.CloudAccountID) {
-		return Cluster{}, fmt.Errorf("cluster %s belongs to another account", cluster.ID)
+		return Cluster{}, fmt.Errorf("cluster %s: %w", cluster.ID, errOtherAccount)
 	}
 	return cluster, nil
 }

@@ -25,9 +25,12 @@ const (
 )
 
 // parse reads one JSON value, numbers kept as written. It refuses what could not be stored or walked:
-// too deep, too many values, numbers no double can hold. NUL in a string becomes U+FFFD, for Postgres
+// too large, too deep, too many values, numbers no double can hold. NUL in a string becomes U+FFFD, for Postgres
 // has no place for it. Of a name that is there twice the last counts, as in Postgres' jsonb.
 func parse(raw []byte) (any, error) {
+	if len(raw) > maxResource {
+		return nil, fmt.Errorf("it is larger than %d bytes", maxResource)
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var tree any
@@ -156,9 +159,6 @@ func each(decoder *json.Decoder, item func(raw json.RawMessage) error) error {
 		if err := decoder.Decode(&raw); err != nil {
 			return fmt.Errorf("reading JSON: %w", err)
 		}
-		if len(raw) > maxResource {
-			return fmt.Errorf("an item is larger than %d bytes", maxResource)
-		}
 		if err := item(raw); err != nil {
 			return err
 		}
@@ -266,13 +266,12 @@ func (n node) integer(name string) int64 {
 	return int64(f)
 }
 
-// count returns a number of things, and an error where there cannot be so many.
-func (n node) count(name string, most int64) (int, error) {
-	i := n.integer(name)
-	if i < 0 || i > most {
-		return 0, fmt.Errorf("%s is %d", name, i)
+// count returns a number of things; 0 where there cannot be so many.
+func (n node) count(name string, most int64) int {
+	if i := n.integer(name); i > 0 && i <= most {
+		return int(i)
 	}
-	return int(i), nil
+	return 0
 }
 
 // time returns a moment in UTC. What is no RFC 3339 time, with any fraction or as pa/v1 writes it

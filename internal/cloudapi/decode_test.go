@@ -2,6 +2,7 @@ package cloudapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -453,6 +454,117 @@ func answers(bodies map[string]string) http.HandlerFunc {
 	}
 }
 
+// TestUnreadableClusters: one cluster of an unknown shape hides none of the others, and is told; one
+// of another account, or nothing that can be read, makes the whole page Malformed.
+func TestUnreadableClusters(t *testing.T) {
+	const good, twice = `{"id":"good","name":"first"}`, `{"id":"good","name":"second"}`
+	odd := `{"id":"odd","state":{"nodesUp":-1,"nodes":"none","phase":{}},"configuration":{"numberOfNodes":4000000000}}`
+	deep := `{"id":"deep","y":` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + `}`
+	large := `{"id":"large","y":"` + strings.Repeat("y", maxResource) + `"}`
+	const nameless, path, number, foreign = `{"name":"x"}`, `{"id":"../x"}`, `7`, `{"id":"good","accountId":"` + clusterID + `","account_id":"` + clusterID + `"}`
+	for _, c := range []struct {
+		name       string
+		items      []string
+		clusters   []string
+		unreadable []string // ids
+	}{
+		{"all kinds", []string{nameless, good, deep, odd, twice, large, path, number, `null`}, []string{"good first", "odd "}, []string{"", "deep", "large", "", "", ""}},
+		{"nothing", nil, nil, nil},
+		{"nothing readable", []string{deep, path}, nil, nil},
+		{"another account's", []string{good, deep, foreign}, nil, nil},
+	} {
+		list := "[" + strings.Join(c.items, ",") + "]"
+		u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/pa/") {
+				answer(w, 200, list)
+				return
+			}
+			answer(w, 200, `{"items":`+list+`,"nextPageToken":""}`)
+		})
+		for generation, listing := range map[Generation]func(context.Context, string) (ClusterPage, error){
+			Current: NewCurrentAPI(u.conn(Current)).ListClusters, PAV1: NewLegacyAPI(u.conn(PAV1)).ListClusters,
+		} {
+			page, err := listing(t.Context(), "")
+			if c.clusters == nil && len(c.items) > 0 {
+				if e := failed(t, err); e.Kind != Malformed {
+					t.Errorf("%s, %s: %v", c.name, generation, e)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s, %s: %v", c.name, generation, err)
+			}
+			var clusters, unreadable []string
+			for _, cluster := range page.Clusters {
+				clusters = append(clusters, cluster.ID+" "+cluster.Name)
+			}
+			for _, left := range page.Unreadable {
+				unreadable = append(unreadable, left.ID)
+				if left.Reason == "" || utf8.RuneCountInString(left.Reason) > maxMessageRunes {
+					t.Errorf("%s, %s: reason %q", c.name, generation, left.Reason)
+				}
+			}
+			if diff := cmp.Diff(c.clusters, clusters) + cmp.Diff(c.unreadable, unreadable); diff != "" {
+				t.Errorf("%s, %s:\n%s", c.name, generation, diff)
+			}
+		}
+	}
+}
+
+// TestUnreadableItems: the same of every other list, where what is left out is not told.
+func TestUnreadableItems(t *testing.T) {
+	const good, bad = `{"id":"good","version":"v1","value":"read:x"}`, `{"id":"a b","value":""}`
+	lists := map[string]func(*testUpstream) (int, error){
+		"accounts": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).Accounts(t.Context()))
+		},
+		"permissions": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).Permissions(t.Context()))
+		},
+		"keys": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).ManagementKeys(t.Context()))
+		},
+		"packages": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).Packages(t.Context(), "aws", "x"))
+		},
+		"providers": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).Providers(t.Context()))
+		},
+		"regions": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).Regions(t.Context(), "aws"))
+		},
+		"releases": func(u *testUpstream) (int, error) {
+			return counting(NewCurrentAPI(u.conn(Current)).Releases(t.Context()))
+		},
+		"legacy": func(u *testUpstream) (int, error) {
+			return counting(NewLegacyAPI(u.conn(PAV1)).Packages(t.Context(), "aws", "x"))
+		},
+	}
+	for name, list := range lists {
+		for items, want := range map[string]int{good + "," + bad + ",1": 1, "": 0, bad: -1} {
+			u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, "/pa/") {
+					answer(w, 200, "["+items+"]")
+					return
+				}
+				answer(w, 200, `{"items":[`+items+`],"permissions":[`+items+`]}`)
+			})
+			got, err := list(u)
+			if want < 0 {
+				if e := failed(t, err); e.Kind != Malformed {
+					t.Errorf("%s, nothing readable: %v", name, e)
+				}
+				continue
+			}
+			if err != nil || got != want {
+				t.Errorf("%s of %s: %d, %v", name, items, got, err)
+			}
+		}
+	}
+}
+
+func counting[T any](items []T, err error) (int, error) { return len(items), err }
+
 // TestCurrentAPI: every list of the current API, from the wire to our types.
 func TestCurrentAPI(t *testing.T) {
 	const account = "/accounts/" + accountID
@@ -551,7 +663,7 @@ func TestLegacyAPI(t *testing.T) {
 		t.Errorf("another cluster: %v", e)
 	}
 	// null is no list here: every cluster of the account would seem to be gone.
-	for _, body := range []string{"null", "{}", "", `{"detail":"x"}`, "[", `[{"id":"x"},{"id":"x"}]`} {
+	for _, body := range []string{"null", "{}", "", `{"detail":"x"}`, "[", `[{"id":"a b"}]`} {
 		bodies["GET "+account+"/clusters"] = body
 		if e := failed(t, errOf(api.ListClusters(ctx, ""))); e.Kind != Malformed {
 			t.Errorf("%s: %v", body, e)

@@ -38,10 +38,15 @@ func (api *LegacyAPI) ListClusters(ctx context.Context, pageToken string) (Clust
 		return ClusterPage{}, err
 	}
 	gather := api.conn.gatherClusters()
-	if err := topList(answer.Body, gather.add); err != nil {
+	err = topList(answer.Body, gather.add)
+	var page ClusterPage
+	if err == nil {
+		page, err = gather.page()
+	}
+	if err != nil {
 		return ClusterPage{}, api.conn.misshapen(OpPAListClusters, answer, err)
 	}
-	return ClusterPage{Clusters: gather.clusters}, nil
+	return page, nil
 }
 
 // Cluster returns one cluster.
@@ -96,11 +101,14 @@ func (api *LegacyAPI) Packages(ctx context.Context, provider, region string) ([]
 	if err != nil {
 		return nil, err
 	}
-	var packages []Package
-	if err := topList(answer.Body, appendTo(&packages, legacyPackage)); err != nil {
+	read := reading[Package]{decode: legacyPackage}
+	if err = topList(answer.Body, read.add); err == nil {
+		err = read.failure()
+	}
+	if err != nil {
 		return nil, api.conn.misshapen(OpPAGetPackages, answer, err)
 	}
-	return packages, nil
+	return read.items, nil
 }
 
 func legacyPackage(n node) (Package, error) {

@@ -149,7 +149,16 @@ func (p Phase) Moving() bool {
 // ClusterPage is one page of a listing. Next is empty on the last one.
 type ClusterPage struct {
 	Clusters []Cluster
-	Next     string
+	// Unreadable are the items that are no cluster of a shape known here. They are there upstream all
+	// the same: from their absence in Clusters nothing follows.
+	Unreadable []UnreadableCluster
+	Next       string
+}
+
+// UnreadableCluster is an item of a listing that could not be decoded.
+type UnreadableCluster struct {
+	ID     string // empty where it names none that is one
+	Reason string // at most 300 runes, fit to be shown
 }
 
 // Account is an account as ListAccounts and GetAccount tell of it.
