@@ -112,10 +112,12 @@ func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on tar
 		return nil
 	}
 	missing := rights.Missing(act.Needs, on.access())
-	s.denied(ctx, by, act, on, missing)
 	if reading, secret := readOf(on.Kind); secret && on.ID != "" && !rights.Allows(reading.Needs, on.access()) {
+		// Beside the answer: waiting for the log would tell that there is something to refuse.
+		go s.denied(ctx, by, act, on, missing)
 		return ErrNotFound
 	}
+	s.denied(ctx, by, act, on, missing)
 	return &ForbiddenError{Act: act.Name, Missing: missing}
 }
 
@@ -192,6 +194,7 @@ func (d *denials) due(now time.Time, everything bool) []audit.Event {
 // denied records a refusal, summed to one event a minute for the same member, act and target. The
 // refusal stands when it cannot be recorded; that is logged.
 func (s *Service) denied(ctx context.Context, by audit.Actor, act Act, on target, missing string) {
+	by.Groups = nil // not recorded, and too long to be kept with each sum
 	e := on.event(by, act)
 	e.Phase, e.Outcome, e.Reason = audit.PhaseSingle, audit.Denied, "needs "+missing
 	if e, now := s.denials.add(s.cfg.Now(), e); now {

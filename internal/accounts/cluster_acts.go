@@ -109,9 +109,10 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 		}
 	}
 	var after *cloudapi.Cluster
-	gone := false
+	called, gone := false, false
 	intended := do.intended(known)
 	err = s.perform(ctx, by, act, known.on, intended, func(ctx context.Context, up *link) (audit.Change, error) {
+		called = true
 		before, err := up.cloud.Cluster(ctx, ref.ClusterID)
 		if err != nil {
 			return nil, fmt.Errorf("reading the cluster: %w", err)
@@ -141,7 +142,9 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 		}
 		return intended, nil
 	})
-	s.keepSnapshot(ctx, ref, after, gone)
+	if called {
+		s.keepSnapshot(ctx, ref, after, gone)
+	}
 	return err
 }
 
@@ -185,10 +188,13 @@ func timeOrNil(t time.Time) any {
 
 // loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none.
 func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster, error) {
+	if !wellFormed(ref.ClusterID, maxSnapshotText) {
+		return actedCluster{}, ErrNotFound
+	}
 	var phase, labels string
 	known := actedCluster{}
 	err := s.cfg.DB.QueryRow(ctx, `SELECT name, phase, labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`,
-		ref.AccountID, plain(ref.ClusterID)).Scan(&known.name, &phase, &labels)
+		ref.AccountID, ref.ClusterID).Scan(&known.name, &phase, &labels)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return actedCluster{}, ErrNotFound
 	}

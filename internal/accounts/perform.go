@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,7 +40,9 @@ func detached(ctx context.Context, d time.Duration) (context.Context, context.Ca
 //
 // A mutating call whose answer was lost has no outcome: the operation stays open, is shown as
 // pending and then unknown, and the reconciler looks upstream what became of it. The same happens
-// when the outcome cannot be written.
+// when the outcome cannot be written, and when call panics after a mutating call. An error that
+// call returns after a mutating call that succeeded would be recorded as a failure, so call must
+// not return one.
 //
 // A disabled account and an act that its API generation lacks are *ConflictError, before anything
 // is recorded.
@@ -81,9 +84,10 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on targe
 
 	finished := false
 	defer func() {
-		if !finished {
+		// A panic. Only when nothing that changes was sent is it certain that nothing was changed.
+		if calls := up.conn.Calls(); !finished && !changing(calls) {
 			outcome.Outcome, outcome.Reason = audit.Failed, "The console failed while it acted."
-			outcome.Upstream = upstreamOf(outcome.Upstream, up.conn.Calls())
+			outcome.Upstream = upstreamOf(outcome.Upstream, calls)
 			s.appendOutcome(ctx, outcome)
 		}
 	}()
@@ -156,6 +160,11 @@ func upstreamOf(u audit.Upstream, calls []cloudapi.Call) audit.Upstream {
 	}
 	u.RPC, u.Status, u.TraceID, u.LatencyMS = told.Op.RPC, told.Status, told.TraceID, told.Latency.Milliseconds()
 	return u
+}
+
+// changing reports whether a call that changes something was made.
+func changing(calls []cloudapi.Call) bool {
+	return slices.ContainsFunc(calls, func(c cloudapi.Call) bool { return c.Op.Mutates })
 }
 
 // answerLost reports whether a changing call may have been carried out although it failed: no

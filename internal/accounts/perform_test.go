@@ -150,7 +150,7 @@ func (s *stage) ownRows() string {
 	var all string
 	if err := s.db.Pool.QueryRow(s.t.Context(), `SELECT concat_ws(E'\n',
 		(SELECT string_agg(a::text, E'\n' ORDER BY a.id) FROM accounts a), (SELECT string_agg(k::text, E'\n' ORDER BY k.id) FROM management_keys k),
-		(SELECT string_agg(c::text, E'\n' ORDER BY c.cluster_id) FROM clusters c), (SELECT count(*)::text FROM audit.events))`).Scan(&all); err != nil {
+		(SELECT string_agg(c::text, E'\n' ORDER BY c.cluster_id) FROM clusters c), (SELECT string_agg(r::text, E'\n' ORDER BY r.account_id) FROM refresh r), (SELECT count(*)::text FROM audit.events))`).Scan(&all); err != nil {
 		s.t.Fatal(err)
 	}
 	return all
@@ -292,6 +292,9 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("refusals caused %d upstream calls", after-calls)
 	}
 	got := s.events()[written:]
+	for started := time.Now(); len(got) < 8 && time.Since(started) < 10*time.Second; got = s.events()[written:] {
+		time.Sleep(5 * time.Millisecond) // those answered not found are recorded beside the answer
+	}
 	for _, e := range got {
 		if e.Outcome != audit.Denied || e.Phase != audit.PhaseSingle || e.Count != 1 && e.Count != 0 {
 			t.Errorf("%s: %s %s, count %d", e.Act, e.Phase, e.Outcome, e.Count)
@@ -306,6 +309,37 @@ func TestRefusals(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got[0], plainEvent(), cmpopts.IgnoreFields(audit.Event{}, "Count")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestARefusalDoesNotTellByItsTime holds the log, so that whoever waits for it is found out.
+func TestARefusalDoesNotTellByItsTime(t *testing.T) {
+	s := newStage(t)
+	account := s.register(s.current(), "Search")
+	ref := s.inPhase(account.ID, cloudapi.PhaseHealthy)
+	conn := s.connect(s.db.OwnerURL)
+	defer conn.Close(context.Background()) //nolint:errcheck // ends the transaction with it
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM audit.head FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now()
+	if err := s.svc.RestartCluster(t.Context(), member("sales"), ref); !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+	if took := time.Since(started); took > time.Second {
+		t.Errorf("the answer took %s: a cluster that does not exist is answered at once", took)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for started := time.Now(); len(s.eventsOf(ActClusterRestart)) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Since(started) > 10*time.Second {
+			t.Fatal("the refusal is not recorded")
+		}
 	}
 }
 
@@ -507,6 +541,36 @@ func TestAPanicIsRecordedAndGoesOn(t *testing.T) {
 		_ = s.svc.perform(t.Context(), member("operators"), ActClusterRestart, on, nil, func(context.Context, *link) (audit.Change, error) { panic("broken") })
 	}()
 	if got := s.eventsOf(ActClusterRestart); len(got) != 2 || got[1].Outcome != audit.Failed {
+		t.Errorf("events %+v", got)
+	}
+}
+
+func TestAPanicAfterAChangeIsLeftToTheReconciler(t *testing.T) {
+	s := newStage(t)
+	account := s.register(s.current(), "Search")
+	ref := s.inPhase(account.ID, cloudapi.PhaseHealthy)
+	known, err := s.svc.loadCluster(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if recover() != "broken" {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = s.svc.perform(t.Context(), member("operators"), ActClusterRestart, known.on, nil, func(ctx context.Context, up *link) (audit.Change, error) {
+			if err := up.cloud.RestartCluster(ctx, ref.ClusterID); err != nil {
+				t.Error(err)
+			}
+			panic("broken")
+		})
+	}()
+	got := s.eventsOf(ActClusterRestart)
+	if len(got) != 1 {
+		t.Fatalf("what was done is on record as %+v", got[1:])
+	}
+	if got = s.reconciled(s.replica(soon), got[0].Operation); len(got) != 2 || got[1].Outcome != audit.OK || !got[1].Inferred {
 		t.Errorf("events %+v", got)
 	}
 }
