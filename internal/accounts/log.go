@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,48 +16,45 @@ import (
 // recorded again, which costs a few lines in the log and loses none.
 const maxSearches = 10_000
 
-// searches remembers which searches each session made.
+// searches remembers which searches of each session are on record.
 type searches struct {
-	mu   sync.Mutex
-	made map[string]struct{}
+	mu       sync.Mutex
+	recorded map[searchKey]struct{}
 }
 
-// first reports whether the search was not made before, and remembers it.
-func (m *searches) first(key string) bool {
+// searchKey is a digest of member, session and query.
+type searchKey [sha256.Size]byte
+
+func (m *searches) known(key searchKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, made := m.made[key]; made {
-		return false
-	}
-	if m.made == nil || len(m.made) >= maxSearches {
-		m.made = map[string]struct{}{}
-	}
-	m.made[key] = struct{}{}
-	return true
+	_, known := m.recorded[key]
+	return known
 }
 
-// forget takes back what first remembered, because it could not be recorded.
-func (m *searches) forget(key string) {
+func (m *searches) remember(key searchKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.made, key)
+	if m.recorded == nil || len(m.recorded) >= maxSearches {
+		m.recorded = map[searchKey]struct{}{}
+	}
+	m.recorded[key] = struct{}{}
 }
 
-// SearchLog lists operations, newest first. Records audit.search once per distinct query and
-// session before it answers; paging through the results and the unfiltered list are no searches.
+// SearchLog lists operations, newest first. Records audit.search per distinct query and session
+// before it answers, once but for searches made at the same moment; paging through the results and the unfiltered list are no searches.
 // ErrAuditUnavailable when the search cannot be recorded.
 func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) (audit.Page, error) {
 	if err := s.read(ctx, by, ActAuditRead, installation(KindAudit)); err != nil {
 		return audit.Page{}, err
 	}
 	if asked := searchChange(q); len(asked) > 0 {
-		key := fmt.Sprintf("%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})
-		if s.searches.first(key) {
-			e := singleEvent(installation(KindAudit), by, ActAuditSearch, asked)
-			if err := s.appendEvent(ctx, e); err != nil {
-				s.searches.forget(key)
+		key := searchKey(sha256.Sum256(fmt.Appendf(nil, "%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})))
+		if !s.searches.known(key) {
+			if err := s.appendEvent(ctx, singleEvent(installation(KindAudit), by, ActAuditSearch, asked)); err != nil {
 				return audit.Page{}, err
 			}
+			s.searches.remember(key) // not before: the same search at the same moment must not rest on a line that fails
 		}
 	}
 	q.UnknownAfter = s.cfg.UnknownAfter
