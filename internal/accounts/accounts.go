@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/unicode/norm"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -236,7 +237,7 @@ func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r Ac
 	if err := s.authorize(ctx, by, ActAccountDelete, accountTarget(account.ref())); err != nil {
 		return err
 	}
-	if r.Confirm != account.Name {
+	if norm.NFC.String(r.Confirm) != norm.NFC.String(account.Name) { // keyboards compose letters in different ways
 		return &InvalidError{Fields: map[string]string{"confirm": "This is not the account's name."}}
 	}
 	if r.DeleteKeyUpstream {

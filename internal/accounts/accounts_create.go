@@ -84,8 +84,12 @@ func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Acc
 		s.appendOutcome(ctx, outcome)
 		return Account{}, err
 	}
-	account, err := s.store(ctx, by, c, outcome)
+	account, already, err := s.store(ctx, by, c, outcome)
 	switch {
+	case already != "":
+		outcome.Reason = "The same form was sent twice; the first one made the account."
+		s.appendOutcome(ctx, outcome)
+		return s.made(ctx, already)
 	case err == nil:
 		s.refreshing.nudge()
 		return account, nil
@@ -289,19 +293,19 @@ func createReason(err error) string {
 	return reasonOf(err)
 }
 
-// store writes the account, its key, its first refresh and the outcome in one transaction.
-func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcome audit.Event) (Account, error) {
+// store writes the account, its key, its first refresh and the outcome in one transaction. already
+// is what the same form has made meanwhile; then nothing is written.
+func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcome audit.Event) (stored Account, already string, err error) {
 	ctx, cancel := detached(ctx, storeTimeout)
 	defer cancel()
-	var already string
-	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if c.formToken != "" {
 			var err error
 			if already, err = s.useFormToken(ctx, tx, by, ActAccountCreate.Name, c.formToken); err != nil {
 				return err
 			}
 			if already != "" {
-				return &ConflictError{Reason: "The same form was sent twice; the first one made the account."}
+				return errMadeAlready
 			}
 		}
 		if err := insertAccount(ctx, tx, by, c); err != nil {
@@ -322,19 +326,20 @@ func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcom
 	})
 	switch {
 	case err == nil:
-		return c.Account, nil
-	case already != "":
-		outcome.Reason = reasonOf(err)
-		s.appendOutcome(ctx, outcome)
-		return s.made(ctx, already)
+		return c.Account, "", nil
+	case errors.Is(err, errMadeAlready):
+		return Account{}, already, nil
 	case violates(err, "accounts_cloud_account_id_key"):
-		return Account{}, s.registeredAlready(ctx, c)
+		return Account{}, "", s.registeredAlready(ctx, c)
 	case violates(err, "accounts_name_key"):
-		return Account{}, invalidField("name", "An account has this name already; give another.")
+		return Account{}, "", invalidField("name", "An account has this name already; give another.")
 	default:
-		return Account{}, dbError("storing the account", err)
+		return Account{}, "", dbError("storing the account", err)
 	}
 }
+
+// errMadeAlready rolls the transaction of store back.
+var errMadeAlready = errors.New("the form has made its account already")
 
 func insertAccount(ctx context.Context, tx pgx.Tx, by audit.Actor, c candidate) error {
 	if _, err := tx.Exec(ctx, `
@@ -421,7 +426,7 @@ func textProblem(text string, longest int, lines bool) string {
 		return fmt.Sprintf("At most %d characters.", longest)
 	}
 	for i, r := range text {
-		if lines && (r == '\n' || r == '\t') {
+		if lines && (r == '\n' || r == '\t' || unicode.Is(unicode.Variation_Selector, r)) {
 			continue
 		}
 		if r == utf8.RuneError {
@@ -429,17 +434,23 @@ func textProblem(text string, longest int, lines bool) string {
 				return "This is not text."
 			}
 		}
-		if !unicode.IsPrint(r) {
+		if !legible(r) {
 			return "This holds characters that do not print."
 		}
 	}
 	return ""
 }
 
+// legible reports whether a character can be seen. Some that count as printing are blank, so that two
+// texts would look alike.
+func legible(r rune) bool {
+	return unicode.IsPrint(r) && r != '\u2800' && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
 // shown makes a text of upstream's fit to be stored and shown: what does not print is left out.
 func shown(text string, longest int) string {
 	printable := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
+		if !legible(r) || r == utf8.RuneError {
 			return -1
 		}
 		return r

@@ -139,7 +139,10 @@ func TestDisableEnableAndRemoveAreRecorded(t *testing.T) {
 		t.Errorf("disable after removal: %v", err)
 	}
 	// The key stays valid upstream, so the account can be registered again.
-	s.register(s.current(), "Search")
+	again := s.register(s.current(), "Zo\u00eb")
+	if err := s.svc.Remove(t.Context(), by, again.ID, AccountRemoval{Confirm: "Zoe\u0308"}); err != nil {
+		t.Errorf("the same name typed on another keyboard: %v", err)
+	}
 }
 
 func TestRemoveWithTheKeyDeletesItUpstreamFirst(t *testing.T) {
@@ -230,6 +233,8 @@ func TestABadFormIsToldWholeAndNothingIsSent(t *testing.T) {
 		"environment by case":   {func(n *NewAccount) { n.Environment = "Production" }, []string{"environment"}},
 		"long name":             {func(n *NewAccount) { n.Name = strings.Repeat("é", 65) }, []string{"name"}},
 		"name in two lines":     {func(n *NewAccount) { n.Name = "a\nb" }, []string{"name"}},
+		"blank name":            {func(n *NewAccount) { n.Name = "\u3164" }, []string{"name"}},
+		"name like another":     {func(n *NewAccount) { n.Name = "Search\ufe0f" }, []string{"name"}},
 		"name that turns round": {func(n *NewAccount) { n.Name = "a\u202eb" }, []string{"name"}},
 		"name that is no text":  {func(n *NewAccount) { n.Name = "a\xffb" }, []string{"name"}},
 		"rotate by today":       {func(n *NewAccount) { n.RotateBy = s.clock.at.Format(time.DateOnly) }, []string{"rotate_by"}},
