@@ -3,6 +3,7 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -205,7 +206,7 @@ func (s *Service) decodeCursor(text, query string) (cursor, error) {
 		return cursor{}, ErrBadCursor
 	}
 	body := sealed[cursorSealBytes:]
-	if !slices.Equal(s.keyedHash(forCursor, string(body))[:cursorSealBytes], sealed[:cursorSealBytes]) {
+	if !hmac.Equal(s.keyedHash(forCursor, string(body))[:cursorSealBytes], sealed[:cursorSealBytes]) {
 		return cursor{}, ErrBadCursor
 	}
 	var c cursor
