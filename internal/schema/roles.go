@@ -63,9 +63,13 @@ func ensureGroup(ctx context.Context, conn *pgx.Conn, role string) error {
 func ensureLogin(ctx context.Context, conn *pgx.Conn, app *pgx.ConnConfig) error {
 	name := pgx.Identifier{app.User}.Sanitize()
 	var powerful, member bool
+	var through string // a role it belongs to and that can do more than the console may
 	err := conn.QueryRow(ctx, `
-		SELECT rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls, pg_has_role(rolname, $2, 'MEMBER')
-		FROM pg_roles WHERE rolname = $1`, app.User, RoleApp).Scan(&powerful, &member)
+		SELECT r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls, pg_has_role(r.oid, $2, 'MEMBER'),
+			coalesce((SELECT min(g.rolname) FROM pg_roles g WHERE g.oid <> r.oid AND pg_has_role(r.oid, g.oid, 'MEMBER')
+				AND (g.rolname = ANY($3) OR g.rolsuper OR g.rolcreaterole)), '')
+		FROM pg_roles r WHERE r.rolname = $1`, app.User, RoleApp,
+		[]string{conn.Config().User, "pg_write_all_data", "pg_write_server_files", "pg_execute_server_program"}).Scan(&powerful, &member, &through)
 	exists := true
 	if errors.Is(err, pgx.ErrNoRows) {
 		exists, err = false, nil
@@ -75,6 +79,9 @@ func ensureLogin(ctx context.Context, conn *pgx.Conn, app *pgx.ConnConfig) error
 	}
 	if powerful {
 		return fmt.Errorf("the app's role %s can do more than the console may (superuser, CREATEROLE, REPLICATION or BYPASSRLS): name a plain role, which is made when it is missing", app.User)
+	}
+	if through != "" {
+		return fmt.Errorf("the app's role %s belongs to %s and so can do more than the console may: take it out (REVOKE), or name a plain role, which is made when it is missing", app.User, through)
 	}
 	switch {
 	case !exists:

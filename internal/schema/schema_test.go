@@ -154,6 +154,37 @@ func TestPowerfulAppRoleIsRefused(t *testing.T) {
 	}
 }
 
+// TestAppRoleOfAPowerfulGroupIsRefused is about rights that come through membership: they would
+// write the log past audit.append, or lift its triggers.
+func TestAppRoleOfAPowerfulGroupIsRefused(t *testing.T) {
+	db := dbtest.NewEmpty(t)
+	owner, err := url.Parse(db.OwnerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := "qm_test_role_" + strings.ToLower(rand.Text()[:12])
+	run(t, db.SuperURL, `CREATE ROLE `+between+` NOLOGIN`)
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), db.SuperURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.Background())
+		if _, err := conn.Exec(context.Background(), `DROP ROLE `+between); err != nil {
+			t.Error(err)
+		}
+	})
+	run(t, db.SuperURL, `GRANT pg_write_all_data TO `+between)
+	for _, group := range []string{owner.User.Username(), "pg_write_all_data", between} {
+		login, role := newLogin(t, db, "secret")
+		run(t, db.SuperURL, `CREATE ROLE `+role+` LOGIN`)
+		run(t, db.SuperURL, `GRANT `+group+` TO `+role)
+		if err := schema.Up(t.Context(), schema.Config{OwnerURL: db.OwnerURL, AppURL: login}); err == nil || !strings.Contains(err.Error(), "belongs to") {
+			t.Errorf("member of %s: got %v, want a refusal", group, err)
+		}
+	}
+}
+
 func TestOneUserForBothIsAllowedAndTold(t *testing.T) {
 	db := dbtest.NewEmpty(t)
 	cfg := schema.Config{OwnerURL: db.OwnerURL, AppURL: db.OwnerURL, DevMade: true}
