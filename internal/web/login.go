@@ -218,6 +218,9 @@ func (s *Server) finishLogin(c echo.Context) (login, accounts.Identity, error) {
 	if err != nil {
 		return login{}, accounts.Identity{}, err
 	}
+	if !s.signIns.allow(c.RealIP(), s.now()) {
+		return login{}, accounts.Identity{}, tooManySignIns()
+	}
 	ctx := c.Request().Context()
 	found := s.provider.current()
 	if found == nil {
@@ -295,9 +298,12 @@ func (s *Server) showSignInFailed(c echo.Context, failed *signInError) error {
 	noteError(c, failed)
 	s.accounts.SignInFailed(context.WithoutCancel(c.Request().Context()), s.visitor(c), failed.cause)
 	view := templates.SignInView{Message: failed.words, Href: pathLogin + "?go=1"}
-	if failed.status == http.StatusServiceUnavailable {
+	switch failed.status {
+	case http.StatusServiceUnavailable:
 		view.ProviderDown = true
 		c.Response().Header().Set("Retry-After", "5")
+	case http.StatusTooManyRequests:
+		c.Response().Header().Set("Retry-After", "60")
 	}
 	return s.showSignIn(c, failed.status, view)
 }

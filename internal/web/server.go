@@ -74,6 +74,7 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *metrics
 	origins  *http.CrossOriginProtection
+	signIns  signInRate
 	echo     *echo.Echo
 	now      func() time.Time
 	newID    func() string
