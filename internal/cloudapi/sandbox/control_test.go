@@ -124,6 +124,7 @@ func TestControlRefuses(t *testing.T) {
 		{"Bearer control-token", "POST", "clock", `{"advance":"-1h"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"nonsense"}`, 422},
 		{"Bearer control-token", "POST", "faults", `{"kind":"status"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"hang","operation":"Nothing"}`, 422},
 		{"Bearer control-token", "POST", "faults", `{"kind":"hang","account":"x"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"latency"}`, 422},
+		{"Bearer control-token", "POST", "faults", `{"kind":"latency","latency_ms":9223372036854775807}`, 422},
 		{"Bearer control-token", "POST", "keys", `{"account":"x"}`, 422}, {"Bearer control-token", "POST", "keys", map[string]any{"account": f.CloudAccountID, "permissions": []string{"fly"}}, 422},
 		{"Bearer control-token", "POST", "spelling", `{"unset":"maybe"}`, 422}, {"Bearer control-token", "POST", "outside", map[string]any{"act": "rename", "account": f.CloudAccountID, "cluster": "x"}, 422},
 		{"Bearer control-token", "POST", "outside", map[string]any{"act": "fly", "account": f.CloudAccountID, "cluster": b.clusterNamed(f, "fraud-signals")}, 422},
@@ -158,6 +159,52 @@ func TestCallsAreCounted(t *testing.T) {
 	b.ctl("DELETE", "calls", nil)
 	if again := b.ctl("GET", "calls", nil); again.get("total") != float64(0) {
 		t.Errorf("after a reset: %s", again.body)
+	}
+}
+
+// TestCallsOfStrangersAreBounded: what a caller without a key makes up takes no memory for long, and
+// an account is one account however its id is written.
+func TestCallsOfStrangersAreBounded(t *testing.T) {
+	b := setup(t)
+	b.lax = true
+	f := b.fixture(0)
+	for range 50 {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", b.server.URL+"/api/account/v1/accounts/"+newID(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("User-Agent", strings.Repeat("x", 100_000))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	b.ctl("POST", "faults", map[string]any{"account": f.CloudAccountID, "kind": "status", "status": 418, "times": 1})
+	upper := f
+	upper.CloudAccountID = strings.ToUpper(f.CloudAccountID)
+	if got := b.call(upper, "GET", clustersPath(upper), nil); got.status != 418 {
+		t.Errorf("a fault missed the account in capitals: %d", got.status)
+	}
+	got := b.ctl("GET", "calls", nil)
+	accounts, _ := got.get("accounts").(map[string]any)
+	if len(accounts) != 2 || got.get("accounts", "", "GetAccount") != float64(50) || got.get("accounts", f.CloudAccountID, "ListClusters") != float64(1) {
+		t.Errorf("%d accounts: %.2000s", len(accounts), got.body)
+	}
+	if agent, _ := got.get("recent", 0, "user_agent").(string); len(agent) != maxUserAgent {
+		t.Errorf("a user agent of %d bytes is kept", len(agent))
+	}
+}
+
+// TestTruncatedWithoutABody: half of nothing must not look like an answer that is whole.
+func TestTruncatedWithoutABody(t *testing.T) {
+	b := setup(t)
+	b.lax = true
+	f := b.fixture(2)
+	b.ctl("POST", "faults", map[string]any{"kind": "truncated", "times": 1})
+	status, _, _, err := b.try(t.Context(), f, "DELETE", legacyPath(f)+"/clusters/"+b.clusterNamed(f, "market-reports"))
+	if err == nil {
+		t.Errorf("answered %d", status)
 	}
 }
 

@@ -57,10 +57,11 @@
 //
 // Kinds that come after the work was done:
 //
-//	truncated    answers half of the body under the whole one's Content-Length
+//	truncated    answers half of the body under the whole one's Content-Length; without a body lost_answer
 //	lost_answer  closes the connection instead of answering
 //
-// Calls are counted when they arrive, whatever becomes of them.
+// Calls are counted when they arrive, whatever becomes of them; those of accounts that do not exist
+// under "".
 //
 // /_sandbox/outside takes {act, account, ...} and the API's own rules apply:
 //

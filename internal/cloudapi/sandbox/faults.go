@@ -22,6 +22,9 @@ type fault struct {
 	Times      int    `json:"times"`       // how often; zero: until deleted
 }
 
+// maxLatencyMS is an hour.
+const maxLatencyMS = 3_600_000
+
 // hugeAnswer is the size of a "huge" answer.
 const hugeAnswer = 100 << 20
 
@@ -34,8 +37,8 @@ func (f *fault) check() error {
 		return errors.New("kind status wants a status from 200 to 599")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
 		return errors.New("status must be from 200 to 599")
-	case f.LatencyMS < 0 || f.Times < 0:
-		return errors.New("latency_ms and times must not be negative")
+	case f.LatencyMS < 0 || f.LatencyMS > maxLatencyMS || f.Times < 0:
+		return fmt.Errorf("latency_ms must be from 0 to %d, and times not negative", maxLatencyMS)
 	case f.Kind == "latency" && f.LatencyMS == 0:
 		return errors.New("kind latency wants latency_ms")
 	case f.Kind == "retry_after" && f.RetryAfter == "":
@@ -113,11 +116,11 @@ func (f *fault) before(w http.ResponseWriter, req *http.Request, s *Sandbox) boo
 
 // after plays the part that comes when the work is done.
 func (f *fault) after(w http.ResponseWriter, a answer, s *Sandbox) {
-	switch f.Kind {
-	case "lost_answer":
+	switch {
+	case f.Kind == "lost_answer" || f.Kind == "truncated" && len(a.body) == 0:
 		hangUp(w, s)
-	case "truncated":
-		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)+1))
+	case f.Kind == "truncated":
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 		a.body = a.body[:len(a.body)/2]
 		s.writeAnswer(w, a)
 		if err := http.NewResponseController(w).Flush(); err != nil {
@@ -180,7 +183,7 @@ func faultMessage(status int) string {
 // call is one request that arrived.
 type call struct {
 	At         time.Time `json:"at"`
-	Account    string    `json:"account"`
+	Account    string    `json:"account"` // empty: none, or one that does not exist
 	Operation  string    `json:"operation"`
 	Generation string    `json:"generation"`
 	Mutates    bool      `json:"mutates"`
@@ -195,6 +198,9 @@ type callLog struct {
 	byAccount       map[string]map[string]int
 	recent          []*call
 }
+
+// maxUserAgent is how many bytes of a User-Agent the platform keeps.
+const maxUserAgent = 512
 
 // keptCalls is how many calls GET /_sandbox/calls lists.
 const keptCalls = 1000

@@ -262,13 +262,17 @@ type arrival struct {
 func (s *Sandbox) arrive(r *route, params map[string]string, req *http.Request, trace string) arrival {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	account := accountParam(params)
+	account := strings.ToLower(accountParam(params))
 	if key, err := s.authenticate(req.Header.Get("Authorization")); err == nil && account == "" {
 		account = key.AccountID
 	}
+	if s.accounts[account] == nil {
+		account = "" // strangers make up ids without end
+	}
+	agent := req.UserAgent()
 	entry := s.calls.add(call{
 		At: s.now(), Account: account, Operation: r.op.Name, Generation: string(r.op.Generation), Mutates: r.op.Mutates,
-		UserAgent: req.UserAgent(), TraceID: trace,
+		UserAgent: agent[:min(len(agent), maxUserAgent)], TraceID: trace,
 	})
 	return arrival{entry, s.takeFault(account, r.op.Name)}
 }
