@@ -3,7 +3,9 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -482,12 +484,93 @@ func TestStateIsKept(t *testing.T) {
 	if got := second.send(second.server.URL, "apikey "+key, "GET", "/api/account/v1/accounts", nil); got.status != 200 {
 		t.Errorf("a key made before the restart answers %d", got.status)
 	}
-	for _, damage := range []string{"", "{", `{"version":2}`, `{"version":1,"accounts":[{"id":"x"}]}`, string(data[:len(data)/2])} {
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nodes := bytes.Replace(data, []byte(`"nodes":3`), []byte(`"nodes":3000000000`), 1)
+	noKey := `{"version":1,"accounts":[{"id":"` + f.CloudAccountID + `","resource":{},"management_keys":[null]}]}`
+	for _, damage := range []string{"", "{", `{"version":2}`, `{"version":1,"accounts":[{"id":"x"}]}`, string(data[:len(data)/2]), string(nodes), noKey} {
 		if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := New(Config{StatePath: path}); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("a damaged file: %v", err)
+		}
+	}
+}
+
+// TestOneSandboxAStateFile: a second one is refused while the first runs, and not afterwards; what a
+// killed one left half written is cleared away.
+func TestOneSandboxAStateFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state.json")
+	half := filepath.Join(dir, ".state.json-123")
+	if err := os.WriteFile(half, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first, err := New(Config{StatePath: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(half); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the half written file: %v", err)
+	}
+	if second, err := New(Config{StatePath: path}); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a second sandbox on the same file: %v", err)
+		_ = second.Close()
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third, err := New(Config{StatePath: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(first.Close(), third.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRollingChange: each node starts once, at its turn, and not anew whenever somebody looks.
+func TestRollingChange(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(0)
+	id := b.ready(f, newCluster("rolling"))
+	b.call(f, "POST", clustersPath(f)+"/"+id+"/restart", nil).want(t, 200)
+	began := b.clock
+	starts := map[int]map[any]bool{0: {}, 1: {}}
+	for b.phase(f, id) == "UPDATING" {
+		b.clock = b.clock.Add(time.Second)
+		got := b.cluster(f, id)
+		for n := range starts {
+			starts[n][got.get("cluster", "state", "nodes", n, "startedAt")] = true
+		}
+	}
+	if b.clock.Sub(began) < 5*time.Second {
+		t.Fatalf("the restart took %s", b.clock.Sub(began))
+	}
+	for n, seen := range starts {
+		if len(seen) > 3 { // before, at its turn, and at the end
+			t.Errorf("node %d started at %v", n, seen)
+		}
+	}
+}
+
+// TestSeedIsPossible: nothing runs a release from before it was out, and zones are named as each
+// provider names them.
+func TestSeedIsPossible(t *testing.T) {
+	b := setup(t)
+	for _, a := range b.accounts {
+		for _, c := range a.clusters {
+			if out := b.clock.Add(-released(c.running.Version)); c.nodesSince.Before(out) || c.nodesSince.Before(c.createdAt) || c.nodesSince.After(b.clock) {
+				t.Errorf("%s: its nodes run %s since %s; it was created %s", c.name(), c.running.Version, c.nodesSince, c.createdAt)
+			}
+		}
+	}
+	for provider, want := range map[string]string{providerAWS: "r1b", providerGCP: "r1-b", providerAzure: "r1-2"} {
+		c := &cluster{spec: msg{"cloud_provider_id": provider, "cloud_provider_region_id": "r1"}}
+		if got := c.zone(1); got != want {
+			t.Errorf("%s: zone %s, want %s", provider, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"hash/fnv"
+	"strconv"
 	"time"
 )
 
@@ -173,6 +174,9 @@ func (c *cluster) nodes(now time.Time) []nodeView {
 		out = append(out, nodeView{state, version, started})
 	}
 	turn := int(p * float64(n)) // the node a rolling change is at
+	turnOf := func(i int) time.Time {
+		return c.since.Add(c.until.Sub(c.since) * time.Duration(i) / time.Duration(n)).Truncate(time.Millisecond)
+	}
 	switch c.phase {
 	case phaseCreating:
 		for i := range int(p * float64(asked.Nodes+1)) {
@@ -219,11 +223,11 @@ func (c *cluster) nodes(now time.Time) []nodeView {
 			rolling := c.phase == phaseUpgrading || c.restarting
 			switch {
 			case rolling && i == turn:
-				add(nodeStarting, c.running.Version, now)
+				add(nodeStarting, c.running.Version, turnOf(i))
 			case rolling && i < turn && c.phase == phaseUpgrading:
-				add(nodeHealthy, asked.Version, c.since)
+				add(nodeHealthy, asked.Version, turnOf(i))
 			case rolling && i < turn:
-				add(nodeHealthy, c.running.Version, c.since)
+				add(nodeHealthy, c.running.Version, turnOf(i))
 			default:
 				add(nodeHealthy, c.running.Version, c.nodesSince)
 			}
@@ -257,6 +261,18 @@ func (c *cluster) host(node int) string {
 	return fmt.Sprintf("%s.%s.%s.cloud.qdrant.io", name, c.region(), c.provider())
 }
 
+// zone is the availability zone of a node: the nodes are spread over three.
+func (c *cluster) zone(node int) string {
+	letter := string(rune('a' + node%3))
+	switch c.provider() {
+	case providerGCP:
+		return c.region() + "-" + letter
+	case providerAzure:
+		return c.region() + "-" + strconv.Itoa(1+node%3)
+	}
+	return c.region() + letter
+}
+
 func endpoint(host string) msg {
 	return msg{"url": "https://" + host, "rest_port": int64(6333), "grpc_port": int64(6334)}
 }
@@ -275,7 +291,7 @@ func (c *cluster) state(now time.Time, cat *catalogue) msg {
 			node["started_at"] = v.started
 		}
 		if size != nil && size.multiAZ {
-			node["availability_zone"] = c.region() + string(rune('a'+i%3))
+			node["availability_zone"] = c.zone(i)
 		}
 		if info := c.sick[i]; info != nil && v.state == nodeUnhealthy {
 			node["not_ready_info"] = info

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -69,11 +70,12 @@ type Sandbox struct {
 	spelling Spelling
 	dirty    bool
 	saving   *time.Timer
+	lock     *os.File // of the state file; nil without one
 	closed   bool
 }
 
-// New returns a sandbox with its content made or loaded. A state file that cannot be read is an
-// error that names the file.
+// New returns a sandbox with its content made or loaded. A state file that cannot be read, or that
+// another sandbox uses, is an error that names the file.
 func New(cfg Config) (*Sandbox, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -98,10 +100,23 @@ func New(cfg Config) (*Sandbox, error) {
 	if s.routes, err = s.newRoutes(cloudapi.Operations()); err != nil {
 		return nil, err
 	}
+	if cfg.StatePath != "" {
+		if s.lock, err = lockState(cfg.StatePath); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.open(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.unlock())
 	}
 	return s, nil
+}
+
+// unlock lets another sandbox have the state file.
+func (s *Sandbox) unlock() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
 }
 
 // open loads the state or makes it from the seed.
@@ -141,11 +156,14 @@ func (s *Sandbox) Fixtures() []Fixture {
 func (s *Sandbox) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
 	s.closed = true
 	if s.saving != nil {
 		s.saving.Stop()
 	}
-	return s.save()
+	return errors.Join(s.save(), s.unlock())
 }
 
 // Handler serves both API generations: /api/... and /pa/v1/....

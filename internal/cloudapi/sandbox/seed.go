@@ -18,6 +18,14 @@ import (
 // day is 24 hours.
 const day = 24 * time.Hour
 
+// released is how long a release has been out when the content is made.
+func released(version string) time.Duration {
+	days := map[string]time.Duration{
+		"v1.17.2": 40, "v1.17.1": 75, "v1.16.3": 150, "v1.15.5": 260, "v1.14.1": 390, "v1.13.6": 450, "v1.12.6": 560, "v1.11.5": 690,
+	}
+	return days[version] * day
+}
+
 // seeder makes content. Everything it makes follows from the seed and the time of the first start.
 type seeder struct {
 	seed  int64
@@ -315,7 +323,12 @@ func (g *seeder) cluster(a *account, p accountPlan, cp clusterPlan, n int) {
 	if cp.phase == phaseCreating {
 		created = g.now
 	}
-	modified := created.Add(g.now.Sub(created) * time.Duration(g.rng.IntN(90)) / 100)
+	// Its nodes run since its release was out, or a while after it was made.
+	earliest := created
+	if out := g.now.Add(-released(cp.version)); out.After(earliest) {
+		earliest = out
+	}
+	modified := earliest.Add(g.now.Sub(earliest) * time.Duration(g.rng.IntN(90)) / 100).Truncate(time.Second)
 	config := g.config(cp, size, modified)
 	spec := msg{"name": cp.name, "cloud_provider_id": cp.provider, "cloud_provider_region_id": region, "configuration": config}
 	if l := labels(cp.labels); len(l) > 0 {

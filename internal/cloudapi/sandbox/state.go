@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -45,6 +47,9 @@ type account struct {
 	ownerID        string
 	environments   map[string]msg // platform.v1.CloudProviderRegion of hybrid
 }
+
+// maxNodes is more than any quota gives a cluster.
+const maxNodes = 1000
 
 // quotas bound what an account may have.
 type quotas struct {
@@ -187,6 +192,32 @@ func (s *Sandbox) load() (*state, error) {
 	return st, nil
 }
 
+// lockState keeps every other sandbox, in this process or another, from the state file until the lock
+// is closed; the system does that for a process that is killed. It clears away what such a one left.
+func lockState(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the sandbox's state: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another sandbox uses the state file %s: %w", path, err), lock.Close())
+	}
+	dir, prefix := filepath.Dir(path), halfWritten(path)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("clearing the folder of the sandbox's state: %w", err), lock.Close())
+	}
+	return lock, nil
+}
+
+// halfWritten is what the names of files begin with that are not yet the state file.
+func halfWritten(path string) string { return "." + filepath.Base(path) + "-" }
+
 // save writes the state file in one step: a reader sees the old or the new one, whole. The
 // caller holds the lock.
 func (s *Sandbox) save() error {
@@ -205,7 +236,7 @@ func (s *Sandbox) save() error {
 }
 
 func writeWhole(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".sandbox-state-*") // 0600
+	f, err := os.CreateTemp(filepath.Dir(path), halfWritten(path)+"*") // 0600
 	if err != nil {
 		return err
 	}
@@ -320,6 +351,9 @@ func (s *Sandbox) decodeAccount(af accountFile, seed int64) (*account, error) {
 		return nil, err
 	}
 	for _, k := range af.ManagementKeys {
+		if k == nil || k.AccountID != af.ID {
+			return nil, errors.New("a management key is not its own")
+		}
 		a.managementKeys[k.ID] = k
 	}
 	for _, cf := range af.Clusters {
@@ -351,6 +385,9 @@ func (s *Sandbox) decodeAccount(af accountFile, seed int64) (*account, error) {
 func (s *Sandbox) decodeCluster(cf clusterFile) (*cluster, error) {
 	if !isUUID(cf.ID) {
 		return nil, errors.New("its id is no UUID")
+	}
+	if cf.Running.Nodes < 0 || cf.Running.Nodes > maxNodes {
+		return nil, fmt.Errorf("%d nodes are running", cf.Running.Nodes)
 	}
 	spec, err := s.decodeMessage("cluster.v1.Cluster", cf.Spec)
 	if err != nil {
