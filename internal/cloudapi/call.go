@@ -160,7 +160,7 @@ func (c *Conn) send(ctx context.Context, op Op, request outgoing) (Answer, *Erro
 	defer cancel()
 
 	if failed := c.waitTurn(ctx, op); failed != nil {
-		c.client.metrics.count(op, "held_back", failed.Latency)
+		c.client.metrics.holdBack(op)
 		return Answer{}, failed
 	}
 	var sent atomic.Int32

@@ -295,6 +295,9 @@ func TestBudget(t *testing.T) {
 	if u.count() != 5 {
 		t.Errorf("%d requests, want 5", u.count())
 	}
+	if n := u.timed(); n != 5 {
+		t.Errorf("%d requests were timed; what was not sent takes no time", n)
+	}
 	if diff := cmp.Diff(map[string]float64{"current ok ListClusters": 5, "current held_back ListClusters": 3}, u.counted()); diff != "" {
 		t.Error(diff)
 	}

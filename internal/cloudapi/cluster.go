@@ -46,13 +46,13 @@ func DecodeCluster(generation Generation, raw []byte) (Cluster, error) {
 func currentCluster(n node) Cluster {
 	return Cluster{
 		AccountID:           n.text("accountId"),
-		Name:                n.text("name"),
+		Name:                n.words("name"),
 		CreatedAt:           n.time("createdAt"),
 		DeletedAt:           n.time("deletedAt"),
-		CloudProvider:       n.text("cloudProviderId"),
-		Region:              n.text("cloudProviderRegionId"),
+		CloudProvider:       n.words("cloudProviderId"),
+		Region:              n.words("cloudProviderRegionId"),
 		Labels:              labels(n.objects("labels")),
-		CostAllocationLabel: n.text("costAllocationLabel"),
+		CostAllocationLabel: n.words("costAllocationLabel"),
 		Configuration:       currentConfiguration(n.object("configuration")),
 		State:               currentState(n.object("state")),
 	}
@@ -62,8 +62,8 @@ func currentConfiguration(n node) Configuration {
 	return Configuration{
 		LastModifiedAt:    n.time("lastModifiedAt"),
 		Nodes:             n.count("numberOfNodes", maxNodes),
-		Version:           n.text("version"),
-		PackageID:         n.text("packageId"),
+		Version:           n.words("version"),
+		PackageID:         n.words("packageId"),
 		AdditionalDiskGiB: n.object("additionalResources").count("disk", maxDiskGiB),
 		AllowedIPs:        texts(n.list("allowedIpSourceRanges"), maxIPs),
 		Settings: settings(Current, n, "lastModifiedAt", "numberOfNodes", "version", "packageId",
@@ -75,8 +75,8 @@ func currentState(n node) State {
 	endpoint := n.object("endpoint")
 	state := State{
 		Phase:       Phase(cut(n.enum("phase", enumPhase), 64)),
-		Reason:      n.text("reason"),
-		Version:     n.text("version"),
+		Reason:      n.words("reason"),
+		Version:     n.words("version"),
 		NodesUp:     n.count("nodesUp", maxNodes),
 		RestartedAt: n.time("restartedAt"),
 		EndpointURL: endpoint.address("url"),
@@ -104,7 +104,7 @@ func currentState(n node) State {
 		{"scalability", scalability, enumScalability},
 	} {
 		if status := c.node.enum("status", c.status); status != "" {
-			state.Capabilities = append(state.Capabilities, Capability{Name: c.name, Status: status, Reason: c.node.text("reason")})
+			state.Capabilities = append(state.Capabilities, Capability{Name: c.name, Status: status, Reason: c.node.words("reason")})
 		}
 	}
 	return state
@@ -112,24 +112,24 @@ func currentState(n node) State {
 
 func currentNode(n node) Node {
 	decoded := Node{
-		Name:             n.text("name"),
+		Name:             n.words("name"),
 		State:            n.enum("state", enumNodeState),
-		Version:          n.text("version"),
-		AvailabilityZone: n.text("availabilityZone"),
+		Version:          n.words("version"),
+		AvailabilityZone: n.words("availabilityZone"),
 		EndpointURL:      n.object("endpoint").address("url"),
 		StartedAt:        n.time("startedAt"),
 	}
 	why := n.object("notReadyInfo")
 	notReady := NotReady{
 		Condition:        why.enum("condition", enumNotReady),
-		ConditionMessage: why.text("conditionMessage"),
+		ConditionMessage: why.words("conditionMessage"),
 		Event:            why.enum("event", enumTermination),
-		EventMessage:     why.text("eventMessage"),
+		EventMessage:     why.words("eventMessage"),
 	}
 	actions := why.objects("actions")
 	for _, action := range actions[:min(maxActions, len(actions))] {
 		kind := action.enum("kind", enumNodeAction)
-		if words := orString(action.text("description"), kind); words != "" {
+		if words := orString(action.words("description"), kind); words != "" {
 			notReady.Actions = append(notReady.Actions, words)
 		}
 	}
@@ -157,17 +157,17 @@ func currentResources(n node) []Resource {
 func legacyCluster(n node) Cluster {
 	cluster := Cluster{
 		AccountID:     n.text("account_id"),
-		Name:          n.text("name"),
+		Name:          n.words("name"),
 		CreatedAt:     n.time("created_at"),
 		DeletedAt:     n.time("marked_for_deletion_at"),
-		CloudProvider: n.text("cloud_provider"),
-		Region:        n.text("cloud_region"),
+		CloudProvider: n.words("cloud_provider"),
+		Region:        n.words("cloud_region"),
 		Configuration: legacyConfiguration(n.object("configuration")),
 		State:         legacyState(n.object("state")),
 	}
-	if cluster.CloudProvider == legacyHybrid || cluster.CloudProvider == "" && n.text("private_region_id") != "" {
+	if cluster.CloudProvider == legacyHybrid || cluster.CloudProvider == "" && n.words("private_region_id") != "" {
 		cluster.CloudProvider = hybrid
-		cluster.Region = orString(n.text("private_region_id"), cluster.Region)
+		cluster.Region = orString(n.words("private_region_id"), cluster.Region)
 	}
 	cluster.State.Resources = legacyResources(n.object("resources"))
 	cluster.State.JWTRBAC = n.object("configuration").object("qdrant_configuration").object("service").told("jwt_rbac")
@@ -196,8 +196,8 @@ func legacyConfiguration(n node) Configuration {
 	}
 	return Configuration{
 		Nodes:             n.count("number_of_nodes", maxNodes),
-		Version:           n.text("version"),
-		PackageID:         ofNode.text("package_id"),
+		Version:           n.words("version"),
+		PackageID:         ofNode.words("package_id"),
 		AdditionalDiskGiB: disk,
 		AllowedIPs:        texts(n.list("allowed_ip_source_ranges"), maxIPs),
 		Settings: settings(PAV1, n, "number_of_nodes", "version", "node_configuration.package_id",
@@ -208,8 +208,8 @@ func legacyConfiguration(n node) Configuration {
 func legacyState(n node) State {
 	return State{
 		Phase:       legacyPhase(n.text("phase")),
-		Reason:      n.text("reason"),
-		Version:     n.text("version"),
+		Reason:      n.words("reason"),
+		Version:     n.words("version"),
 		NodesUp:     n.count("nodes_up", maxNodes),
 		RestartedAt: n.time("restarted_at"),
 		EndpointURL: n.address("endpoint"),
@@ -252,8 +252,8 @@ func legacyPhase(word string) Phase {
 func labels(pairs []node) []Label {
 	var labels []Label
 	for _, pair := range pairs[:min(maxLabels, len(pairs))] {
-		if key := pair.text("key"); key != "" {
-			labels = append(labels, Label{Key: key, Value: pair.text("value")})
+		if key := pair.words("key"); key != "" {
+			labels = append(labels, Label{Key: key, Value: pair.words("value")})
 		}
 	}
 	return labels
@@ -320,7 +320,7 @@ func walkList(name string, list []any, walk func(name, member string, v any), jo
 			continue
 		}
 		pair := node{object}
-		if key := pair.text("key"); key != "" && len(object) <= 2 && (len(object) == 1 || object["value"] != nil) {
+		if key := pair.words("key"); key != "" && len(object) <= 2 && (len(object) == 1 || object["value"] != nil) {
 			walk(name+"."+key, "value", object["value"])
 			continue
 		}

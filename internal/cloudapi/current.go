@@ -29,7 +29,7 @@ func NewCurrentAPI(conn *Conn) *CurrentAPI { return &CurrentAPI{conn} }
 func (api *CurrentAPI) Accounts(ctx context.Context) ([]Account, error) {
 	return listOf(ctx, api.conn, OpListAccounts, nil, nil, "items", func(n node) (Account, error) {
 		id, err := n.id()
-		return Account{ID: id, Name: n.text("name"), OwnerEmail: n.text("ownerEmail"), CreatedAt: n.time("createdAt")}, err
+		return Account{ID: id, Name: n.words("name"), OwnerEmail: n.words("ownerEmail"), CreatedAt: n.time("createdAt")}, err
 	})
 }
 
@@ -124,7 +124,7 @@ func (api *CurrentAPI) ManagementKeys(ctx context.Context) ([]ManagementKey, err
 		if account := n.text("accountId"); err == nil && account != "" && !strings.EqualFold(account, api.conn.cfg.CloudAccountID) {
 			err = errors.New("a key belongs to another account")
 		}
-		return ManagementKey{ID: id, Prefix: n.text("prefix"), CreatedAt: n.time("createdAt")}, err
+		return ManagementKey{ID: id, Prefix: n.words("prefix"), CreatedAt: n.time("createdAt")}, err
 	})
 }
 
@@ -144,7 +144,7 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 		id, err := n.id()
 		size := n.object("resourceConfiguration")
 		return Package{
-			ID: id, Name: n.text("name"), Type: n.text("type"), Currency: n.text("currency"), MultiAZ: n.bool("multiAz"),
+			ID: id, Name: n.words("name"), Type: n.words("type"), Currency: n.text("currency"), MultiAZ: n.bool("multiAz"),
 			Tier:     n.enum("tier", enumPackageTier),
 			Status:   n.enum("status", enumPackageStatus),
 			CPUMilli: milli(size.text("cpu")), RAMMiB: mebibytes(size.text("ram")), DiskMiB: mebibytes(size.text("disk")),
@@ -157,7 +157,7 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 	return listOf(ctx, api.conn, OpListCloudProviders, nil, nil, "items", func(n node) (Provider, error) {
 		id, err := n.id()
-		return Provider{ID: id, Name: n.text("name"), Available: n.bool("available")}, err
+		return Provider{ID: id, Name: n.words("name"), Available: n.bool("available")}, err
 	})
 }
 
@@ -165,7 +165,7 @@ func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, error) {
 	return listOf(ctx, api.conn, OpListCloudProviderRegions, Params{"cloud_provider_id": provider}, nil, "items", func(n node) (Region, error) {
 		id, err := n.id()
-		return Region{ID: id, Name: n.text("name"), Provider: orString(n.text("provider"), provider),
+		return Region{ID: id, Name: n.words("name"), Provider: orString(n.text("provider"), provider),
 			Country: n.text("countryIsoCode"), Available: n.bool("available")}, err
 	})
 }
@@ -173,7 +173,7 @@ func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, 
 // Releases returns the versions of Qdrant that upstream knows.
 func (api *CurrentAPI) Releases(ctx context.Context) ([]Release, error) {
 	return listOf(ctx, api.conn, OpListQdrantReleases, nil, nil, "items", func(n node) (Release, error) {
-		r := Release{Version: n.text("version"), NotesURL: n.address("releaseNotesUrl"), Remarks: n.text("remarks"),
+		r := Release{Version: n.words("version"), NotesURL: n.address("releaseNotesUrl"), Remarks: n.words("remarks"),
 			Default: n.bool("default"), EndOfLife: n.bool("endOfLife"), Unavailable: n.bool("unavailable")}
 		if r.Version == "" {
 			return r, errors.New("a release has no version")

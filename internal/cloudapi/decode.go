@@ -227,6 +227,24 @@ func (n node) objects(name string) []node {
 // text returns a string, or a number or bool as written, cut to what is kept of a string.
 func (n node) text(name string) string { return scalar(n.get(name)) }
 
+// words is text for people to read. What does not print, or turns the direction of the text around
+// it, is written out: a name must look like itself wherever people decide by it. Raw keeps what was
+// received.
+func (n node) words(name string) string { return cut(visible(n.text(name)), maxText) }
+
+// visible writes out the characters of s that do not print; lines and tabs stay.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == '\n' || r == '\t' {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(escapeRune(r))
+		}
+	}
+	return b.String()
+}
+
 func (n node) bool(name string) bool {
 	told := n.told(name)
 	return told != nil && *told

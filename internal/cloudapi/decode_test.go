@@ -725,3 +725,26 @@ func FuzzDecodeCluster(f *testing.F) {
 		}
 	})
 }
+
+// TestNamesLookLikeThemselves: a name that turns its neighbours around, or holds what nobody sees,
+// could pass for another one on a page that asks whether to delete it.
+func TestNamesLookLikeThemselves(t *testing.T) {
+	raw := `{"id":"c-1","accountId":"a-1","name":"\u202ednuora\u200b","labels":[{"key":"a\u2066b","value":"c\u0007d"}],
+		"state":{"phase":"CLUSTER_PHASE_HEALTHY","reason":"one\ntwo\u2029three"}}`
+	got, err := DecodeCluster(Current, []byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != `\u202ednuora\u200b` || got.State.Reason != "one\ntwo"+`\u2029three` {
+		t.Errorf("name %q, reason %q", got.Name, got.State.Reason)
+	}
+	if diff := cmp.Diff([]Label{{Key: `a\u2066b`, Value: `c\u0007d`}}, got.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(string(got.Raw), "\u202e") && !strings.Contains(string(got.Raw), `\u202e`) {
+		t.Errorf("Raw lost what was received: %s", got.Raw)
+	}
+	if long, err := DecodeCluster(Current, []byte(`{"id":"c-1","name":"`+strings.Repeat(`\u202e`, maxText)+`"}`)); err != nil || len(long.Name) > maxText {
+		t.Errorf("a name of %d bytes, %v", len(long.Name), err)
+	}
+}

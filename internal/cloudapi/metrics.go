@@ -6,7 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts requests on the wire, each attempt of a retried GET on its own. Labels are names of
+// metrics counts requests on the wire, each attempt of a retried GET on its own, and those that our own
+// limit held back. Labels are names of
 // the operation table and kinds, never anything that came over the wire.
 type metrics struct {
 	requests *prometheus.CounterVec
@@ -17,7 +18,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "qm_upstream_requests_total",
-			Help: "Requests to the Cloud API by outcome: ok, or the kind of error.",
+			Help: "Requests to the Cloud API by outcome: ok, the kind of error, or held_back when the account's own limit did not let it go.",
 		}, []string{"generation", "op", "kind"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "qm_upstream_request_seconds",
@@ -32,6 +33,11 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return nil, err
 	}
 	return m, registerer.Register(m.seconds)
+}
+
+// holdBack counts a request that was not sent.
+func (m *metrics) holdBack(op Op) {
+	m.requests.WithLabelValues(string(op.Generation), op.Name, "held_back").Inc()
 }
 
 func (m *metrics) count(op Op, kind Kind, took time.Duration) {

@@ -113,7 +113,7 @@ func (api *LegacyAPI) Packages(ctx context.Context, provider, region string) ([]
 
 func legacyPackage(n node) (Package, error) {
 	id, err := n.id()
-	p := Package{ID: id, Name: n.text("name"), Currency: strings.ToUpper(n.text("currency")),
+	p := Package{ID: id, Name: n.words("name"), Currency: strings.ToUpper(n.text("currency")),
 		Type: "paid", PricePerHourMillicents: max(0, n.integer("unit_int_price_per_hour"))}
 	if p.PricePerHourMillicents == 0 {
 		p.Type = "free"

@@ -154,6 +154,23 @@ func (u *testUpstream) counted() map[string]float64 {
 	return counts
 }
 
+// timed returns how many requests qm_upstream_request_seconds holds.
+func (u *testUpstream) timed() (n uint64) {
+	u.t.Helper()
+	families, err := u.registry.Gather()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "qm_upstream_request_seconds" {
+			for _, metric := range family.GetMetric() {
+				n += metric.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
+}
+
 func assertClean(t *testing.T, where, text string) {
 	t.Helper()
 	if strings.Contains(text, canarySecret[:6]) { // part of it is too much already

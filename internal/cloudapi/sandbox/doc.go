@@ -3,6 +3,11 @@
 // (/pa/v1/...) on one listener over one state, and is written from the public API definitions,
 // not from what the console's client sends: it shares only the table of operations with it.
 //
+// The tables in schema_*.go hold facts of the definitions (qdrant-cloud-public-api v0.173.0 by Qdrant,
+// Apache-2.0 as this project is): names, numbers, types, rules, and the one-line texts of message
+// rules, which callers get to read when they break one. Comments and code of the definitions are not
+// in them. A test compares them line by line with the published definitions where those are at hand.
+//
 // It promises to be as strict as the real service where that is known: the apikey check with 401
 // and 403 told apart, permissions for each key, the rules of protovalidate for every request it
 // decodes, read-only and immutable fields, hybrid-only settings, quotas, packages and releases

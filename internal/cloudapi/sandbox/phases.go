@@ -3,7 +3,9 @@ package sandbox
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,6 +31,28 @@ const (
 	phaseDeleting          enumValue = 18
 	phaseUnknown           enumValue = 19
 )
+
+// phaseNames are the names of ClusterPhase without their prefix, by number.
+func phaseNames() []string {
+	return []string{
+		"UNSPECIFIED", "CREATING", "FAILED_TO_CREATE", "UPDATING", "FAILED_TO_UPDATE", "SCALING", "UPGRADING", "SUSPENDING", "SUSPENDED",
+		"FAILED_TO_SUSPEND", "RESUMING", "FAILED_TO_RESUME", "HEALTHY", "NOT_READY", "RECOVERY_MODE", "MANUAL_MAINTENANCE", "FAILED_TO_SYNC",
+		"NOT_FOUND", "DELETING", "UNKNOWN",
+	}
+}
+
+func phaseName(p enumValue) string {
+	if names := phaseNames(); int(p) < len(names) {
+		return names[p]
+	}
+	return fmt.Sprint(int(p))
+}
+
+// phaseNumber is the number of a phase by its name with or without CLUSTER_PHASE_.
+func phaseNumber(name string) (enumValue, bool) {
+	i := slices.Index(phaseNames(), strings.TrimPrefix(name, "CLUSTER_PHASE_"))
+	return enumValue(i), i > 0
+}
 
 // Numbers of ClusterNodeState.
 const (

@@ -1,10 +1,6 @@
 package sandbox
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // checkSpec decides whether a cluster may be specified like this, beyond the rules of single
 // fields, and returns the configuration with what the platform fills in. old is the cluster that
@@ -207,26 +203,4 @@ func (r *request) checkQuota(config msg, old *cluster) error {
 		return refuse(codeFailedPrecondition, "quota exceeded: this account may have %d clusters", q.Clusters)
 	}
 	return nil
-}
-
-// phaseNames are the names of ClusterPhase without their prefix, by number.
-func phaseNames() []string {
-	return []string{
-		"UNSPECIFIED", "CREATING", "FAILED_TO_CREATE", "UPDATING", "FAILED_TO_UPDATE", "SCALING", "UPGRADING", "SUSPENDING", "SUSPENDED",
-		"FAILED_TO_SUSPEND", "RESUMING", "FAILED_TO_RESUME", "HEALTHY", "NOT_READY", "RECOVERY_MODE", "MANUAL_MAINTENANCE", "FAILED_TO_SYNC",
-		"NOT_FOUND", "DELETING", "UNKNOWN",
-	}
-}
-
-func phaseName(p enumValue) string {
-	if names := phaseNames(); int(p) < len(names) {
-		return names[p]
-	}
-	return fmt.Sprint(int(p))
-}
-
-// phaseNumber is the number of a phase by its name with or without CLUSTER_PHASE_.
-func phaseNumber(name string) (enumValue, bool) {
-	i := slices.Index(phaseNames(), strings.TrimPrefix(name, "CLUSTER_PHASE_"))
-	return enumValue(i), i > 0
 }
