@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -161,8 +162,10 @@ func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
 			args[name] = value
 		}
 	}
-	add(q.Text != "", `e.search ILIKE @text`, "text", contains(q.Text))
-	add(q.Member != "", `(e.actor_email ILIKE @member OR e.actor_name ILIKE @member OR e.actor_subject ILIKE @member)`, "member", contains(q.Member))
+	add(q.Text != "", inSearch(q.Text, "text"), "text", contains(q.Text))
+	// What search does not hold, none of the three does, and one look costs less than three.
+	add(q.Member != "", inSearch(q.Member, "member")+` AND (e.actor_email ILIKE @member OR e.actor_name ILIKE @member OR e.actor_subject ILIKE @member)`,
+		"member", contains(q.Member))
 	add(q.Account != "", `e.account_id = @account`, "account", searchable(q.Account))
 	add(q.Act != "", `e.act = @act`, "act", searchable(q.Act))
 	add(!q.From.IsZero(), `e.recorded_at >= @from`, "from", q.From)
@@ -173,8 +176,11 @@ func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
 	add(q.Accounts != nil, `e.account_id = ANY(@accounts)`, "accounts", q.Accounts)
 	switch q.Outcome {
 	case "":
-	case statusPending, statusUnknown:
-		add(true, statusOf+` = @status`, "status", q.Outcome)
+	case statusPending:
+		where = append(where, `o.seq IS NOT NULL AND `+statusOf+` = 'pending'`)
+	case statusUnknown:
+		// Written so that neither half reads the whole log.
+		where = append(where, `(e.outcome = 'unknown' OR e.seq = ANY (ARRAY(SELECT open.seq FROM audit.open_operations open))) AND `+statusOf+` = 'unknown'`)
 	default:
 		add(true, `o.seq IS NULL AND e.outcome = @outcome`, "outcome", searchable(q.Outcome))
 	}
@@ -184,8 +190,18 @@ func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
 // searchable writes text as the log has it; raw, it could hold what Postgres refuses.
 func searchable(s string) string { return visible(s, maxMessage) }
 
-// contains is a LIKE pattern for text anywhere.
+// inSearch is the condition that the column search contains an argument made by contains. The
+// column is in lower case as far as it is ASCII, and there LIKE is many times faster than ILIKE.
+func inSearch(text, argument string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return `e.search ILIKE @` + argument
+	}
+	return `e.search LIKE @` + argument
+}
+
+// contains is a LIKE pattern for text anywhere, whatever its case in ASCII.
 func contains(s string) string {
+	s = lowerASCII(s)
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(searchable(s)) + "%"
 }
 
