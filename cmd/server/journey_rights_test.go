@@ -1,0 +1,193 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// everyRoleEverywhere sends each member to each page and act. A refusal says which right is
+// missing and leaves one event, however often it is repeated.
+func everyRoleEverywhere(t *testing.T, st *stage) {
+	own, ownID := st.newCluster(t, production, "roles-meet-acts")
+	old, oldID := st.cluster(t, "market-reports")
+	account := "/accounts/" + st.accounts[production].id
+	fields := url.Values{"form_token": {""}}
+	members := []string{admin, operator, viewer, auditor}
+	for _, row := range []struct {
+		method, path string
+		form         url.Values
+		act, target  string // of the event a refusal leaves
+		right        string // that a refusal names
+		want         [4]int // admin, operator, viewer, auditor
+	}{
+		{"GET", "/", nil, "", "", "", [4]int{303, 303, 303, 303}},
+		{"GET", "/clusters", nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", "/accounts", nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", account, nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", own, nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", old, nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", "/me", nil, "", "", "", [4]int{200, 200, 200, 200}},
+
+		{"GET", "/accounts/new", nil, "account.create", "", "accounts:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/accounts", fields, "account.create", "", "accounts:manage", [4]int{422, 403, 403, 403}},
+		{"POST", account + "/enable", nil, "account.enable", st.accounts[production].id, "accounts:manage", [4]int{303, 403, 403, 403}},
+		{"POST", account + "/disable", nil, "account.disable", st.accounts[production].id, "accounts:manage", [4]int{0, 403, 403, 403}},
+		{"GET", account + "/delete", nil, "account.delete", st.accounts[production].id, "accounts:manage", [4]int{200, 403, 403, 403}},
+		{"POST", account + "/delete", nil, "account.delete", st.accounts[production].id, "accounts:manage", [4]int{422, 403, 403, 403}},
+
+		{"GET", own + "/restart", nil, "cluster.restart", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
+		{"GET", own + "/suspend", nil, "cluster.suspend", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
+		{"GET", own + "/delete", nil, "cluster.delete", ownID, "delete:clusters", [4]int{200, 200, 403, 403}},
+		{"POST", own + "/unsuspend", nil, "cluster.unsuspend", ownID, "write:clusters", [4]int{409, 409, 403, 403}},
+		{"POST", own + "/delete", nil, "cluster.delete", ownID, "delete:clusters", [4]int{422, 422, 403, 403}},
+		{"GET", old + "/restart", nil, "cluster.restart", oldID, "write:clusters", [4]int{409, 409, 403, 403}},
+		{"POST", old + "/restart", nil, "cluster.restart", oldID, "write:clusters", [4]int{409, 409, 403, 403}},
+		{"POST", old + "/suspend", nil, "cluster.suspend", oldID, "write:clusters", [4]int{409, 409, 403, 403}},
+		{"POST", own + "/restart", nil, "cluster.restart", ownID, "write:clusters", [4]int{0, 303, 403, 403}},
+
+		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
+		{"GET", "/audit/events/1", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
+	} {
+		for i, member := range members {
+			if row.want[i] == 0 {
+				continue // done in a journey, where nobody else minds
+			}
+			v := st.visitor(t, member)
+			before := st.denials(t, member, row.act, row.target)
+			got := v.try(row.method, row.path, row.form)
+			if got.status != row.want[i] {
+				t.Errorf("%s %s as %s: %d, want %d\n%s", row.method, row.path, member, got.status, row.want[i], got.text())
+				continue
+			}
+			if got.status != http.StatusForbidden {
+				if after := st.denials(t, member, row.act, row.target); row.act != "" && after != before {
+					t.Errorf("%s %s as %s was let through and left %d refusals", row.method, row.path, member, after-before)
+				}
+				continue
+			}
+			if !strings.Contains(got.text(), row.right) || got.bodyID() != "error" {
+				t.Errorf("%s %s as %s does not name %s:\n%s", row.method, row.path, member, row.right, got.text())
+			}
+			v.try(row.method, row.path, row.form)
+			// A page and its form may be the same act: then the page's refusal is the event.
+			if after := st.denials(t, member, row.act, row.target); after != 1 {
+				t.Errorf("%s %s as %s: %d events of the refusal of %s, want 1", row.method, row.path, member, after, row.act)
+			}
+		}
+	}
+	if got := st.events(t, `act = 'cluster.restart' AND target_id = $1 AND phase = 'attempt'`, ownID); got != 1 {
+		t.Errorf("%d restarts were attempted, want the operator's only", got)
+	}
+	t.Run("a member without rights", func(t *testing.T) { nobodyAnywhere(t, st, own) })
+}
+
+// visitor is signed in as a member, without following redirects.
+func (st *stage) visitor(t *testing.T, member string) *visitor {
+	t.Helper()
+	st.sessions.mu.Lock()
+	defer st.sessions.mu.Unlock()
+	if st.sessions.by == nil {
+		st.sessions.by = map[string]*visitor{}
+	}
+	if st.sessions.by[member] == nil {
+		st.sessions.by[member] = st.signIn(t, member).withoutRedirects()
+	}
+	known := *st.sessions.by[member]
+	known.t = t
+	return &known
+}
+
+// try sends a request as a page of the console would.
+func (v *visitor) try(method, path string, form url.Values) page {
+	v.t.Helper()
+	if method == http.MethodPost {
+		return v.post(path, form)
+	}
+	return v.get(path)
+}
+
+// denials counts the recorded refusals of an act on a target.
+func (st *stage) denials(t *testing.T, member, act, target string) int {
+	t.Helper()
+	return st.events(t, `outcome = 'denied' AND actor_email = $1 AND act = $2 AND ($3 = '' OR target_id = $3)`, member, act, target)
+}
+
+// nobodyAnywhere tries the console as a member in no group of it.
+func nobodyAnywhere(t *testing.T, st *stage, cluster string) {
+	v := st.visitor(t, nobody)
+	for _, r := range []struct{ method, path string }{
+		{"GET", "/clusters"},
+		{"GET", "/accounts"},
+		{"GET", "/accounts/new"},
+		{"GET", cluster},
+		{"GET", "/audit"},
+		{"POST", "/accounts"},
+		{"POST", cluster + "/delete"},
+	} {
+		got := v.try(r.method, r.path, nil)
+		if got.status != http.StatusForbidden || got.bodyID() != "no-rights" {
+			t.Errorf("%s %s: %d, body %s", r.method, r.path, got.status, got.bodyID())
+		}
+		for _, want := range []string{"groups", "engineering", nobody, admin} { // the claim, what it held, and whom to ask
+			if !strings.Contains(got.text(), want) {
+				t.Errorf("%s %s does not show %s:\n%s", r.method, r.path, want, got.text())
+			}
+		}
+		if strings.Contains(got.body, "roles-meet-acts") || len(got.byTestID("cluster-row")) > 0 {
+			t.Errorf("%s %s tells of clusters", r.method, r.path)
+		}
+	}
+	if got := st.events(t, `outcome = 'denied' AND actor_email = $1`, nobody); got != 1 {
+		t.Errorf("the refusals left %d events, want 1", got)
+	}
+	if got := v.get("/me"); got.status != http.StatusOK {
+		t.Errorf("their own page answers %d", got.status)
+	}
+}
+
+// requestNumber matches the request id of an error page.
+var requestNumber = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|data-now="[^"]*"`)
+
+// hiddenTargets asks for what does not exist, in every way an address can be wrong: the answers are
+// the same bytes but for the request id, and nothing is asked of the Cloud API.
+func hiddenTargets(t *testing.T, st *stage) {
+	known := st.accounts[production].id
+	absent := uuid.NewString()
+	old, oldID := st.cluster(t, "market-reports")
+	for _, member := range []string{admin, viewer} {
+		v := st.visitor(t, member)
+		want := requestNumber.ReplaceAllString(v.get("/accounts/"+absent).body, "")
+		for _, r := range []struct{ method, path string }{
+			{"GET", "/accounts/" + absent + "/delete"},
+			{"GET", "/accounts/not-an-id"},
+			{"GET", "/accounts/" + strings.ToUpper(known)},
+			{"GET", "/accounts/%00"},
+			{"GET", "/accounts/" + known + "/clusters/" + absent},
+			{"GET", "/accounts/" + known + "/clusters/" + oldID}, // of another account
+			{"GET", "/accounts/" + known + "/clusters/" + absent + "/restart"},
+			{"GET", "/accounts/" + known + "/clusters/" + strings.Repeat("x", 200)},
+			{"GET", "/accounts/" + known + "/clusters/..%2f" + absent},
+			{"GET", "/nowhere"},
+			{"GET", "/accounts/" + known + "/nowhere"},
+			{"POST", "/accounts/" + known + "/clusters/" + absent + "/restart"},
+			{"POST", "/accounts/" + known + "/clusters/" + oldID + "/delete"},
+			{"POST", "/accounts/" + absent + "/disable"},
+			{"POST", "/accounts/" + absent + "/delete"},
+		} {
+			got := v.try(r.method, r.path, nil)
+			if got.status != http.StatusNotFound {
+				t.Errorf("%s %s as %s: %d", r.method, r.path, member, got.status)
+			} else if body := requestNumber.ReplaceAllString(got.body, ""); body != want {
+				t.Errorf("%s %s as %s is not the page of what does not exist:\n%.3000s", r.method, r.path, member, got.body)
+			}
+		}
+	}
+	if got := st.visitor(t, viewer).get(old); got.status != http.StatusOK {
+		t.Errorf("the cluster in its own account answers %d", got.status)
+	}
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"testing"
+)
+
+// TestJourneys does what people do with the running program: one dev for all, each journey with
+// clusters of its own. What has to hold of everything they left behind is looked at in the end.
+func TestJourneys(t *testing.T) {
+	st := openStage(t)
+	t.Run("people", func(t *testing.T) { // returns when all of them have ended
+		for name, journey := range map[string]func(*testing.T, *stage){
+			"the four roles meet every page and act": everyRoleEverywhere,
+			"hidden targets are like missing ones":   hiddenTargets,
+			"bad forms":                              badForms,
+			"every page by its forms alone":          withFormsAlone,
+			"in a browser with scripts":              func(t *testing.T, st *stage) { inTheBrowser(t, st, true) },
+			"in a browser without scripts":           func(t *testing.T, st *stage) { inTheBrowser(t, st, false) },
+			"every link":                             everyLink,
+			"many restarts at once":                  manyRestartsAtOnce,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				journey(t, st)
+			})
+		}
+	})
+	t.Run("the log is whole", func(t *testing.T) { logIsWhole(t, st) })
+	t.Run("no secret is anywhere", func(t *testing.T) { noSecretAnywhere(t, st) })
+}
