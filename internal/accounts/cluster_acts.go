@@ -46,12 +46,17 @@ func (s *Service) UnsuspendCluster(ctx context.Context, by audit.Actor, ref Clus
 }
 
 // DeleteCluster deletes a cluster and, when chosen, its backups. *InvalidError when the name typed
-// is not the cluster's or nothing was chosen about the backups; nothing is sent upstream then.
+// is not the cluster's or nothing was chosen about the backups; nothing is sent upstream then. A
+// cluster that upstream gave no name is confirmed with its id.
 func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref ClusterRef, d ClusterDeletion) error {
 	return s.actOnCluster(ctx, by, ActClusterDelete, ref, clusterAct{
 		check: func(c actedCluster) error {
 			invalid := map[string]string{}
-			if d.Confirm != c.name {
+			wanted := c.name
+			if strings.TrimSpace(wanted) == "" {
+				wanted = ref.ClusterID
+			}
+			if d.Confirm != wanted {
 				invalid["confirm"] = "This is not the cluster's name."
 			}
 			if d.DeleteBackups == nil {

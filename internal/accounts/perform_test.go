@@ -436,6 +436,13 @@ func TestActsThatCannotBeDone(t *testing.T) {
 	s.ask(http.MethodPost, "outside", map[string]any{"act": "rename", "account": account.CloudAccountID, "cluster": healthy.ClusterID, "name": "renamed-meanwhile"}, nil)
 	conflict("delete of a renamed cluster", "another name", s.svc.DeleteCluster(t.Context(), by, healthy, ClusterDeletion{Confirm: name, DeleteBackups: &yes}))
 
+	for _, nameless := range []string{"", "  "} {
+		s.exec(s.db.AppURL, `UPDATE clusters SET name = $3 WHERE account_id = $1 AND cluster_id = $2`, healthy.AccountID, healthy.ClusterID, nameless)
+		invalid("delete of a cluster without a name", "confirm", s.svc.DeleteCluster(t.Context(), by, healthy, ClusterDeletion{Confirm: nameless, DeleteBackups: &yes}))
+	}
+	conflict("delete of a cluster confirmed with its id", "another name",
+		s.svc.DeleteCluster(t.Context(), by, healthy, ClusterDeletion{Confirm: healthy.ClusterID, DeleteBackups: &yes}))
+
 	if err := s.svc.Disable(t.Context(), member("admins"), account.ID); err != nil {
 		t.Fatal(err)
 	}
