@@ -40,14 +40,15 @@ type process struct {
 	cmd *exec.Cmd
 }
 
-// startProcess runs dev from the binary. as names another account; nil is this one.
-func startProcess(t *testing.T, path, dir string, as *syscall.Credential) *process {
+// startProcess runs dev from the binary. as names another account; nil is this one. more are
+// variables such as QM_POLL_MIN=200ms.
+func startProcess(t *testing.T, path, dir string, as *syscall.Credential, more ...string) *process {
 	t.Helper()
 	if err := os.Remove(filepath.Join(dir, devFile)); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	p := &process{devProgram: devProgram{t: t, dir: dir, output: &lockedBuffer{}, ended: make(chan int, 1)}, cmd: exec.Command(path, "dev")}
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, devEnvironment(dir)...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, devEnvironment(dir, more...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
 	if err := p.cmd.Start(); err != nil {
