@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -331,7 +332,9 @@ func (w *devWorld) startPostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	told := w.tellOfPostgresEnd(pg)
 	w.later(func() error {
+		told()
 		stopping, cancel := context.WithTimeout(context.Background(), devStopTime)
 		defer cancel()
 		return pg.Stop(stopping)
@@ -350,6 +353,26 @@ func (w *devWorld) startPostgres(ctx context.Context) error {
 	w.settings.MigrateDatabaseURL, w.settings.DatabaseURL = pg.OwnerURL(devDatabase), app.String()
 	w.about.MigrateDatabaseURL, w.about.DatabaseURL = w.settings.MigrateDatabaseURL, w.settings.DatabaseURL
 	return nil
+}
+
+// tellOfPostgresEnd says so when the server ends and nobody asked it to; the pages alone would only
+// say that the database is away. It is not started again: whoever ended it may be trying just
+// that. Call the result before the server is stopped on purpose.
+func (w *devWorld) tellOfPostgresEnd(pg *devenv.Postgres) (enough func()) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-stop:
+		case <-pg.Done():
+			w.progress("Postgres has ended by itself, and without it the console cannot work; what it said last is in %s. Press Ctrl-C and start again: what was saved is kept.",
+				filepath.Join(filepath.Dir(pg.DataDir), "postgres.log"))
+		}
+	}()
+	return func() {
+		close(stop)
+		<-ended
+	}
 }
 
 // register adds the fixture accounts that are not there yet, as a member would: through the
@@ -401,13 +424,19 @@ func (w *devWorld) run(ctx context.Context, c *console) error {
 			cancel(err)
 		}
 	}
-	if e := <-ended; err == nil {
+	var e error
+	select {
+	case e = <-ended:
+	case <-ctx.Done():
+		w.progress("Stopping.")
+		e = <-ended
+	}
+	if err == nil {
 		err = e
 	}
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
-	w.progress("Stopping.")
 	return err
 }
 

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -180,6 +182,37 @@ func TestDevSaysWhatIsInTheWay(t *testing.T) {
 		if got.code != exitFailed || !strings.Contains(got.stderr, test.want) || strings.Count(strings.TrimSpace(got.stderr), "\n") != 0 {
 			t.Errorf("%s: exit code %d: %s", name, got.code, got.stderr)
 		}
+	}
+}
+
+func TestDevTellsThatPostgresEnded(t *testing.T) {
+	dev := startDev(t)
+	raw, err := os.ReadFile(filepath.Join(dev.dir, "postgres", "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(raw), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	const sentence = "Postgres has ended by itself"
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(dev.output.String(), sentence); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it was not said:\n%s", dev.output)
+		}
+	}
+	dev.stop() // which expects exit code 0
+	if !strings.Contains(dev.output.String(), "Stopping.\n") {
+		t.Errorf("it was not said that it stops:\n%s", dev.output)
+	}
+	again := startDevIn(t, dev.dir)
+	again.stop()
+	if strings.Contains(again.output.String(), sentence) {
+		t.Errorf("an orderly stop is told as a mishap:\n%s", again.output)
 	}
 }
 

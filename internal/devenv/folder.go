@@ -48,11 +48,11 @@ func OpenFolder(path string) (*Folder, error) {
 	// 0711, not 0700: Postgres runs under another account when dev is started as root, and must pass
 	// through. Every file in here is 0600.
 	if err := os.MkdirAll(path, 0o711); err != nil {
-		return nil, fmt.Errorf("the data folder %s cannot be made: %w", path, cause(err))
+		return nil, fmt.Errorf("the data folder %s cannot be made (%w); open it to this account, or set QM_DEV_DIR to another folder", path, cause(err))
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("the data folder %s cannot be written: %w", path, cause(err))
+		return nil, fmt.Errorf("the data folder %s cannot be written (%w); open it to this account, or set QM_DEV_DIR to another folder", path, cause(err))
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		held, readErr := os.ReadFile(lock.Name())

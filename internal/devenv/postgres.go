@@ -520,7 +520,7 @@ func (p *Postgres) initialise(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("making the data folder of Postgres failed: %s", strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "; "))
+		return fmt.Errorf("making the data folder of Postgres failed: %s", complaint(string(out)))
 	}
 	if err := os.Rename(fresh, p.DataDir); err != nil {
 		return fmt.Errorf("putting the data folder of Postgres in place: %w", err)
@@ -749,12 +749,33 @@ func usablePort(port int) (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
+// complaint leaves out of initdb's output what it says when all is well.
+func complaint(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		for _, mark := range []string{"FATAL:", "PANIC:", "ERROR:", "HINT:", "error:"} {
+			if strings.Contains(line, mark) {
+				lines = append(lines, strings.TrimSpace(line))
+				break
+			}
+		}
+	}
+	if len(lines) == 0 {
+		return lastOf(output)
+	}
+	return strings.Join(lines, "; ")
+}
+
 func lastLines(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lastOf(string(text))
+}
+
+func lastOf(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) > 5 {
 		lines = lines[len(lines)-5:]
 	}

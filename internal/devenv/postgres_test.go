@@ -356,3 +356,16 @@ func TestBinariesAreFoundByVersion(t *testing.T) {
 		t.Errorf("found %q, %v, want version 17", dir, err)
 	}
 }
+
+func TestComplaintIsWhatWentWrongOnly(t *testing.T) {
+	for output, want := range map[string]string{
+		"creating configuration files ... ok\nrunning bootstrap script ... 2026-11-23 FATAL:  could not extend file\n2026-11-23 HINT:  Check free disk space.\nchild process exited with exit code 1\n": "running bootstrap script ... 2026-11-23 FATAL:  could not extend file; 2026-11-23 HINT:  Check free disk space.",
+		"The files will be owned by user postgres.\ninitdb: error: could not create directory":                                                                                                          "initdb: error: could not create directory",
+		"something\nelse\n": "something; else",
+		"":                  "",
+	} {
+		if got := complaint(output); got != want {
+			t.Errorf("of %q was left %q, want %q", output, got, want)
+		}
+	}
+}
