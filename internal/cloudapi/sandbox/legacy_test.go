@@ -9,12 +9,14 @@ import (
 
 func legacyPath(f Fixture) string { return "/pa/v1/accounts/" + f.CloudAccountID }
 
-// legacySpec is a ClusterSchema as Terraform's provider 1.3.1 sends it: the whole object.
+// legacySpec is a ClusterSchema with every member that Terraform's provider 1.3.1 sends when it makes
+// a cluster: the id is the zero UUID, and what it does not know is null.
 func legacySpec(f Fixture, name string) map[string]any {
 	return map[string]any{
+		"id": "00000000-0000-0000-0000-000000000000", "created_at": nil, "marked_for_deletion_at": nil, "private_region_id": nil, "url": nil,
 		"account_id": f.CloudAccountID, "name": name, "cloud_provider": "aws", "cloud_region": "eu-central-1",
 		"configuration": map[string]any{
-			"number_of_nodes": 1, "version": "latest",
+			"id": nil, "created_at": nil, "number_of_nodes": 1, "version": "latest",
 			"node_configuration": map[string]any{
 				"package_id":              idOf("package", "aws", "mx2"),
 				"resource_configurations": []any{map[string]any{"amount": 8, "resource_type": "disk", "resource_unit": "Gi"}},

@@ -199,8 +199,11 @@ func lockState(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the sandbox's state: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another sandbox uses the state file %s: %w", path, err), lock.Close())
+	switch err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, errors.Join(fmt.Errorf("another sandbox uses the state file %s", path), lock.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("locking the sandbox's state: %w", err), lock.Close())
 	}
 	dir, prefix := filepath.Dir(path), halfWritten(path)
 	entries, err := os.ReadDir(dir)
