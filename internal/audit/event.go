@@ -24,6 +24,10 @@ type Actor struct {
 	Subject string
 	Name    string
 	Email   string
+	// EmailVerified is set when the identity provider vouches for Email. Without it the e-mail, like
+	// Name, is what somebody said of themselves: only issuer and subject tell people apart.
+	EmailVerified bool
+
 	Roles   []string // names of the roles held at the time, for the record only
 	Session string   // hash of the session token, hex; never the token
 	Via     Via
@@ -34,9 +38,8 @@ type Actor struct {
 
 	// What follows decides rights and is not recorded.
 
-	EmailVerified bool
-	Groups        []string
-	SignedInAt    time.Time
+	Groups     []string
+	SignedInAt time.Time
 }
 
 // Phase is the part of an operation that an event tells of.

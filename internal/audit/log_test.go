@@ -3,6 +3,7 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func full() audit.Event {
 		At: time.Date(2026, 5, 4, 3, 2, 1, 123456000, time.UTC), Act: "cluster.restart", Phase: audit.PhaseSettled, Outcome: audit.Failed,
 		Reason: "upstream said: no capacity", Count: 3, Inferred: true, Operation: uuid.Must(uuid.NewV7()), Parent: uuid.Must(uuid.NewV7()),
 		Actor: audit.Actor{
-			Issuer: "https://idp.example", Subject: "0001", Name: "Ada Lovelace", Email: "ada@example.com", Roles: []string{"operator", "viewer"},
+			Issuer: "https://idp.example", Subject: "0001", Name: "Ada Lovelace", Email: "ada@example.com", EmailVerified: true, Roles: []string{"operator", "viewer"},
 			Session: "00ff", Via: audit.ViaBrowser, IP: "192.0.2.7", UserAgent: "Mozilla/5.0", RequestID: "req-1",
 		},
 		Account:  audit.Ref{ID: "acc-1", Name: "Production"},
@@ -85,6 +86,17 @@ func TestAppendedEventReadsBackWhole(t *testing.T) {
 	}
 	if got.Status != "failed" || got.Proof != "verified" {
 		t.Errorf("status %q, proof %q", got.Status, got.Proof)
+	}
+}
+
+// TestUnverifiedEmailIsNotVouchedFor: anybody may say at some providers that their e-mail is
+// another's, and the log must not repeat that as if it were known.
+func TestUnverifiedEmailIsNotVouchedFor(t *testing.T) {
+	b := setup(t)
+	claimed := full()
+	claimed.Actor.Subject, claimed.Actor.EmailVerified = "0002", false
+	if got := b.get(t, b.append(t, claimed)); got.Actor.EmailVerified || strings.Contains(string(got.Body), "email_verified") {
+		t.Errorf("body %s", got.Body)
 	}
 }
 
