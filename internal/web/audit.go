@@ -181,9 +181,17 @@ func auditRow(o audit.Operation) templates.AuditRow {
 
 func actorView(a audit.Actor) templates.ActorView {
 	return templates.ActorView{
-		Name: a.Name, Email: a.Email, Subject: a.Subject, Issuer: a.Issuer, Roles: a.Roles, Via: string(a.Via),
+		Name: a.Name, Email: claimed(a), Subject: a.Subject, Issuer: a.Issuer, Roles: a.Roles, Via: string(a.Via),
 		Session: a.Session, IP: a.IP, UserAgent: a.UserAgent,
 	}
+}
+
+// claimed is the actor's e-mail, and says so when nobody but the actor vouches for it.
+func claimed(a audit.Actor) string {
+	if a.Email == "" || a.EmailVerified {
+		return a.Email
+	}
+	return a.Email + " (not verified)"
 }
 
 func eventPath(seq int64) string { return "/audit/events/" + strconv.FormatInt(seq, 10) }
