@@ -38,11 +38,26 @@ type verdict struct {
 // it tells in the end then stands in place of what was inferred. Problems with one operation are
 // logged and do not keep the others from being looked at.
 func (s *Service) reconcileOnce(ctx context.Context) error {
-	open, err := s.cfg.Log.OpenOperations(ctx, s.cfg.UnknownAfter)
-	if err != nil {
-		return dbError("finding open operations", err)
-	}
 	refused := map[string]bool{} // accounts that could not be asked in this round
+	for reached := int64(0); ; {
+		// Page by page: many that cannot be told now must not hide those behind them.
+		open, err := s.cfg.Log.OpenOperations(ctx, s.cfg.UnknownAfter, reached)
+		if err != nil {
+			return dbError("finding open operations", err)
+		}
+		if len(open) == 0 {
+			return nil
+		}
+		if err := s.reconcile(ctx, open, refused); err != nil {
+			return err
+		}
+		reached = open[len(open)-1].Attempt.Seq
+	}
+}
+
+// reconcile ends those of the open operations that can be ended now, and adds to refused the
+// accounts that could not be asked.
+func (s *Service) reconcile(ctx context.Context, open []audit.OpenOperation, refused map[string]bool) error {
 	for _, o := range open {
 		if ctx.Err() != nil {
 			return fmt.Errorf("reconciling: %w", ctx.Err())

@@ -33,7 +33,7 @@ func (s *stage) attempt(act Act, on target) audit.Event {
 func (s *stage) reconciled(svc *Service, operation uuid.UUID) []audit.Event {
 	s.t.Helper()
 	for {
-		open, err := s.log.OpenOperations(s.t.Context(), 2*time.Millisecond)
+		open, err := s.log.OpenOperations(s.t.Context(), 2*time.Millisecond, 0)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -281,6 +281,33 @@ func TestWhatCannotBeAskedStaysOpenForADay(t *testing.T) {
 	got := s.reconciled(svc, attempt.Operation)
 	if len(got) != 2 || got[1].Outcome != audit.Unknown || got[1].Reason == "" {
 		t.Errorf("after a day: %+v", got)
+	}
+}
+
+func TestManyThatCannotBeAskedDoNotHideTheRest(t *testing.T) {
+	s := newStage(t)
+	svc := s.replica(soon)
+	healthy := s.register(s.current(), "Search")
+	disabled := s.register(s.legacy(), "Old")
+	if err := s.svc.Disable(t.Context(), member("admins"), disabled.ID); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 501 { // one page is 500
+		group.Go(func() { s.attempt(ActClusterDelete, target{Account: disabled.ref(), Kind: KindCluster, ID: "c"}) })
+	}
+	group.Wait()
+	known, err := s.svc.loadCluster(t.Context(), s.inPhase(healthy.ID, cloudapi.PhaseHealthy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := s.attempt(ActClusterSuspend, known.on)
+	time.Sleep(5 * time.Millisecond) // the database's clock makes it old enough
+	if err := svc.reconcileOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.reconciledEvents(last.Operation); n != 2 {
+		t.Errorf("%d events, want attempt and outcome", n)
 	}
 }
 

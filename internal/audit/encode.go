@@ -459,11 +459,11 @@ func plain(s string) bool {
 }
 
 // hidden is true of controls, of formatting characters such as those that turn the direction of
-// text, of the separators of lines and of what is assigned to nobody. Joiners of emoji and
-// scripts stay.
+// text, of the separators of lines, of letters that are blank and of what is assigned to nobody.
+// Joiners of emoji and scripts stay.
 func hidden(r rune) bool {
 	if r == '\u200c' || r == '\u200d' {
 		return false
 	}
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Noncharacter_Code_Point)
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Noncharacter_Code_Point, unicode.Other_Default_Ignorable_Code_Point)
 }

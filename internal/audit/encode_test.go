@@ -103,6 +103,7 @@ func TestEncodeWritesOutWhatHides(t *testing.T) {
 		"\xed\xa0\x80":   `\xed\xa0\x80`, // half a surrogate pair
 		"evil\u202etxt":  `evil\u202etxt`,
 		"\U000e0041tag":  `\U000e0041tag`,
+		"blank\u3164":    `blank\u3164`,
 		`C:\x00`:         `C:\x00`,
 	} {
 		e, err := audit.Decode(audit.Encode(audit.Event{Actor: audit.Actor{Name: in}}))

@@ -256,10 +256,10 @@ func (l *Log) others(ctx context.Context, operation uuid.UUID, but int64) ([]Sto
 }
 
 // OpenOperations gives the attempts without an outcome that were recorded longer ago than
-// olderThan, oldest first, at most 500.
-func (l *Log) OpenOperations(ctx context.Context, olderThan time.Duration) ([]OpenOperation, error) {
-	return l.openOperations(ctx, `o.recorded_at <= clock_timestamp() - @older_than::interval`,
-		pgx.NamedArgs{"older_than": olderThan})
+// olderThan and have a number above after, oldest first, at most 500.
+func (l *Log) OpenOperations(ctx context.Context, olderThan time.Duration, after int64) ([]OpenOperation, error) {
+	return l.openOperations(ctx, `o.recorded_at <= clock_timestamp() - @older_than::interval AND o.seq > @after`,
+		pgx.NamedArgs{"older_than": olderThan, "after": after})
 }
 
 // PendingFor gives the attempts on one target that have no outcome yet, oldest first.

@@ -53,10 +53,10 @@ func TestOperationIsOneRowFromAttemptToOutcome(t *testing.T) {
 	if other, err := b.log.PendingFor(t.Context(), "cluster", "c2"); err != nil || len(other) != 0 {
 		t.Errorf("pending for another target: %v, %v", other, err)
 	}
-	if open, err := b.log.OpenOperations(t.Context(), 0); err != nil || len(open) != 1 {
+	if open, err := b.log.OpenOperations(t.Context(), 0, 0); err != nil || len(open) != 1 {
 		t.Errorf("open operations: %v, %v", open, err)
 	}
-	if open, err := b.log.OpenOperations(t.Context(), time.Hour); err != nil || len(open) != 0 {
+	if open, err := b.log.OpenOperations(t.Context(), time.Hour, 0); err != nil || len(open) != 0 {
 		t.Errorf("open for an hour: %v, %v", open, err)
 	}
 
@@ -67,7 +67,7 @@ func TestOperationIsOneRowFromAttemptToOutcome(t *testing.T) {
 	if diff := cmp.Diff([]string{"2 cluster.restart ok"}, statuses(b.list(t, audit.Query{}))); diff != "" {
 		t.Errorf("after the outcome (-want +got):\n%s", diff)
 	}
-	if open, err := b.log.OpenOperations(t.Context(), 0); err != nil || len(open) != 0 {
+	if open, err := b.log.OpenOperations(t.Context(), 0, 0); err != nil || len(open) != 0 {
 		t.Errorf("open after the outcome: %v, %v", open, err)
 	}
 	d := b.get(t, 2)
