@@ -301,13 +301,17 @@ func TestServerGoneAndBack(t *testing.T) {
 	b := &bundle{DB: server.New(t)}
 	b.log = b.open(t)
 	b.append(t, single("test.before"))
+	written := int64(1)
 	for name, down := range map[string]func(testing.TB){"stopped": server.Stop, "crashed": server.Crash} {
 		down(t)
 		if _, err := b.log.Append(t.Context(), single("test.lost")); !errors.Is(err, audit.ErrUnwritable) {
 			t.Errorf("%s: got %v, want ErrUnwritable", name, err)
 		}
 		server.Start(t)
-		b.append(t, single("test.again"))
+		if seq := b.append(t, single("test.again")); seq != written+1 {
+			t.Errorf("%s: the next event is number %d, want %d: what was told as written is gone", name, seq, written+1)
+		}
+		written++
 	}
 	b.verifies(t)
 }
