@@ -66,6 +66,16 @@ func requiredOfKey(act Act, op cloudapi.Op) []string {
 	return required
 }
 
+// KeyNeeds lists the upstream permissions that an account's key must hold for the act; none for
+// an act of the console alone, and for a generation that has no such operation.
+func (a Act) KeyNeeds(g cloudapi.Generation) []string {
+	op := a.Op(g)
+	if op == nil {
+		return nil
+	}
+	return requiredOfKey(a, *op)
+}
+
 func keyLacks(key ManagementKey, permissions []string) []string {
 	var lacking []string
 	for _, p := range permissions {

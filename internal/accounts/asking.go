@@ -57,6 +57,11 @@ func (s *Service) AskCreate(ctx context.Context, by audit.Actor) (formToken stri
 	return s.FormToken(ctx, by, ActAccountCreate.Name)
 }
 
+// AskVerify lets those pass who may have the log checked. Others are refused, and that is recorded.
+func (s *Service) AskVerify(ctx context.Context, by audit.Actor) error {
+	return s.authorize(ctx, by, ActAuditVerify, installation(KindAudit))
+}
+
 func conflictUnless(o Offer) error {
 	if o.Offered {
 		return nil
