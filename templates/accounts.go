@@ -4,9 +4,10 @@ import "time"
 
 // AccountsView is the list of accounts.
 type AccountsView struct {
-	Page   Page
-	Rows   []AccountRow
-	MayAdd bool
+	Page    Page
+	Rows    []AccountRow
+	MayAdd  bool
+	Contact []string // whom to ask for an account
 }
 
 // AccountRow is one account of the list.
@@ -69,9 +70,9 @@ type AccountView struct {
 	KeyAddedBy    string
 	KeyProbedAt   *time.Time
 	KeyRefused    string
-	Permissions   []string
-	PermsTold     bool     // the Cloud API told what the key may do
-	NotAble       []string // permissions the key lacks among those the console uses
+	Permissions   []PermissionGroup
+	PermsTold     bool   // the Cloud API told what the key may do
+	NotOffered    []Pair // an act that the account cannot be worked on with, and why
 
 	OKAt     *time.Time
 	FailedAt *time.Time

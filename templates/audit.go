@@ -98,6 +98,45 @@ type EventView struct {
 	Leaf, Chain                      string
 	Body                             string
 	Others                           []EventRow
+	Check                            *CheckView // of the whole log; nil until somebody asks for it
+}
+
+// LogCheckView is the page that checks the whole log.
+type LogCheckView struct {
+	Page   Page
+	Crumbs []Link
+	Check  *CheckView // nil until somebody asks for it
+}
+
+// CheckView is what a check of the whole log found.
+type CheckView struct {
+	TooLong     bool // it was given up: nothing else but Took is set
+	Events      int64
+	First, Last int64
+	Chain       string // the last chain value, in hexadecimal digits
+	At          time.Time
+	Took        string
+	Problems    []ProblemView
+	More        int64 // problems beyond those listed
+}
+
+// ProblemView is one place where the log does not add up.
+type ProblemView struct {
+	Seq  int64
+	Href string
+	What string
+}
+
+func (v CheckView) problems() int { return len(v.Problems) + int(v.More) }
+
+func (v CheckView) result() string {
+	switch {
+	case v.TooLong:
+		return "too-long"
+	case v.problems() > 0:
+		return "problems"
+	}
+	return "ok"
 }
 
 // ChangeView is one field before and after.

@@ -17,6 +17,7 @@ type FleetView struct {
 	Next     string
 	Notes    []string // what of the address was not understood
 	MayAdd   bool
+	Contact  []string // whom to ask for an account
 }
 
 // FleetFilter is what the fleet is narrowed by.

@@ -77,12 +77,27 @@ func (r Radios) explained() bool {
 	return false
 }
 
-// Column is a column of a listing that may be sorted by.
+// Column is a column of a listing. It may show two things and so be sorted in two ways.
 type Column struct {
-	Label   string
-	Href    string // sorts by it, or turns the direction; empty when it cannot be sorted by
-	Sorted  string // ascending, descending, or empty
+	Sorts   []Sort
 	Numeric bool
+}
+
+// Sort is a way to sort a listing.
+type Sort struct {
+	Label string
+	Href  string // sorts so, or turns the direction; empty when that is not possible
+	Order string // ascending, descending, or empty when the listing is sorted in another way
+}
+
+// order is how the listing is sorted by the column, as aria-sort says it; empty when it is not.
+func (c Column) order() string {
+	for _, s := range c.Sorts {
+		if s.Order != "" {
+			return s.Order
+		}
+	}
+	return ""
 }
 
 // Offer is an act on a page: offered, or shown with the reason why it is not.

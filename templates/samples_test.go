@@ -90,10 +90,13 @@ func sampleFleet(rows []FleetRow, strip []AccountStrip) FleetView {
 		return out
 	}
 	var columns []Column
-	for i, l := range []string{"Name", "Phase", "Account", "Environment", "Cloud", "Region", "Version", "Nodes", "RAM, CPU, disk per node", "Created"} {
-		c := Column{Label: l, Href: "/clusters?sort=x", Numeric: i > 5}
+	for i, labels := range [][]string{{"Name"}, {"Phase"}, {"Account"}, {"Environment"}, {"Cloud", "Region"}, {"Version"}, {"Nodes"}, {"Package, each node"}, {"Created"}} {
+		c := Column{Numeric: i > 4}
+		for _, l := range labels {
+			c.Sorts = append(c.Sorts, Sort{Label: l, Href: "/clusters?sort=x"})
+		}
 		if i == 0 {
-			c.Sorted = "ascending"
+			c.Sorts[0].Order = "ascending"
 		}
 		columns = append(columns, c)
 	}
@@ -121,7 +124,7 @@ func sampleRows() []FleetRow {
 		r := FleetRow{
 			AccountID: fmt.Sprintf("0192-%d", i%3), AccountName: []string{"Search production", "Recommendations", "Legacy vectors"}[i%3], AccountHref: "/accounts/0192",
 			Environment: []string{"production", "staging", "development"}[i%3], ClusterID: fmt.Sprintf("c-%02d", i), Name: name, Href: "/accounts/0192/clusters/c1",
-			Phase: phases[i], Cloud: cloud[0], Region: cloud[1], Version: []string{"v1.16.0", "v1.15.4", "v1.9.0"}[i%3], NodesUp: i%5 + 1, Nodes: i%5 + 1,
+			Phase: phases[i], Cloud: cloud[0], Region: cloud[1], Version: []string{"v1.16.0", "v1.15.4", "v1.9.0"}[i%3], Package: fmt.Sprintf("mx%d", 1<<(i%6)), NodesUp: i%5 + 1, Nodes: i%5 + 1,
 			RAM: MiB(int64(1024 << (i % 6))), CPU: CPU(int64(500 << (i % 5))), Disk: MiB(int64(4096 << (i % 7))), CreatedAt: before(time.Duration(i*i*7+1) * 11 * time.Hour), SeenAt: before(9 * time.Second),
 		}
 		if r.Phase == "NOT_READY" {
@@ -248,14 +251,15 @@ func sampleAccount() AccountView {
 		Owner: "Search platform", Note: "Paid from the search budget.\nAsk before adding clusters.", RotateBy: &soon, Enabled: true, CreatedAt: before(40 * day), CreatedBy: "Ada Admin",
 		Offers:    []Offer{{Label: "Disable", Post: true, Href: "/accounts/1/disable", Offered: true}, {Label: "Remove", Href: "/accounts/1/delete", Offered: true, Danger: true}},
 		KeyPrefix: "eyJhbGci", KeyProvenance: "pasted", KeyAddedAt: before(40 * day), KeyAddedBy: "Ada Admin", KeyProbedAt: beforePtr(2 * time.Hour),
-		Permissions: []string{"delete:clusters", "read:api_keys", "read:backups", "read:clusters", "write:clusters"}, PermsTold: true, NotAble: []string{"delete:management_keys", "read:payment_information"},
+		Permissions: []PermissionGroup{{"API keys", []string{"read"}}, {"clusters", []string{"read", "write", "delete"}}}, PermsTold: true, NotOffered: []Pair{{"Delete management key", "The key lacks delete:management_keys and read:management_keys."}},
 		OKAt: beforePtr(12 * time.Second), Clusters: 18, ClustersHref: "/clusters?account=1", Rows: sampleRows()[:5],
 	}
 }
 
 func sampleRefusedAccount() AccountView {
 	v := sampleAccount()
-	v.Name, v.Legacy, v.PermsTold, v.Permissions, v.NotAble = "Legacy vectors", true, false, nil, nil
+	v.Name, v.Legacy, v.PermsTold, v.Permissions = "Legacy vectors", true, false, nil
+	v.NotOffered = []Pair{{"Restart cluster", "The legacy pa/v1 API has no restart."}, {"Suspend cluster", "The legacy pa/v1 API has no suspend."}}
 	v.KeyRefused, v.Error, v.FailedAt, v.OKAt, v.Stale = "token revoked.", "Qdrant Cloud refuses the key.", beforePtr(20*time.Second), beforePtr(3*time.Hour), true
 	v.Vanished = 4
 	v.Offers = []Offer{{Label: "Disable", Reason: "You need accounts:manage here."}, {Label: "Remove", Reason: "You need accounts:manage here.", Danger: true}}

@@ -105,25 +105,31 @@ func phaseWord(phase string) string {
 // Ago says how long before now t was, in one unit rounded down, or how long after it. Scripts on the
 // page repeat it every second with the same rule.
 func Ago(now, t time.Time) string {
-	d := now.Sub(t)
-	s := int64(d.Abs() / time.Second)
+	words := span(now, t)
+	switch {
+	case words == "now":
+		return words
+	case now.Before(t):
+		return "in " + words
+	}
+	return words + " ago"
+}
+
+// span is the length of time between now and t, in one unit rounded down.
+func span(now, t time.Time) string {
+	s := int64(now.Sub(t).Abs() / time.Second)
 	if s < 5 {
 		return "now"
 	}
-	words := fmt.Sprintf("%d s", s)
 	for _, u := range []struct {
 		size int64
 		unit string
 	}{{31536000, "y"}, {2592000, "mo"}, {86400, "d"}, {3600, "h"}, {60, "min"}} {
 		if s >= u.size {
-			words = fmt.Sprintf("%d %s", s/u.size, u.unit)
-			break
+			return fmt.Sprintf("%d %s", s/u.size, u.unit)
 		}
 	}
-	if d < 0 {
-		return "in " + words
-	}
-	return words + " ago"
+	return fmt.Sprintf("%d s", s)
 }
 
 // exact is a time as people quote it.
@@ -194,13 +200,16 @@ func initials(name string) string {
 	return string(out)
 }
 
-// actWords says what an act did, for headings: cluster.restart becomes "restart cluster".
-func actWords(act string) string {
+// ActWords says what an act does, for headings: cluster.restart becomes "Restart cluster".
+func ActWords(act string) string {
 	kind, verb, ok := strings.Cut(act, ".")
 	if !ok {
 		return act
 	}
-	return strings.ReplaceAll(verb, "_", " ") + " " + strings.ReplaceAll(kind, "_", " ")
+	if act == "cluster.unsuspend" {
+		verb = "resume" // as the buttons call it
+	}
+	return Words(strings.ToUpper(verb)) + " " + strings.ReplaceAll(kind, "_", " ")
 }
 
 func pick(when bool, yes, no string) string {
@@ -211,3 +220,29 @@ func pick(when bool, yes, no string) string {
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+// isUUID reports whether s looks like a UUID in its usual spelling.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range s {
+		if hyphen := i == 8 || i == 13 || i == 18 || i == 23; hyphen != (c == '-') || !hyphen && !unicode.Is(unicode.ASCII_Hex_Digit, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// nameParts cuts a name after its dots and slashes.
+func nameParts(name string) []string {
+	var parts []string
+	for rest := name; rest != ""; {
+		i := strings.IndexAny(rest, "./") + 1
+		if i == 0 {
+			i = len(rest)
+		}
+		parts, rest = append(parts, rest[:i]), rest[i:]
+	}
+	return parts
+}

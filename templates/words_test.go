@@ -15,7 +15,7 @@ func TestWords(t *testing.T) {
 		{CPU(0), "–"}, {CPU(500), "0.5 vCPU"}, {CPU(16000), "16 vCPU"}, {Amount(25.6), "25.6"}, {Amount(0), "0"}, {Amount(100), "100"},
 		{Count(1, "cluster"), "1 cluster"}, {Count(0, "cluster"), "0 clusters"}, {Count(1204, "cluster"), "1,204 clusters"}, {thousands(1234567), "1,234,567"}, {thousands(-5), "-5"},
 		{initials("Olga Operator"), "OO"}, {initials("ada@example.test"), "AE"}, {initials("…"), "?"}, {initials("éa 中文"), "É中"},
-		{actWords("cluster.restart"), "restart cluster"}, {actWords("odd"), "odd"},
+		{ActWords("cluster.restart"), "Restart cluster"}, {ActWords("cluster.unsuspend"), "Resume cluster"}, {ActWords("odd"), "odd"},
 	} {
 		if test.got != test.want {
 			t.Errorf("%q, want %q", test.got, test.want)

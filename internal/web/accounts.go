@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -26,7 +28,7 @@ func (s *Server) handleAccounts(c echo.Context) error {
 		return fmt.Errorf("list accounts: %w", err)
 	}
 	p := s.page(c, "Accounts", "accounts-index", "accounts")
-	v := templates.AccountsView{Page: p, MayAdd: p.Member.MayManage}
+	v := templates.AccountsView{Page: p, MayAdd: p.Member.MayManage, Contact: s.opts.Contact}
 	for _, a := range list {
 		v.Rows = append(v.Rows, accountRow(a))
 	}
@@ -144,8 +146,8 @@ func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountVi
 		Environment: string(d.Environment), Owner: d.Owner, Note: d.Note, RotateBy: d.RotateBy, Enabled: d.Enabled,
 		Legacy: d.Legacy || d.Generation == cloudapi.PAV1, CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, Offers: accountOffers(d),
 		KeyPrefix: d.Key.Prefix, KeyProvenance: d.Key.Provenance, KeyAddedAt: d.Key.AddedAt, KeyAddedBy: d.Key.AddedBy,
-		KeyProbedAt: d.Key.ProbedAt, KeyRefused: asSentence(d.Key.Refused), Permissions: d.Key.Permissions,
-		PermsTold: d.Key.Permissions != nil, NotAble: d.NotAble,
+		KeyProbedAt: d.Key.ProbedAt, KeyRefused: asSentence(d.Key.Refused), Permissions: permissionGroups(d.Key.Permissions),
+		PermsTold: d.Key.Permissions != nil, NotOffered: notOfferedHere(d),
 		OKAt: d.Sync.OKAt, FailedAt: d.Sync.FailedAt, Error: d.Sync.Error, Stale: d.Sync.Stale, Vanished: d.Sync.Vanished,
 		Clusters: d.Clusters, ClustersHref: fleetOf(d.ID),
 	}
@@ -154,6 +156,25 @@ func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountVi
 		v.Rows = append(v.Rows, fleetRow(r, stale))
 	}
 	return v
+}
+
+// notOfferedHere lists the acts that nobody is offered on the account, whatever their rights: the
+// API has no such operation, or the key lacks what upstream asks for it.
+func notOfferedHere(d accounts.AccountDetail) []templates.Pair {
+	var out []templates.Pair
+	for _, act := range accounts.Acts() {
+		if act.Current == nil && act.PAV1 == nil {
+			continue
+		}
+		lacking := slices.DeleteFunc(act.KeyNeeds(d.Generation), func(p string) bool { return !slices.Contains(d.NotAble, p) })
+		switch {
+		case act.Op(d.Generation) == nil:
+			out = append(out, templates.Pair{Name: templates.ActWords(act.Name), Value: act.Lacking[d.Generation]})
+		case len(lacking) > 0:
+			out = append(out, templates.Pair{Name: templates.ActWords(act.Name), Value: "The key lacks " + strings.Join(lacking, " and ") + "."})
+		}
+	}
+	return out
 }
 
 // accountOffers lists the acts of an account's page. Disable and enable share one place.

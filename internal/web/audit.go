@@ -2,8 +2,10 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -21,7 +23,10 @@ import (
 	"quartermaster/templates"
 )
 
-const pathAudit = "/audit"
+const (
+	pathAudit       = "/audit"
+	pathAuditVerify = "/audit/verify"
+)
 
 // auditQuery is what the address of the log may say.
 type auditQuery struct {
@@ -212,18 +217,122 @@ func targetPath(e audit.Event) string {
 	return ""
 }
 
+// eventNumber reads the number of an event. What is none is not found, like one that does not exist.
+func eventNumber(text string) (int64, error) {
+	seq, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seq <= 0 {
+		return 0, fmt.Errorf("number of the event: %w", accounts.ErrNotFound)
+	}
+	return seq, nil
+}
+
 // handleEvent handles GET /audit/events/{seq}.
 func (s *Server) handleEvent(c echo.Context) error {
-	seq, err := strconv.ParseInt(c.Param("seq"), 10, 64)
-	if err != nil || seq <= 0 {
-		return fmt.Errorf("number of the event in the path: %w", accounts.ErrNotFound)
+	seq, err := eventNumber(c.Param("seq"))
+	if err != nil {
+		return err
 	}
 	d, err := s.accounts.LogEvent(c.Request().Context(), actorFrom(c), seq)
 	if err != nil {
 		return fmt.Errorf("read event: %w", err)
 	}
-	p := s.page(c, fmt.Sprintf("Event %d, %s", d.Seq, d.Act), "audit-event", "audit")
-	return s.render(c, http.StatusOK, templates.Event(eventView(p, d)))
+	return s.render(c, http.StatusOK, templates.Event(s.eventView(c, d)))
+}
+
+func (s *Server) eventView(c echo.Context, d audit.Detail) templates.EventView {
+	return eventView(s.page(c, fmt.Sprintf("Event %d, %s", d.Seq, d.Act), "audit-event", "audit"), d)
+}
+
+// handleAuditVerifyForm handles GET /audit/verify.
+func (s *Server) handleAuditVerifyForm(c echo.Context) error {
+	if err := s.accounts.AskVerify(c.Request().Context(), actorFrom(c)); err != nil {
+		return fmt.Errorf("ask for a check of the log: %w", err)
+	}
+	return s.renderLogCheck(c, http.StatusOK, nil)
+}
+
+func (s *Server) renderLogCheck(c echo.Context, status int, check *templates.CheckView) error {
+	return s.render(c, status, templates.LogCheck(templates.LogCheckView{
+		Page: s.page(c, "Check of the log", "audit-verify", "audit"), Crumbs: []templates.Link{{Label: "Audit", Href: pathAudit}}, Check: check,
+	}))
+}
+
+// verifyForm is what a browser may say about checking the log.
+type verifyForm struct {
+	Event string `form:"event"` // number of the event whose page shows the result; empty for a page of its own
+}
+
+// handleAuditVerify handles POST /audit/verify. It answers with the result and not with a redirect:
+// the result is kept nowhere but in the log.
+func (s *Server) handleAuditVerify(c echo.Context) error {
+	var form verifyForm
+	if err := bindForm(c, &form); err != nil {
+		return err
+	}
+	seq, err := eventNumber(form.Event)
+	if form.Event != "" && err != nil {
+		return err
+	}
+	status, check, err := s.checkLog(c)
+	if err != nil {
+		return err
+	}
+	if form.Event == "" {
+		return s.renderLogCheck(c, status, &check)
+	}
+	d, err := s.accounts.LogEvent(c.Request().Context(), actorFrom(c), seq)
+	if err != nil {
+		return fmt.Errorf("read event: %w", err)
+	}
+	v := s.eventView(c, d)
+	v.Check = &check
+	return s.render(c, status, templates.Event(v))
+}
+
+// checkLog has the whole log checked, for at most checkTime and one at a time: a check reads all
+// there is. A log that is too long for that is no error; the page says how to check it.
+func (s *Server) checkLog(c echo.Context) (status int, check templates.CheckView, err error) {
+	if err := s.accounts.AskVerify(c.Request().Context(), actorFrom(c)); err != nil {
+		return 0, check, fmt.Errorf("check log: %w", err)
+	}
+	if !s.checking.TryLock() {
+		return 0, check, &problem{status: http.StatusConflict, heading: "The log is being checked already",
+			detail: "Somebody asked for it a moment ago. Wait until that check has ended, then ask again."}
+	}
+	defer s.checking.Unlock()
+	ctx, cancel := context.WithTimeout(c.Request().Context(), s.checkTime)
+	defer cancel()
+	started := s.now()
+	report, err := s.accounts.VerifyLog(ctx, actorFrom(c))
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		noteError(c, err)
+		return http.StatusServiceUnavailable, templates.CheckView{TooLong: true, Took: tookText(s.checkTime)}, nil
+	}
+	if err != nil {
+		return 0, check, fmt.Errorf("check log: %w", err)
+	}
+	return http.StatusOK, checkView(report, started), nil
+}
+
+func checkView(r audit.Report, at time.Time) templates.CheckView {
+	v := templates.CheckView{
+		Events: r.Events, First: r.First, Last: r.Last, Chain: hex.EncodeToString(r.LastChain[:]), At: at, Took: tookText(r.Took), More: r.More,
+	}
+	for _, p := range r.Problems {
+		v.Problems = append(v.Problems, templates.ProblemView{Seq: p.Seq, Href: eventPath(p.Seq), What: p.What})
+	}
+	return v
+}
+
+// tookText says a duration: milliseconds below a second, tenths of seconds above.
+func tookText(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
 }
 
 func eventView(p templates.Page, d audit.Detail) templates.EventView {
@@ -240,6 +349,9 @@ func eventView(p templates.Page, d audit.Detail) templates.EventView {
 	}
 	for _, field := range slices.Sorted(maps.Keys(e.Change)) {
 		both := e.Change[field]
+		if both[0] == audit.Redacted && strings.HasSuffix(e.Act, ".create") {
+			both[0] = nil // what is made new held no secret before
+		}
 		v.Changes = append(v.Changes, templates.ChangeView{Field: field, Before: changeText(both[0]), After: changeText(both[1])})
 	}
 	events := append(slices.Clone(d.Others), d.Stored)

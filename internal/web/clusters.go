@@ -41,23 +41,22 @@ type fleetQuery struct {
 	After       string `form:"after"`
 }
 
-// fleetColumn is a column of the fleet and the key that sorts by it.
+// fleetColumn is a column of the fleet: the keys that it can be sorted by, each with its label.
 type fleetColumn struct {
-	key, label string
-	numeric    bool
+	sorts   [][2]string
+	numeric bool
 }
 
 var fleetColumns = []fleetColumn{
-	{"name", "Name", false},
-	{"phase", "Phase", false},
-	{"account", "Account", false},
-	{"environment", "Environment", false},
-	{"cloud", "Cloud", false},
-	{"region", "Region", false},
-	{"version", "Version", true},
-	{"nodes", "Nodes", true},
-	{"package", "RAM, CPU, disk per node", true},
-	{"created", "Created", true},
+	{sorts: [][2]string{{"name", "Name"}}},
+	{sorts: [][2]string{{"phase", "Phase"}}},
+	{sorts: [][2]string{{"account", "Account"}}},
+	{sorts: [][2]string{{"environment", "Environment"}}},
+	{sorts: [][2]string{{"cloud", "Cloud"}, {"region", "Region"}}},
+	{sorts: [][2]string{{"version", "Version"}}, numeric: true},
+	{sorts: [][2]string{{"nodes", "Nodes"}}, numeric: true},
+	{sorts: [][2]string{{"package", "Package, each node"}}, numeric: true},
+	{sorts: [][2]string{{"created", "Created"}}, numeric: true},
 }
 
 // tidy drops what is not understood and says so.
@@ -69,7 +68,9 @@ func (q *fleetQuery) tidy() (notes []string) {
 			q.Account = ""
 		}
 	}
-	known := slices.ContainsFunc(fleetColumns, func(c fleetColumn) bool { return c.key == q.Sort })
+	known := slices.ContainsFunc(fleetColumns, func(c fleetColumn) bool {
+		return slices.ContainsFunc(c.sorts, func(sort [2]string) bool { return sort[0] == q.Sort })
+	})
 	if q.Sort != "" && !known {
 		notes = append(notes, "The list cannot be sorted by what the address says, so it is sorted by name.")
 		q.Sort, q.Dir, q.After = "", "", ""
@@ -107,27 +108,34 @@ func (q fleetQuery) filtered() bool {
 }
 
 func (q fleetQuery) columns() []templates.Column {
+	out := make([]templates.Column, 0, len(fleetColumns))
+	for _, c := range fleetColumns {
+		column := templates.Column{Numeric: c.numeric}
+		for _, sort := range c.sorts {
+			column.Sorts = append(column.Sorts, q.sort(sort[0], sort[1]))
+		}
+		out = append(out, column)
+	}
+	return out
+}
+
+// sort is one way to sort the fleet: again by what it is sorted by turns the direction.
+func (q fleetQuery) sort(key, label string) templates.Sort {
 	sorted, desc := q.Sort, q.Dir == "desc"
 	if sorted == "" {
 		sorted = "name"
 	}
-	out := make([]templates.Column, 0, len(fleetColumns))
-	for _, c := range fleetColumns {
-		by := q
-		by.Sort, by.Dir, by.After = c.key, "asc", ""
-		column := templates.Column{Label: c.label, Numeric: c.numeric}
-		if c.key == sorted {
-			column.Sorted = "ascending"
-			if desc {
-				column.Sorted = "descending"
-			} else {
-				by.Dir = "desc"
-			}
-		}
-		column.Href = by.address()
-		out = append(out, column)
+	by := q
+	by.Sort, by.Dir, by.After = key, "asc", ""
+	way := templates.Sort{Label: label}
+	switch {
+	case key == sorted && desc:
+		way.Order = "descending"
+	case key == sorted:
+		way.Order, by.Dir = "ascending", "desc"
 	}
-	return out
+	way.Href = by.address()
+	return way
 }
 
 // handleFleet handles GET /clusters.
@@ -145,7 +153,7 @@ func (s *Server) handleFleet(c echo.Context) error {
 		return fmt.Errorf("list clusters: %w", err)
 	}
 	view := fleetView(s.page(c, "Clusters", "clusters-index", "clusters"), q, page)
-	view.Notes = notes
+	view.Notes, view.Contact = notes, s.opts.Contact
 	if wantsPart(c) {
 		c.Response().Header().Set("HX-Replace-Url", view.Self)
 		return s.render(c, http.StatusOK, templates.FleetRegion(view))
@@ -441,9 +449,9 @@ func onOff(b *bool) string {
 	case b == nil:
 		return ""
 	case *b:
-		return "Enabled: database keys can be limited to collections"
+		return "enabled"
 	}
-	return "Not enabled"
+	return "not enabled"
 }
 
 // portURL is the endpoint with the port of the REST interface.

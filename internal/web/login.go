@@ -311,7 +311,9 @@ func (s *Server) showSignInFailed(c echo.Context, failed *signInError) error {
 func (s *Server) showSignIn(c echo.Context, status int, v templates.SignInView) error {
 	v.Page = s.page(c, "Sign in", "sign-in", "")
 	v.Provider = providerHost(s.provider.issuer)
-	v.RequestID = requestID(c)
+	if status != http.StatusOK {
+		v.RequestID = requestID(c)
+	}
 	return s.render(c, status, templates.SignIn(v))
 }
 

@@ -55,10 +55,28 @@ func permissionGroups(permissions []string) []templates.PermissionGroup {
 	groups := make([]templates.PermissionGroup, 0, len(byKind))
 	for kind, of := range byKind {
 		slices.SortStableFunc(of, func(a, b string) int { return slices.Index(verbs, a) - slices.Index(verbs, b) })
-		groups = append(groups, templates.PermissionGroup{Kind: strings.ReplaceAll(kind, "_", " "), Verbs: of})
+		groups = append(groups, templates.PermissionGroup{Kind: kindWords(kind), Verbs: of})
 	}
 	slices.SortFunc(groups, func(a, b templates.PermissionGroup) int { return strings.Compare(a.Kind, b.Kind) })
 	return groups
+}
+
+// kindWords names what a permission is about. Where upstream and the console use nearly the same
+// word, both say whose it is.
+func kindWords(kind string) string {
+	switch kind {
+	case "account":
+		return "account at Qdrant Cloud"
+	case "accounts":
+		return "accounts in this console"
+	case "audit":
+		return "audit log"
+	case "grants":
+		return "grants in this console"
+	case "sessions":
+		return "sessions in this console"
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(kind, "_", " "), "api keys", "API keys")
 }
 
 // browserName is a short name for a user agent, so that a member recognises a session. It decides

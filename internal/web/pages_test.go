@@ -37,17 +37,23 @@ func TestFleetQueryTidy(t *testing.T) {
 
 func TestFleetColumns(t *testing.T) {
 	columns := fleetQuery{Text: "x", Sort: "nodes", Dir: "asc", After: "cursor"}.columns()
-	sorted := map[string]templates.Column{}
+	sorts := map[string]templates.Sort{}
 	for _, c := range columns {
-		sorted[c.Label] = c
+		for _, s := range c.Sorts {
+			sorts[s.Label] = s
+		}
 	}
-	if got := sorted["Nodes"]; got.Sorted != "ascending" || got.Href != "/clusters?dir=desc&q=x&sort=nodes" {
-		t.Errorf("the sorted column is %+v", got)
+	for label, want := range map[string]templates.Sort{
+		"Nodes":  {Label: "Nodes", Href: "/clusters?dir=desc&q=x&sort=nodes", Order: "ascending"},
+		"Name":   {Label: "Name", Href: "/clusters?dir=asc&q=x&sort=name"},
+		"Cloud":  {Label: "Cloud", Href: "/clusters?dir=asc&q=x&sort=cloud"},
+		"Region": {Label: "Region", Href: "/clusters?dir=asc&q=x&sort=region"},
+	} {
+		if got := sorts[label]; got != want {
+			t.Errorf("%s: %+v, want %+v", label, got, want)
+		}
 	}
-	if got := sorted["Name"]; got.Sorted != "" || got.Href != "/clusters?dir=asc&q=x&sort=name" {
-		t.Errorf("another column is %+v", got)
-	}
-	if got := (fleetQuery{}).columns()[0]; got.Sorted != "ascending" {
+	if got := (fleetQuery{}).columns()[0].Sorts[0]; got.Order != "ascending" {
 		t.Errorf("without a choice the first column is %+v", got)
 	}
 }
@@ -209,7 +215,7 @@ func TestChangeText(t *testing.T) {
 func TestPermissionGroups(t *testing.T) {
 	got := permissionGroups([]string{"accounts:manage", "delete:clusters", "read:backup_schedules", "read:clusters", "write:clusters", "odd"})
 	want := []templates.PermissionGroup{
-		{Kind: "accounts", Verbs: []string{"manage"}}, {Kind: "backup schedules", Verbs: []string{"read"}},
+		{Kind: "accounts in this console", Verbs: []string{"manage"}}, {Kind: "backup schedules", Verbs: []string{"read"}},
 		{Kind: "clusters", Verbs: []string{"read", "write", "delete"}}, {Kind: "odd", Verbs: []string{"yes"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -68,6 +68,8 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: pathAudit, Handler: s.handleAudit},
 		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
+		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
+		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
 
 		{Method: get, Path: pathMe, Handler: s.handleMe, AnyMember: true},
 		{Method: post, Path: "/me/sessions/:id/end", Handler: s.handleSessionEnd, AnyMember: true},

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,6 +63,7 @@ const (
 	maxBody     = 1 << 20 // bytes
 	maxHeaders  = 32 << 10
 	requestTime = 50 * time.Second // a handler's deadline, so that its error page is still written
+	checkTime   = 30 * time.Second // of checking the whole log; shorter, so that the page can say so
 )
 
 // Server answers the console's requests. It is safe for concurrent use.
@@ -78,6 +80,9 @@ type Server struct {
 	echo     *echo.Echo
 	now      func() time.Time
 	newID    func() string
+
+	checking  sync.Mutex // held while the whole log is checked
+	checkTime time.Duration
 }
 
 // New checks the options and lays out the routes. It does not talk to the provider; Run does.
@@ -109,6 +114,8 @@ func New(o Options) (*Server, error) {
 		origins:  http.NewCrossOriginProtection(),
 		now:      o.Now,
 		newID:    newRequestID,
+
+		checkTime: checkTime,
 	}
 	if s.echo, err = s.newEcho(); err != nil {
 		return nil, err

@@ -79,13 +79,27 @@ func (s *Server) authenticate(ctx context.Context, c echo.Context) error {
 	if err != nil || cookie.Value == "" || len(cookie.Value) > maxSessionToken {
 		return accounts.ErrNoSession
 	}
-	session, actor, err := s.accounts.Authenticate(ctx, s.visitor(c), cookie.Value)
+	find := s.accounts.Authenticate
+	if isBackground(c) {
+		find = s.accounts.AuthenticateQuietly
+	}
+	session, actor, err := find(ctx, s.visitor(c), cookie.Value)
 	if err != nil {
 		return fmt.Errorf("authenticate: %w", err)
 	}
 	c.Set(keySession, session)
 	c.Set(keyActor, actor)
 	return nil
+}
+
+// headerBackground marks what a page asks by itself while nobody need be there. Sending it gains
+// nothing: the request is answered as any other, and only counts less.
+const headerBackground = "X-Quartermaster-Background"
+
+// isBackground reports whether a page asked by itself to be refreshed.
+func isBackground(c echo.Context) bool {
+	r := c.Request()
+	return !isUnsafe(r.Method) && isHX(c) && r.Header.Get(headerBackground) != ""
 }
 
 // guard is around every handler. Only a row marked Public is reached without a session.
@@ -110,11 +124,18 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 
 // askToSignIn sends a browser to sign in and back to the page it wanted. A form that was sent
 // without a session is not sent again afterwards; the sign-in page says so. htmx would follow a
-// redirect inside the page, so it is told to leave the page instead.
+// redirect inside the page, so it is told to leave the page instead. A page that refreshes itself
+// stays, with a note: sending it to the provider could sign in somebody who has left.
 func (s *Server) askToSignIn(c echo.Context) error {
 	r := c.Request()
 	if _, err := r.Cookie(s.cookies.session); err == nil {
 		s.dropCookie(c, s.cookies.session)
+	}
+	if isBackground(c) {
+		h := c.Response().Header()
+		h.Set("HX-Retarget", "#notice")
+		h.Set("HX-Reswap", "innerHTML")
+		return s.render(c, http.StatusUnauthorized, templates.SessionEnded(signInPath(s.currentPage(r))))
 	}
 	if isHX(c) {
 		c.Response().Header().Set("HX-Redirect", signInPath(s.currentPage(r)))

@@ -8,11 +8,12 @@
 
   // Relative times. The words are those of templates.Ago; a test compares the two.
   const units = [[31536000, "y"], [2592000, "mo"], [86400, "d"], [3600, "h"], [60, "min"]];
-  const ago = (seconds) => {
+  const ago = (seconds, short) => {
     const s = Math.floor(Math.abs(seconds));
     if (s < 5) return "now";
     const [size, unit] = units.find(([n]) => s >= n) ?? [1, "s"];
     const words = `${Math.floor(s / size)} ${unit}`;
+    if (short) return words;
     return seconds < 0 ? `in ${words}` : `${words} ago`;
   };
   // The server's clock is right by definition: the page says what time it was when it was made.
@@ -21,7 +22,7 @@
   const tick = () => {
     if (document.hidden) return;
     for (const el of all("time[data-ago]")) {
-      const words = ago((Date.now() + skew - Date.parse(el.dateTime)) / 1000);
+      const words = ago((Date.now() + skew - Date.parse(el.dateTime)) / 1000, el.dataset.ago === "short");
       if (el.textContent !== words) el.textContent = words;
     }
   };
@@ -142,7 +143,7 @@
     show(false);
     const { status, headers } = event.detail?.ctx?.response ?? {};
     const region = live(event);
-    if (region && (status === 403 || status === 404)) region.dataset.stopped = "1";
+    if (region && (status === 401 || status === 403 || status === 404)) region.dataset.stopped = "1";
     if (region && status < 400) one("#notice")?.replaceChildren();
     const url = headers?.get("HX-Replace-Url");
     if (url?.startsWith("/") && status < 400) history.replaceState(null, "", url);
