@@ -215,7 +215,7 @@ func TestHeldLockFailsInTwoSeconds(t *testing.T) {
 	}
 	started := time.Now()
 	_, err = b.log.Append(t.Context(), single("test.waiter"))
-	if took := time.Since(started); took < time.Second || took > 4*time.Second {
+	if took := time.Since(started); took < time.Second || took > 8*time.Second {
 		t.Errorf("it took %s, want about 2s", took)
 	}
 	if !errors.Is(err, audit.ErrUnwritable) {
@@ -232,7 +232,6 @@ func TestHeldLockFailsInTwoSeconds(t *testing.T) {
 // TestOneWhoStallsLosesTheLock is about a process that was stopped, or cut off from the server,
 // between Record and its commit: it must not keep every other from acting.
 func TestOneWhoStallsLosesTheLock(t *testing.T) {
-	t.Parallel() // it mostly waits
 	b := setup(t)
 	tx, err := b.Pool.Begin(t.Context())
 	if err != nil {
@@ -297,6 +296,7 @@ func briefly(p audit.Page) []string {
 }
 
 func TestServerGoneAndBack(t *testing.T) {
+	t.Parallel()
 	server := dbtest.NewServer(t)
 	b := &bundle{DB: server.New(t)}
 	b.log = b.open(t)

@@ -23,8 +23,10 @@ type bundle struct {
 	log *audit.Log
 }
 
+// setup also lets the test run beside others: each has a database of its own.
 func setup(t *testing.T) *bundle {
 	t.Helper()
+	t.Parallel()
 	b := &bundle{DB: dbtest.New(t)}
 	b.log = b.open(t)
 	return b
