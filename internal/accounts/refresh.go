@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,8 @@ const (
 type refreshing struct {
 	random    func() float64 // in [0, 1), for jitter
 	wake      chan struct{}  // something is due or a worker is free
+	working   sync.Map       // accounts a worker of this process refreshes now
+	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 }
 
@@ -148,13 +151,16 @@ func (s *Service) refreshLoop(ctx context.Context) {
 		}
 		leases, err := s.lease(ctx, failing, free)
 		if err != nil {
+			s.refreshing.orphaned.Store(true) // the answer may have been lost, not the lease
 			return err
 		}
 		for _, l := range leases {
 			slots <- struct{}{}
+			s.refreshing.working.Store(l.AccountID, l.Owner)
 			running.Go(func() {
 				defer s.refreshing.nudge()
 				defer func() { <-slots }()
+				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
 				s.refresh(ctx, l)
 			})
 		}
@@ -163,7 +169,7 @@ func (s *Service) refreshLoop(ctx context.Context) {
 	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
 	wait := tick
 	for ctx.Err() == nil {
-		err := errors.Join(dispatch(steady, false), dispatch(troubled, true))
+		err := errors.Join(s.takeBack(ctx), dispatch(steady, false), dispatch(troubled, true))
 		switch {
 		case err == nil:
 			wait = tick
@@ -191,8 +197,27 @@ func (s *Service) refreshLoop(ctx context.Context) {
 	}
 }
 
+// takeBack ends the leases of this process that no worker holds. A database that was away for a
+// moment keeps leases which could not be given back; their accounts need not wait until those expire.
+func (s *Service) takeBack(ctx context.Context) error {
+	if !s.refreshing.orphaned.Swap(false) {
+		return nil
+	}
+	held := []uuid.UUID{}
+	s.refreshing.working.Range(func(account, _ any) bool {
+		held = append(held, account.(uuid.UUID))
+		return true
+	})
+	if _, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE starts_with(lease_owner, $1) AND account_id <> ALL($2)`,
+		s.cfg.Owner+"/", held); err != nil {
+		s.refreshing.orphaned.Store(true)
+		return fmt.Errorf("taking back leases: %w", err)
+	}
+	return nil
+}
+
 // refresh reads the clusters of a leased account and stores them, or stores why that failed. It
-// gives the lease back in every case.
+// gives the lease back in every case; where that fails takeBack does.
 func (s *Service) refresh(ctx context.Context, l lease) {
 	err := s.refreshClusters(ctx, l)
 	switch {
@@ -210,6 +235,7 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 	s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("account", l.AccountID.String()),
 		slog.Int("failures", l.Failures+1), slog.Any("error", err))
 	if err := s.storeFailure(ctx, l, err); err != nil && !errors.Is(err, errLeaseLost) {
+		s.refreshing.orphaned.Store(true)
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "failed refresh not stored", slog.String("account", l.AccountID.String()), slog.Any("error", err))
 	}
 }
@@ -544,7 +570,8 @@ func (s *Service) giveBack(ctx context.Context, l lease) {
 	if _, err := s.cfg.DB.Exec(ctx, `
 		UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2`,
 		l.AccountID, l.Owner); err != nil {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not given back, it expires", slog.String("account", l.AccountID.String()), slog.Any("error", err))
+		s.refreshing.orphaned.Store(true)
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not given back yet", slog.String("account", l.AccountID.String()), slog.Any("error", err))
 	}
 }
 

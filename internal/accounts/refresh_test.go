@@ -303,6 +303,44 @@ func TestTwoReplicasNeverRefreshAnAccountAtOnce(t *testing.T) {
 	}
 }
 
+func TestLeasesNobodyHoldsAreTakenBack(t *testing.T) {
+	r := newRig(t)
+	lost, at := r.account(t, "One", Production)
+	at.add(1)
+	busy, at := r.account(t, "Two", Production)
+	at.add(1)
+	far, at := r.account(t, "Three", Production)
+	at.add(1)
+	r.exec(t, `UPDATE refresh SET next_at = clock_timestamp() + interval '1 hour' WHERE account_id = $1`, far)
+	if leases, err := r.svc.lease(t.Context(), false, 2); err != nil || len(leases) != 2 {
+		t.Fatalf("%d leases, %v", len(leases), err)
+	}
+	r.exec(t, `UPDATE refresh SET lease_until = clock_timestamp() + interval '1 hour', lease_owner = 'somebody else/1' WHERE account_id = $1`, far)
+	leased := func(id uuid.UUID) bool {
+		return value[bool](t, r, `SELECT lease_until IS NOT NULL FROM refresh WHERE account_id = $1`, id)
+	}
+	if err := r.svc.takeBack(t.Context()); err != nil || !leased(lost) {
+		t.Fatalf("a lease was taken back without a reason, %v", err)
+	}
+
+	r.svc.refreshing.working.Store(busy, "")
+	r.svc.refreshing.orphaned.Store(true)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.svc.takeBack(ended); err == nil {
+		t.Error("no error without a database")
+	}
+	if err := r.svc.takeBack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if leased(lost) || !leased(busy) || !leased(far) {
+		t.Errorf("leased: the lost one %t, the busy one %t, another process's %t", leased(lost), leased(busy), leased(far))
+	}
+	if n, err := r.replica(t, nil).refreshOnce(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d accounts refreshed, %v; want the one that was lost", n, err)
+	}
+}
+
 func TestLeaseOfADeadWorkerExpires(t *testing.T) {
 	r := newRig(t)
 	id, at := r.account(t, "One", Production)
