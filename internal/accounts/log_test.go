@@ -108,6 +108,11 @@ func TestEventsAreReadAndTheLogIsVerified(t *testing.T) {
 	if err != nil || !report.OK() || report.Events != 3 {
 		t.Errorf("%+v, %v", report, err)
 	}
+	s.svc.verifying.Lock()
+	if _, err := s.svc.VerifyLog(t.Context(), by); !errors.Is(err, ErrRateLimited) {
+		t.Errorf("while another verification runs: %v, want ErrRateLimited", err)
+	}
+	s.svc.verifying.Unlock()
 	if got := s.eventsOf(ActAuditVerify); len(got) != 1 || got[0].Outcome != audit.OK || got[0].Actor.Subject != by.Subject {
 		t.Errorf("events %+v", got)
 	}

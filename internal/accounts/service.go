@@ -47,6 +47,7 @@ type Service struct {
 	// leaves alone however long they take.
 	underway   sync.Map
 	searches   searches
+	verifying  sync.Mutex // held while the whole log is read
 	signIns    signInFailures
 	refreshing refreshing
 }
