@@ -103,13 +103,13 @@ func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audi
 
 // VerifyLog checks the whole chain and returns what was found. Records audit.verify with the
 // result. ErrAuditUnavailable, with the report, when that cannot be recorded. It reads the whole log,
-// so each process does it once at a time: ErrRateLimited meanwhile.
+// so each process does it once at a time: *ConflictError meanwhile.
 func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (audit.Report, error) {
 	if err := s.authorize(ctx, by, ActAuditVerify, installation(KindAudit)); err != nil {
 		return audit.Report{}, err
 	}
 	if !s.verifying.TryLock() {
-		return audit.Report{}, fmt.Errorf("verifying the log: %w", ErrRateLimited)
+		return audit.Report{}, &ConflictError{Reason: "The log is being checked already. Wait until that check has ended, then ask again."}
 	}
 	defer s.verifying.Unlock()
 	report, err := s.cfg.Log.Verify(ctx, nil)
