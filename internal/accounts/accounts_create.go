@@ -229,7 +229,7 @@ func (s *Service) probe(ctx context.Context, by audit.Actor, c *candidate) ([]cl
 		c.Name = shown(account.Name, nameLength)
 	}
 	if c.Name == "" {
-		c.Name = account.ID
+		c.Name = shown(account.ID, nameLength)
 	}
 	return calls, nil
 }

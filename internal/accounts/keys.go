@@ -37,10 +37,11 @@ type link struct {
 // such account, *ConflictError when it is disabled. It calls no upstream and keeps no pooled
 // connection.
 func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID string) (*link, error) {
-	account, err := s.loadAccount(ctx, accountID)
+	registered, err := accountByID(ctx, s.cfg.DB, accountID, false)
 	if err != nil {
 		return nil, err
 	}
+	account := registered.ref()
 	if !account.Enabled {
 		return nil, &ConflictError{Reason: disabledReason}
 	}

@@ -35,3 +35,15 @@ func unavailable(err error) error {
 	}
 	return err
 }
+
+// dbError wraps an error of Postgres with what was being done; it is ErrUnavailable when the
+// database cannot be reached.
+func dbError(doing string, err error) error {
+	return fmt.Errorf("%s: %w", doing, unavailable(err))
+}
+
+// violates reports whether err is a violation of the named constraint.
+func violates(err error, constraint string) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.ConstraintName == constraint
+}
