@@ -94,6 +94,7 @@ func TestInBrowser(t *testing.T) {
 		test func(ctx context.Context, t *testing.T)
 	}{
 		{"pages", testPages}, {"hostile pages", testHostilePages}, {"cluster page moves", testClusterPageMoves},
+		{"nothing jumps", testNothingJumps}, {"session ends", testSessionEnds},
 		{"server lost", testServerLost}, {"fleet filters", testFleetFilters}, {"relative times", testRelativeTimes},
 	} {
 		t.Run(part.name, func(t *testing.T) {

@@ -22,7 +22,9 @@ type console struct {
 	mu      sync.Mutex
 	cluster ClusterView
 	failing bool
-	asked   int // fragments asked for
+	ended   bool // the session is over
+	asked   int  // fragments asked for
+	quietly int  // of them those that the page marked as its own
 }
 
 func (c *console) change(f func()) {
@@ -46,8 +48,16 @@ func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if part {
 		c.asked++
 	}
+	if part && r.Header.Get("X-Quartermaster-Background") != "" {
+		c.quietly++
+	}
 	var page templ.Component
 	switch {
+	case part && c.ended:
+		w.Header().Set("HX-Retarget", "#notice")
+		w.Header().Set("HX-Reswap", "innerHTML")
+		w.WriteHeader(http.StatusUnauthorized)
+		page = SessionEnded("/login?return_to=%2Fcluster")
 	case part && c.failing:
 		w.Header().Set("HX-Retarget", "#notice")
 		w.Header().Set("HX-Reswap", "innerHTML")
@@ -130,6 +140,57 @@ func testClusterPageMoves(ctx context.Context, t *testing.T) {
 	}
 }
 
+const boxes = `JSON.stringify([...document.querySelectorAll("main *:not(time)")].map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height].map(Math.round); }))`
+
+// testNothingJumps proves that a refresh that brings nothing new moves nothing, and that what the
+// page asks by itself is marked so, while what is typed is not.
+func testNothingJumps(ctx context.Context, t *testing.T) {
+	c, url := liveConsole(t)
+	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(url+"/cluster"))
+	before, err := chromedp.Run(ctx, chromedp.Evaluate[string](boxes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for asked := c.count(); c.count() < asked+3; {
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[any](`new Promise(r => setTimeout(r, 50))`, chromedp.EvalAwaitPromise)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := chromedp.Run(ctx, chromedp.Evaluate[string](boxes))
+	if err != nil || before != after || len(before) < 1000 {
+		t.Errorf("boxes before the refreshes:\n%s\nafter:\n%s (%v)", before, after, err)
+	}
+	c.change(func() {
+		if c.quietly != c.asked {
+			t.Errorf("%d of %d refreshes are marked as the page's own", c.quietly, c.asked)
+		}
+	})
+	do(ctx, t, chromedp.Navigate(url+"/clusters"), chromedp.KeyEvent("/"), chromedp.KeyEvent("docs"))
+	until(ctx, t, "the list follows what is typed", `document.querySelectorAll("[data-testid=cluster-row]").length === 1`)
+	c.change(func() {
+		if c.quietly == c.asked {
+			t.Error("a search that somebody typed is marked as the page's own")
+		}
+	})
+}
+
+// testSessionEnds proves that a page whose session is over says so, stays, and asks no more.
+func testSessionEnds(ctx context.Context, t *testing.T) {
+	c, url := liveConsole(t)
+	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(url+"/cluster"))
+	c.change(func() { c.ended = true })
+	until(ctx, t, "the end is told with a link", `document.querySelector("#notice").innerText.includes("Your session has ended") && !!document.querySelector("#notice a[href^='/login']")`)
+	until(ctx, t, "what was known stays", `location.pathname === "/cluster" && document.body.innerText.includes("search-main")`)
+	before := c.count()
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[any](`new Promise(r => setTimeout(r, 600))`, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+	if after := c.count(); after > before {
+		t.Errorf("the page went on asking: %d times", after-before)
+	}
+	until(ctx, t, "the note stays", `document.querySelector("#notice").innerText.includes("Your session has ended")`)
+}
+
 func testServerLost(ctx context.Context, t *testing.T) {
 	c := &console{cluster: sampleCluster()}
 	c.cluster.Every, c.cluster.Self = "150ms", "/cluster"
@@ -173,7 +234,9 @@ func testRelativeTimes(ctx context.Context, t *testing.T) {
 	do(ctx, t, chromedp.Navigate(server.URL+"/times"))
 	var script strings.Builder
 	for i, d := range spans {
-		fmt.Fprintf(&script, `document.querySelector("main").insertAdjacentHTML("beforeend", '<time data-ago id="t%d" datetime="%s">?</time>');`, i, before(d).Format(time.RFC3339))
+		for kind, id := range map[string]string{"": "t", "short": "s"} {
+			fmt.Fprintf(&script, `document.querySelector("main").insertAdjacentHTML("beforeend", '<time data-ago="%s" id="%s%d" datetime="%s">?</time>');`, kind, id, i, before(d).Format(time.RFC3339))
+		}
 	}
 	if _, err := chromedp.Run(ctx, chromedp.Evaluate[any](script.String()+"0")); err != nil {
 		t.Fatal(err)
@@ -183,6 +246,10 @@ func testRelativeTimes(ctx context.Context, t *testing.T) {
 		got, err := chromedp.Run(ctx, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector("#t%d").textContent`, i)))
 		if err != nil || got != w {
 			t.Errorf("%v: the script says %q, Ago says %q (%v)", spans[i], got, w, err)
+		}
+		short, err := chromedp.Run(ctx, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector("#s%d").textContent`, i)))
+		if want := span(sampleNow, before(spans[i])); err != nil || short != want {
+			t.Errorf("%v: the script says %q for short, span says %q (%v)", spans[i], short, want, err)
 		}
 	}
 }

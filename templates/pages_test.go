@@ -76,7 +76,7 @@ func hostilePages(text string) map[string]templ.Component {
 	return map[string]templ.Component{
 		"sign-in": filled(text, SignIn), "no-rights": filled(text, NoRights), "error": filled(text, ErrorPage), "fleet": filled(text, Fleet),
 		"cluster": filled(text, Cluster), "confirm": filled(text, Confirm), "accounts": filled(text, Accounts), "account": filled(text, Account),
-		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "me": filled(text, Me),
+		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
 	}
 }
 

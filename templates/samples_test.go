@@ -48,6 +48,8 @@ func samplePages() map[string]templ.Component {
 	none.Notes = []string{"The list cannot be sorted by what the address says, so it is sorted by name."}
 	fresh := sampleFleet(nil, nil)
 	fresh.All, fresh.MayAdd = 0, true
+	asking := sampleFleet(nil, nil)
+	asking.All, asking.MayAdd, asking.Contact = 0, false, []string{"platform-admins", "admin@example.test"}
 	waiting := sampleFleet(nil, sampleStrip()[:1])
 	waiting.All = 0
 
@@ -60,6 +62,7 @@ func samplePages() map[string]templ.Component {
 		"fleet":             Fleet(flashed),
 		"fleet-no-match":    Fleet(none),
 		"fleet-no-account":  Fleet(fresh),
+		"fleet-ask":         Fleet(asking),
 		"fleet-waiting":     Fleet(waiting),
 		"cluster":           Cluster(sampleCluster()),
 		"cluster-troubled":  Cluster(sampleTroubledCluster()),
@@ -78,6 +81,8 @@ func samplePages() map[string]templ.Component {
 		"audit-none":        Audit(sampleEmptyAudit()),
 		"event":             Event(sampleEvent()),
 		"event-broken":      Event(sampleBrokenEvent()),
+		"log-check":         LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}}),
+		"log-check-long":    LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Check: &CheckView{TooLong: true, Took: "30.0 s"}}),
 		"me":                Me(sampleMe()),
 	}
 }
@@ -328,12 +333,16 @@ func sampleEvent() EventView {
 		RPC: "qdrant.cloud.cluster.v1.ClusterService/DeleteCluster", KeyID: "k1", TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", UpstreamStatus: 200, LatencyMS: 184,
 		Changes:  []ChangeView{{"delete_backups", "", "false"}, {"name", "tmp-load-test", ""}, {"nodes", "3", ""}},
 		Verified: true, Leaf: strings.Repeat("ab", 32), Chain: strings.Repeat("cd", 32), Body: "{\n  \"act\": \"cluster.delete\"\n}",
+		Check:  &CheckView{Events: 12345, First: 1, Last: 12345, Chain: strings.Repeat("ef", 32), At: sampleNow, Took: "214 ms"},
 		Others: []EventRow{{Seq: 196, Href: "/audit/events/196", Phase: "attempt", RecordedAt: before(3 * time.Minute)}, {Seq: 197, Href: "/audit/events/197", Phase: "outcome", Outcome: "ok", RecordedAt: before(3 * time.Minute), Current: true}},
 	}
 }
 
 func sampleBrokenEvent() EventView {
 	v := sampleEvent()
+	v.Check = &CheckView{Events: 196, First: 1, Last: 197, Chain: strings.Repeat("ef", 32), At: sampleNow, Took: "14 ms", More: 2, Problems: []ProblemView{
+		{Seq: 120, Href: "/audit/events/120", What: "event 120 is missing"}, {Seq: 197, Href: "/audit/events/197", What: "body, time or number are not those that were recorded: the leaf does not fit"},
+	}}
 	v.Verified, v.Proof, v.Outcome, v.Reason, v.Inferred, v.Changes = false, "the leaf does not fit the body", "failed", "The cluster was not there any more.", true, nil
 	v.Parent, v.Count = v.Operation, 3
 	return v

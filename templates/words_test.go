@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,6 +16,7 @@ func TestWords(t *testing.T) {
 		{CPU(0), "–"}, {CPU(500), "0.5 vCPU"}, {CPU(16000), "16 vCPU"}, {Amount(25.6), "25.6"}, {Amount(0), "0"}, {Amount(100), "100"},
 		{Count(1, "cluster"), "1 cluster"}, {Count(0, "cluster"), "0 clusters"}, {Count(1204, "cluster"), "1,204 clusters"}, {thousands(1234567), "1,234,567"}, {thousands(-5), "-5"},
 		{initials("Olga Operator"), "OO"}, {initials("ada@example.test"), "AE"}, {initials("…"), "?"}, {initials("éa 中文"), "É中"},
+		{span(sampleNow, before(40*day)), "1 mo"}, {span(sampleNow, sampleNow), "now"}, {strings.Join(nameParts("a.b.C/D"), "|"), "a.|b.|C/|D"}, {strings.Join(nameParts(""), "|"), ""},
 		{ActWords("cluster.restart"), "Restart cluster"}, {ActWords("cluster.unsuspend"), "Resume cluster"}, {ActWords("odd"), "odd"},
 	} {
 		if test.got != test.want {
@@ -34,6 +36,21 @@ func TestTones(t *testing.T) {
 	for status, want := range map[string]string{"SUPPORTED": toneOK, "SCALABLE": toneOK, "NOT_SUPPORTED": toneOff, "UNSUPPORTED": toneOff, "DISABLED": toneOff, "": toneOff} {
 		if got := capabilityTone(status); got != want {
 			t.Errorf("capability %q has the tone %s, want %s", status, got, want)
+		}
+	}
+}
+
+// TestRegion proves that the id of a hybrid region is cut in a list, with the whole beside it, and
+// that other regions are not.
+func TestRegion(t *testing.T) {
+	const id = "ad6e0ee7-af25-433f-bd10-05227d377128"
+	_, cut := rendered(t, region(id))
+	if !strings.Contains(cut, `title="`+id+`"`) || !strings.Contains(cut, "ad6e0ee7…") {
+		t.Errorf("a hybrid region reads %s", cut)
+	}
+	for _, whole := range []string{"germanywestcentral", "ad6e0ee7-af25-433f-bd10-05227d37712g", "ad6e0ee7af25433fbd1005227d377128----", strings.Repeat("é", 18)} {
+		if _, got := rendered(t, region(whole)); !strings.Contains(got, whole) || strings.Contains(got, "…") {
+			t.Errorf("the region %s reads %s", whole, got)
 		}
 	}
 }
