@@ -64,12 +64,13 @@ func (p *program) auditExport(ctx context.Context) error {
 		if err := schema.Check(ctx, pool); err != nil {
 			return err
 		}
-		if err := p.recordExport(ctx, pool); err != nil {
-			return err
-		}
+		// Made first, so that the log does not tell of an export that had nowhere to go.
 		out, done, err := p.exportTarget()
 		if err != nil {
 			return err
+		}
+		if err := p.recordExport(ctx, pool); err != nil {
+			return errors.Join(err, done(), p.dropExport())
 		}
 		events, err := audit.Export(ctx, pool, out, 1, 0)
 		if err := errors.Join(err, done()); err != nil {
@@ -117,4 +118,16 @@ func (p *program) exportTarget() (w io.Writer, done func() error, err error) {
 		return nil, nil, fmt.Errorf("making the export file: %w", err)
 	}
 	return f, f.Close, nil
+}
+
+// dropExport removes the file that exportTarget made and nothing was written to.
+func (p *program) dropExport() error {
+	path := p.line.Audit.Export.Output
+	if path == "" {
+		return nil
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("removing the empty export file: %w", err)
+	}
+	return nil
 }

@@ -73,6 +73,7 @@ type discovery struct {
 	PKCE          []string `json:"code_challenge_methods_supported"`
 	Scopes        []string `json:"scopes_supported"`
 	Claims        []string `json:"claims_supported"`
+	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 func (p *program) checkProvider(ctx context.Context) []finding {
@@ -105,7 +106,58 @@ func (p *program) checkProvider(ctx context.Context) []finding {
 	} else {
 		found = append(found, right("groups claim: %q", claim))
 	}
-	return append(found, p.checkRedirect(ctx, d.Authorization))
+	return append(found, p.checkRedirect(ctx, d.Authorization), p.checkClient(ctx, d))
+}
+
+// checkClient trades a code that cannot exist. A provider that knows the client and its secret
+// refuses the code; one that does not refuses the client. Some look at the code first, so that
+// silence about the client proves little.
+func (p *program) checkClient(ctx context.Context, d discovery) finding {
+	s := p.settings
+	if d.Token == "" {
+		return wrong("client secret: it cannot be tried without a token endpoint")
+	}
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {"check"}, "redirect_uri": {s.BaseURL.String() + "/auth/callback"},
+		"code_verifier": {"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"},
+	}
+	// As the console does it: internal/web settles on one way before the first exchange.
+	inForm := s.ClientSecret.IsZero() || len(d.AuthMethods) > 0 && !slices.Contains(d.AuthMethods, "client_secret_basic")
+	if inForm {
+		form.Set("client_id", s.ClientID)
+		if !s.ClientSecret.IsZero() {
+			form.Set("client_secret", string(s.ClientSecret.Reveal()))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Token, strings.NewReader(form.Encode()))
+	if err != nil {
+		return wrong("client secret: %v", err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if !inForm {
+		request.SetBasicAuth(url.QueryEscape(s.ClientID), url.QueryEscape(string(s.ClientSecret.Reveal())))
+	}
+	answer, err := p.httpClient().Do(request)
+	if err != nil {
+		return wrong("client secret: the token endpoint does not answer: %v", bare(err))
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<16))
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		return wrong("client secret: reading the token endpoint's answer: %v", err)
+	}
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	unreadable := json.Unmarshal(body, &refusal) != nil
+	switch {
+	case answer.StatusCode == http.StatusUnauthorized, refusal.Error == "invalid_client", refusal.Error == "unauthorized_client":
+		return wrong("client secret: the provider refuses QM_OIDC_CLIENT_ID with QM_OIDC_CLIENT_SECRET")
+	case unreadable || answer.StatusCode >= 500:
+		return wrong("client secret: the token endpoint answers %d, and not as one should", answer.StatusCode)
+	}
+	return right("client secret: the provider did not refuse it")
 }
 
 // checkRedirect begins a sign-in as a browser would. Providers answer a redirect address that is

@@ -16,14 +16,14 @@ import (
 // to another command is a mistake); secret marks what must not be a process argument and so has
 // no flag, but a _FILE variant, whose field stands below it.
 type Config struct {
-	Addr           string `name:"addr" preset:":8080" dev:"127.0.0.1:8080" for:"serve dev sandbox healthcheck" help:"Address the console listens on; dev: 127.0.0.1:8080. The sandbox command takes it as a flag only."`
-	MetricsAddr    string `name:"metrics-addr" preset:"127.0.0.1:9090" dev:"127.0.0.1:0" for:"serve dev" help:"Address of /metrics, which asks nobody who they are; dev: a free port of 127.0.0.1."`
+	Addr           string `name:"addr" preset:":8080" dev:"127.0.0.1:8080" for:"serve dev sandbox check healthcheck" help:"Address the console listens on; dev: 127.0.0.1:8080. The sandbox command takes it as a flag only."`
+	MetricsAddr    string `name:"metrics-addr" preset:"127.0.0.1:9090" dev:"127.0.0.1:0" for:"serve dev check" help:"Address of /metrics, which asks nobody who they are; dev: a free port of 127.0.0.1."`
 	BaseURL        string `name:"base-url" for:"serve check healthcheck" help:"Where browsers find the console, https://host or http://localhost:port; the redirect address is this plus /auth/callback."`
-	TLSCert        string `name:"tls-cert" for:"serve healthcheck" help:"PEM file of the certificate chain, when the console serves https itself."`
-	TLSKey         string `name:"tls-key" for:"serve healthcheck" help:"PEM file of the certificate's private key."`
-	TrustedProxies string `name:"trusted-proxies" for:"serve" help:"Addresses or CIDR ranges, separated by commas, whose X-Forwarded-For is believed."`
+	TLSCert        string `name:"tls-cert" for:"serve check healthcheck" help:"PEM file of the certificate chain, when the console serves https itself."`
+	TLSKey         string `name:"tls-key" for:"serve check healthcheck" help:"PEM file of the certificate's private key."`
+	TrustedProxies string `name:"trusted-proxies" for:"serve check" help:"Addresses or CIDR ranges, separated by commas, whose X-Forwarded-For is believed."`
 	CAFile         string `name:"ca-file" for:"serve check" help:"PEM file of certificate authorities to trust, besides the system's, for the identity provider and the Cloud API."`
-	Contact        string `name:"contact" for:"serve dev" help:"Whom members without any rights are told to ask, separated by commas; the admin groups and e-mails when empty."`
+	Contact        string `name:"contact" for:"serve dev check" help:"Whom members without any rights are told to ask, separated by commas; the admin groups and e-mails when empty."`
 
 	DatabaseURL            string `name:"database-url" kong:"-" secret:"" for:"serve migrate check audit" help:"Postgres address the console works with, as a role that can append to the log but not change it."`
 	DatabaseURLFile        string `name:"database-url-file" for:"serve migrate check audit" help:"File that holds QM_DATABASE_URL."`
@@ -47,16 +47,16 @@ type Config struct {
 
 	CloudAPIURL          string `name:"cloud-api-url" preset:"https://api.cloud.qdrant.io" for:"serve dev check" help:"Where the current Qdrant Cloud API is; dev: the sandbox."`
 	CloudPAURL           string `name:"cloud-pa-url" preset:"https://cloud.qdrant.io" for:"serve dev check" help:"Where the legacy pa/v1 API is, without /pa/v1; dev: the sandbox."`
-	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev" help:"Most requests a second to the Cloud API for one account."`
+	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account."`
 	UpstreamReadTimeout  string `name:"upstream-read-timeout" preset:"10s" for:"serve dev check" help:"Longest wait for a reading call of the Cloud API."`
-	UpstreamWriteTimeout string `name:"upstream-write-timeout" preset:"30s" for:"serve dev" help:"Longest wait for a changing call of the Cloud API."`
+	UpstreamWriteTimeout string `name:"upstream-write-timeout" preset:"30s" for:"serve dev check" help:"Longest wait for a changing call of the Cloud API."`
 
-	SessionIdle       string `name:"session-idle" preset:"30m" for:"serve dev" help:"A session unused for so long has ended."`
-	SessionMax        string `name:"session-max" preset:"12h" for:"serve dev" help:"A session ends after so long, however much it is used."`
-	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
-	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev" help:"Shortest time between two refreshes of an account, while something in it moves."`
-	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev" help:"Longest time between two refreshes of an account that is well."`
-	DrainTimeout      string `name:"drain-timeout" preset:"10s" for:"serve dev sandbox" help:"How long requests in flight may take to end after a signal to stop."`
+	SessionIdle       string `name:"session-idle" preset:"30m" for:"serve dev check" help:"A session unused for so long has ended."`
+	SessionMax        string `name:"session-max" preset:"12h" for:"serve dev check" help:"A session ends after so long, however much it is used."`
+	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
+	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
+	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`
+	DrainTimeout      string `name:"drain-timeout" preset:"10s" for:"serve dev sandbox check" help:"How long requests in flight may take to end after a signal to stop."`
 
 	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit" help:"json, text, or auto: text for dev on a terminal, json otherwise."`

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,10 +34,27 @@ func (p *program) migrateDown(ctx context.Context) error {
 		return &configError{problems{"--steps: " + strconv.Quote(printable(p.line.Migrate.Down.Steps)) + " is not a number above zero"}}
 	}
 	config := schema.Config{OwnerURL: p.settings.MigrateDatabaseURL}
+	if err := p.checkSteps(ctx, config.OwnerURL, steps); err != nil {
+		return err
+	}
 	if err := schema.Down(ctx, config, steps); err != nil {
 		return err
 	}
 	return p.printStatus(ctx, config.OwnerURL)
+}
+
+// checkSteps refuses to take back more than there is, before anything is taken back.
+func (p *program) checkSteps(ctx context.Context, address string, steps int) error {
+	return p.onDatabase(ctx, address, func(pool *pgxpool.Pool) error {
+		state, err := schema.Status(ctx, pool)
+		if err != nil {
+			return err
+		}
+		if steps > state.Version {
+			return fmt.Errorf("--steps is %d, and the database has only %d migrations to take back; nothing was changed", steps, state.Version)
+		}
+		return nil
+	})
 }
 
 // migrateStatus says which schema there is. It fails when it is not the one this program needs.

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -155,6 +156,9 @@ func TestMigrateServeAndCheck(t *testing.T) {
 		if got := runProgram(t, s.with(nil), "migrate", "status"); got.code != exitFailed {
 			t.Errorf("status of an empty database: exit code %d: %s", got.code, got.stdout)
 		}
+		if got := runProgram(t, s.with(nil), "migrate", "down", "--steps", "99"); got.code != exitFailed || !strings.Contains(got.stderr, "has only 0 migrations to take back; nothing was changed") {
+			t.Errorf("down by more than there is: exit code %d: %s", got.code, got.stderr)
+		}
 		for _, args := range [][]string{{"migrate", "up"}, {"migrate", "down"}, {"migrate", "up"}, {"migrate", "up"}, {"migrate", "status"}} {
 			if got := runProgram(t, s.with(nil), args...); got.code != exitOK || !strings.Contains(got.stdout, "schema version") {
 				t.Fatalf("%v: exit code %d: %s%s", args, got.code, got.stdout, got.stderr)
@@ -218,8 +222,12 @@ func TestMigrateServeAndCheck(t *testing.T) {
 		if got := runProgram(t, s.with(owner), "audit", "export", "-o", path); got.code != exitOK {
 			t.Fatalf("export: exit code %d: %s", got.code, got.stderr)
 		}
+		before := runProgram(t, s.with(owner), "audit", "verify").stdout
 		if got := runProgram(t, s.with(owner), "audit", "export", "-o", path); got.code != exitFailed {
 			t.Errorf("export over a file that exists: exit code %d", got.code)
+		}
+		if after := runProgram(t, s.with(owner), "audit", "verify").stdout; chainIn(after) == "" || chainIn(after) != chainIn(before) {
+			t.Errorf("an export that did not happen is in the log:\n%s\n%s", before, after)
 		}
 		if got := runProgram(t, nil, "audit", "verify", "--file", path); got.code != exitOK {
 			t.Errorf("verify of the export: exit code %d: %s%s", got.code, got.stdout, got.stderr)
@@ -239,6 +247,58 @@ func TestMigrateServeAndCheck(t *testing.T) {
 			t.Errorf("verify of a changed export: exit code %d: %s", got.code, got.stdout)
 		}
 	})
+}
+
+// chainIn returns the chain value that audit verify printed.
+func chainIn(out string) string {
+	_, after, _ := strings.Cut(out, "\nchain ")
+	value, _, _ := strings.Cut(after, "\n")
+	return value
+}
+
+func TestCheckTriesTheClientSecret(t *testing.T) {
+	for name, test := range map[string]struct {
+		methods, secret string
+		answer          http.HandlerFunc
+		want            string
+	}{
+		"accepted, in the header": {`["client_secret_basic"]`, "se:cret", func(w http.ResponseWriter, r *http.Request) {
+			if id, secret, _ := r.BasicAuth(); id != "console" || secret != "se%3Acret" || r.FormValue("client_secret") != "" {
+				t.Errorf("the secret did not come as the console sends it: %q %q", id, secret)
+			}
+			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
+		}, "ok     client secret: the provider did not refuse it"},
+		"accepted, in the form": {`["client_secret_post"]`, "secret", func(w http.ResponseWriter, r *http.Request) {
+			if _, _, basic := r.BasicAuth(); basic || r.FormValue("client_id") != "console" || r.FormValue("client_secret") != "secret" {
+				t.Errorf("the secret did not come as the console sends it: %v", r.Form)
+			}
+			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
+		}, "ok     client secret: "},
+		"refused": {`[]`, "other", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"error":"invalid_client"}`, http.StatusBadRequest)
+		}, "WRONG  client secret: the provider refuses QM_OIDC_CLIENT_ID with QM_OIDC_CLIENT_SECRET"},
+		"refused without words": {`[]`, "other", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "WRONG  client secret: the provider refuses"},
+		"nonsense":              {`[]`, "other", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, "WRONG  client secret: the token endpoint answers 200, and not as one should"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mux := http.NewServeMux()
+			provider := httptest.NewServer(mux)
+			defer provider.Close()
+			mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = fmt.Fprintf(w, `{"issuer":%[1]q,"authorization_endpoint":"%[2]s/a","token_endpoint":"%[2]s/t","jwks_uri":"%[2]s/k","token_endpoint_auth_methods_supported":%[3]s}`,
+					provider.URL, provider.URL, test.methods)
+			})
+			mux.HandleFunc("/t", test.answer)
+			env := goodEnvironment()
+			env["QM_OIDC_ISSUER"], env["QM_OIDC_CLIENT_ID"], env["QM_OIDC_CLIENT_SECRET"] = provider.URL, "console", test.secret
+			nobody := "127.0.0.1:1"
+			env["QM_DATABASE_URL"], env["QM_CLOUD_API_URL"], env["QM_CLOUD_PA_URL"] = "postgres://a:b@"+nobody+"/c", "http://"+nobody, "http://"+nobody
+			got := runProgram(t, environmentOf(env), "check")
+			if !strings.Contains(got.stdout, test.want) || strings.Contains(got.stdout+got.stderr, test.secret+"\"") {
+				t.Errorf("%q is not in:\n%s%s", test.want, got.stdout, got.stderr)
+			}
+		})
+	}
 }
 
 func TestServeMigratesItselfWithoutProvider(t *testing.T) {

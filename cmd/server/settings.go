@@ -187,7 +187,8 @@ func (r *reader) needs(name string) bool {
 }
 
 func (r *reader) needed(name, value string) string {
-	if value == "" && r.uses(name) && r.needs(name) {
+	// A file that was named and cannot be read is a problem that was told already.
+	if value == "" && r.uses(name) && r.needs(name) && !r.was[name+"_FILE"] {
 		r.found.add("%s is needed by %s", name, r.command)
 	}
 	return value
