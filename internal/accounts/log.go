@@ -16,10 +16,39 @@ import (
 // recorded again, which costs a few lines in the log and loses none.
 const maxSearches = 10_000
 
-// searches remembers which searches of each session are on record.
+// A search may read the whole log. These bounds leave the database to everybody else meanwhile.
+const (
+	searchesAtOnce = 2
+	searchWait     = 2 * time.Second  // until another's search has ended
+	searchTime     = 15 * time.Second // of one search
+	longestSearch  = 200              // bytes of a text to look for: matching takes its length times the log's
+)
+
+// searches remembers which searches of each session are on record, and lets a few run at once.
 type searches struct {
 	mu       sync.Mutex
 	recorded map[searchKey]struct{}
+	running  chan struct{}
+}
+
+// turn waits for a place among the searches that run. The caller gives it back with done.
+func (m *searches) turn(ctx context.Context) (done func(), err error) {
+	m.mu.Lock()
+	if m.running == nil {
+		m.running = make(chan struct{}, searchesAtOnce)
+	}
+	running := m.running
+	m.mu.Unlock()
+	wait := time.NewTimer(searchWait)
+	defer wait.Stop()
+	select {
+	case running <- struct{}{}:
+		return func() { <-running }, nil
+	case <-wait.C:
+		return nil, fmt.Errorf("waiting for other searches: %w", ErrRateLimited)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for other searches: %w", ctx.Err())
+	}
 }
 
 // searchKey is a digest of member, session and query.
@@ -43,10 +72,15 @@ func (m *searches) remember(key searchKey) {
 
 // SearchLog lists operations, newest first. Records audit.search per distinct query and session
 // before it answers, once but for searches made at the same moment; paging through the results and the unfiltered list are no searches.
-// ErrAuditUnavailable when the search cannot be recorded.
+// ErrAuditUnavailable when the search cannot be recorded, *InvalidError when a text to look for is
+// too long, ErrRateLimited when others' searches take too long, context.DeadlineExceeded when this
+// one does.
 func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) (audit.Page, error) {
 	if err := s.read(ctx, by, ActAuditRead, installation(KindAudit)); err != nil {
 		return audit.Page{}, err
+	}
+	if max(len(q.Text), len(q.Member)) > longestSearch {
+		return audit.Page{}, &InvalidError{Fields: map[string]string{"": fmt.Sprintf("A text to look for has at most %d characters.", longestSearch)}}
 	}
 	if asked := searchChange(q); len(asked) > 0 {
 		key := searchKey(sha256.Sum256(fmt.Appendf(nil, "%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})))
@@ -56,9 +90,20 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 			}
 			s.searches.remember(key) // not before: the same search at the same moment must not rest on a line that fails
 		}
+		done, err := s.searches.turn(ctx)
+		if err != nil {
+			return audit.Page{}, err
+		}
+		defer done()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, searchTime)
+		defer cancel()
 	}
 	q.UnknownAfter = s.cfg.UnknownAfter
 	page, err := s.cfg.Log.List(ctx, q)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return audit.Page{}, fmt.Errorf("searching the log: %w", ctx.Err()) // the database is there, and slow
+	}
 	if err != nil {
 		return audit.Page{}, dbError("searching the log", err)
 	}

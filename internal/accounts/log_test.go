@@ -56,6 +56,62 @@ func TestASearchIsRecordedOncePerQueryAndSession(t *testing.T) {
 	}
 }
 
+// TestSlowSearchesLeaveTheDatabaseToOthers holds the table that searches read. Each search takes a
+// connection, and without a bound a few of them would take all.
+func TestSlowSearchesLeaveTheDatabaseToOthers(t *testing.T) {
+	s := newStage(t)
+	by, q := member("auditors"), audit.Query{Text: "ada"}
+	if _, err := s.svc.SearchLog(t.Context(), by, q); err != nil { // on record, so that it needs no further line
+		t.Fatal(err)
+	}
+	owner := s.connect(s.db.OwnerURL)
+	if _, err := owner.Exec(t.Context(), `BEGIN; LOCK TABLE audit.events IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	const all = 12
+	answers := make(chan error, all)
+	ctx, cancel := context.WithTimeout(t.Context(), searchWait+2*time.Second)
+	defer cancel()
+	for range all {
+		go func() {
+			_, err := s.svc.SearchLog(ctx, by, q)
+			answers <- err
+		}()
+	}
+	for range all - searchesAtOnce {
+		if err := <-answers; !errors.Is(err, ErrRateLimited) {
+			t.Errorf("a search among many: %v, want ErrRateLimited", err)
+		}
+		if _, err := s.svc.List(ctx, by); err != nil {
+			t.Errorf("listing accounts meanwhile: %v", err)
+		}
+	}
+	for range searchesAtOnce {
+		if err := <-answers; !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
+			t.Errorf("a search that took too long: %v, want DeadlineExceeded alone", err)
+		}
+	}
+	if _, err := owner.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.svc.SearchLog(t.Context(), by, q); err != nil {
+		t.Errorf("a search afterwards: %v", err)
+	}
+}
+
+func TestALongTextIsNotSearchedFor(t *testing.T) {
+	s := newStage(t)
+	for _, q := range []audit.Query{{Text: strings.Repeat("a", longestSearch+1)}, {Member: strings.Repeat("a", longestSearch+1)}} {
+		var refused *InvalidError
+		if _, err := s.svc.SearchLog(t.Context(), member("auditors"), q); !errors.As(err, &refused) {
+			t.Errorf("%v, want InvalidError", err)
+		}
+	}
+	if n := len(s.eventsOf(ActAuditSearch)); n != 0 {
+		t.Errorf("%d searches are on record", n)
+	}
+}
+
 func TestASearchThatCannotBeRecordedIsNotAnswered(t *testing.T) {
 	s := newStage(t)
 	s.exec(s.db.OwnerURL, `REVOKE EXECUTE ON FUNCTION audit.append(bytea[]) FROM quartermaster_app`)
