@@ -163,7 +163,7 @@ func TestToldAndInferredRace(t *testing.T) {
 	}
 	for _, o := range b.list(t, audit.Query{Limit: 100}).Operations {
 		if o.Status != "ok" || o.Inferred {
-			t.Errorf("operation %s reads %s, inferred %v", o.Event.Operation, o.Status, o.Inferred)
+			t.Errorf("operation %s reads %s, inferred %v", o.Operation, o.Status, o.Inferred)
 		}
 	}
 	b.verifies(t)
