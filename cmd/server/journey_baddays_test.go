@@ -60,10 +60,10 @@ func openBadWeek(t *testing.T) *badWeek {
 	control := httptest.NewServer(w.box.Control())
 	t.Cleanup(control.Close)
 	db := w.postgres.New(t)
-	w.stage = &stage{devProgram: &devProgram{t: t, output: w.served.output}, accounts: map[string]ground{}}
+	w.stage = &stage{devProgram: &devProgram{t: t, output: w.output}, accounts: map[string]ground{}}
 	w.about = devDescription{URL: w.base, SandboxControlURL: control.URL, SandboxControlToken: "control", DatabaseURL: db.AppURL}
 	w.db, w.owner = db.Pool, openPool(t, db.SuperURL)
-	w.served.start(w.with(nil,
+	w.start(w.with(nil,
 		"QM_DATABASE_URL", db.AppURL, "QM_MIGRATE_DATABASE_URL", db.OwnerURL, "QM_LOG_LEVEL", "warn", "QM_OPERATOR_GROUPS", devenv.OperatorGroup, "QM_AUDITOR_GROUPS", devenv.AuditorGroup,
 		"QM_POLL_MIN", "100ms", "QM_POLL_MAX", "400ms", "QM_UPSTREAM_RPS", "500", "QM_AUDIT_UNKNOWN_AFTER", "2s",
 		"QM_UPSTREAM_READ_TIMEOUT", readWait.String(), "QM_UPSTREAM_WRITE_TIMEOUT", writeWait.String()))
