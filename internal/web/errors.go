@@ -134,7 +134,7 @@ func explainKind(e *cloudapi.Error) *problem {
 	switch e.Kind {
 	case cloudapi.Unauthenticated:
 		return &problem{status: http.StatusBadGateway, heading: "Qdrant Cloud does not accept this account's key",
-			detail: "The key was deleted there, or was never right. The account's page shows since when, and an administrator of this console can add the account again with a new key."}
+			detail: "The key may have been deleted there. The account's page shows its state and what to do."}
 	case cloudapi.Forbidden:
 		return &problem{status: http.StatusBadGateway, heading: "This account's key may not do that at Qdrant Cloud",
 			detail: "Nothing was done. The account's page shows what its key may do."}
