@@ -1031,12 +1031,12 @@ func NoRights(v NoRightsView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Contact) == 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 79, "<p>Ask whoever runs this console to add one of your groups.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 79, "<p>Ask whoever runs this console to give one of your groups a role.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 80, "<p>Someone in one of these can help. Send them this page.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 80, "<p>One of these can help. Send them this page.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1045,7 +1045,7 @@ func NoRights(v NoRightsView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 81, "<p class=\"sub\">Once a group was added, sign out and in again: groups are read at sign-in.</p></div></section><section class=\"panel\" aria-labelledby=\"claims\"><header><h2 id=\"claims\">What your identity provider said of you</h2></header>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 81, "<p class=\"sub\">Once you are in another group, sign out and in again: groups are read at sign-in.</p></div></section><section class=\"panel\" aria-labelledby=\"claims\"><header><h2 id=\"claims\">What your identity provider said of you</h2></header>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -98,10 +98,8 @@ func phaseForbids(act Act, phase cloudapi.Phase) string {
 		switch {
 		case phase == cloudapi.PhaseSuspended:
 			return says("resume it first.")
-		case phase.Moving():
+		case phase.Moving(), phase == cloudapi.PhaseManualMaintenance:
 			return says("wait until that has ended.")
-		case phase == cloudapi.PhaseManualMaintenance:
-			return says("Qdrant's own staff is working on it.")
 		case phase == cloudapi.PhaseFailedToCreate:
 			return says("there is nothing running.")
 		}

@@ -153,7 +153,7 @@ func TestPhasesAreToldInWords(t *testing.T) {
 	for phase, want := range map[cloudapi.Phase]string{
 		"UPDATING": "The cluster is updating: wait until that has ended.", "DELETING": "The cluster is being deleted: nothing can be done with it.",
 		"FAILED_TO_CREATE": "The cluster failed to create: there is nothing running.", "BACKUP_RUNNING": "The cluster is being backed up: wait until that has ended.",
-		"MANUAL_MAINTENANCE": "The cluster is under manual maintenance: Qdrant's own staff is working on it.", "SUSPENDED": "The cluster is suspended: resume it first.",
+		"MANUAL_MAINTENANCE": "The cluster is under manual maintenance: wait until that has ended.", "SUSPENDED": "The cluster is suspended: resume it first.",
 	} {
 		if got := phaseForbids(ActClusterRestart, phase); got != want {
 			t.Errorf("%s: %q, want %q", phase, got, want)

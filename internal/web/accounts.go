@@ -253,7 +253,7 @@ func (s *Server) renderAccountDelete(c echo.Context, status int, d accounts.Acco
 	}
 	keep := templates.Choice{
 		Value: "no", Label: "Leave the key at Qdrant Cloud", Selected: form.DeleteKey != "yes",
-		Hint: "It stays valid: whoever has a copy can go on using it. It begins with " + d.Key.Prefix + "….",
+		Hint: "It stays valid: whoever has a copy can go on using it. Its first characters are " + d.Key.Prefix + ".",
 	}
 	o := d.Offers[accounts.ActManagementKeyDelete.Name]
 	if o.Offered {
@@ -265,7 +265,7 @@ func (s *Server) renderAccountDelete(c echo.Context, status int, d accounts.Acco
 			},
 		}}
 	} else {
-		v.Warning = "The management key stays valid at Qdrant Cloud: whoever has a copy can go on using it. Delete it in Qdrant’s own console; it begins with " + d.Key.Prefix + "…. It cannot be deleted from here: " + asSentence(o.Reason)
+		v.Warning = "The management key stays valid at Qdrant Cloud: whoever has a copy can go on using it. Delete it in Qdrant’s own console; its first characters are " + d.Key.Prefix + ". It cannot be deleted from here: " + asSentence(o.Reason)
 	}
 	return s.render(c, status, templates.Confirm(v))
 }

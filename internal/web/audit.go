@@ -352,6 +352,9 @@ func eventView(p templates.Page, d audit.Detail) templates.EventView {
 		if both[0] == audit.Redacted && strings.HasSuffix(e.Act, ".create") {
 			both[0] = nil // what is made new held no secret before
 		}
+		if both[1] == audit.Redacted && strings.HasSuffix(e.Act, ".delete") {
+			both[1] = nil // and what is gone holds none
+		}
 		v.Changes = append(v.Changes, templates.ChangeView{Field: field, Before: changeText(both[0]), After: changeText(both[1])})
 	}
 	events := append(slices.Clone(d.Others), d.Stored)

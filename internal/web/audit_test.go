@@ -117,15 +117,18 @@ func TestOneCheckAtATime(t *testing.T) {
 	wantStatus(t, b.post("/audit/verify", "event="), http.StatusOK)
 }
 
-// TestChangesOfSomethingNew proves that nothing is said to have been there before it was made.
-func TestChangesOfSomethingNew(t *testing.T) {
-	for act, want := range map[string]string{accounts.ActAccountCreate.Name: "", accounts.ActAccountDelete.Name: audit.Redacted} {
+// TestSecretsOfChanges proves that no secret is said to have been there before its thing was made,
+// or to be there after it is gone.
+func TestSecretsOfChanges(t *testing.T) {
+	for act, want := range map[string][2]string{
+		accounts.ActAccountCreate.Name: {"", audit.Redacted}, accounts.ActAccountDelete.Name: {audit.Redacted, ""}, accounts.ActAccountEnable.Name: {audit.Redacted, audit.Redacted},
+	} {
 		d := audit.Detail{Operation: audit.Operation{Stored: audit.Stored{Event: audit.Event{
 			Act: act, Change: audit.Change{"management_key": {audit.Redacted, audit.Redacted}},
 		}}}}
 		got := eventView(templates.Page{}, d).Changes
-		if len(got) != 1 || got[0].Before != want || got[0].After != audit.Redacted {
-			t.Errorf("%s: %+v, want %q before", act, got, want)
+		if len(got) != 1 || got[0].Before != want[0] || got[0].After != want[1] {
+			t.Errorf("%s: %+v, want %q", act, got, want)
 		}
 	}
 }

@@ -546,7 +546,7 @@ func (s *Server) handleClusterSuspendForm(c echo.Context) error {
 	name := named(d.Cluster.Name, ref.ClusterID)
 	v := clusterConfirm(s.page(c, "Suspend "+name, "cluster-suspend", "clusters"), ref, d, "suspend")
 	v.Lead = fmt.Sprintf("The cluster %s in %s is stopped until somebody resumes it.", name, d.Account.Name)
-	v.Points = []string{"It answers nobody while it is suspended.", "Its data stays, and storage goes on being charged for."}
+	v.Points = []string{"It does not answer until then.", "Suspending deletes nothing: it can be resumed from its page."}
 	v.Button, v.Danger = "Suspend cluster", true
 	return s.render(c, http.StatusOK, templates.Confirm(v))
 }
