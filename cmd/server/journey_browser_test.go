@@ -330,7 +330,11 @@ func (s *surfer) addsAndRemovesAccount(st *stage) {
 		chromedp.SendKeys(chromedp.CSS("#f-note"), "for research"),
 	)
 	s.click(`form[action="/accounts"] button[type="submit"]`, "account-show")
-	s.says("Northwind Research", spare.CloudAccountID, "write:clusters", "for research", "development")
+	s.says("Northwind Research", spare.CloudAccountID, "for research", "development")
+	s.do(chromedp.Click(chromedp.CSS("#permissions summary")))
+	if may := ask[string](s, `[...document.querySelectorAll("#permissions dl > div")].find(d => d.querySelector("dt").innerText.toLowerCase() === "clusters")?.innerText ?? ""`); !strings.Contains(may, "read") || !strings.Contains(may, "write") || !strings.Contains(may, "delete") {
+		t.Errorf("the account's page says of what the key may do with clusters: %q", may)
+	}
 	if strings.Contains(ask[string](s, "document.documentElement.outerHTML"), spare.ManagementKey) {
 		t.Error("the account's page holds the key")
 	}
