@@ -160,7 +160,42 @@ func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *
 	if err != nil {
 		return verdict{}, fmt.Errorf("reading the cluster: %w", err)
 	}
+	// Asked after the cluster was read: an act that shaped what was read has its attempt in the
+	// log by now.
+	followed, err := s.otherActSince(ctx, o)
+	if err != nil {
+		return verdict{}, err
+	}
+	if followed {
+		return verdict{outcome: audit.Unknown, reason: "Another act on the cluster followed, so its state no longer tells."}, nil
+	}
 	return clusterVerdict(act, cluster, o.Attempt.RecordedAt), nil
+}
+
+// otherActSince reports whether the log has another act on the same target, begun or ended after
+// the attempt, that changed it or may have.
+func (s *Service) otherActSince(ctx context.Context, o audit.OpenOperation) (bool, error) {
+	q := audit.Query{TargetKind: o.Attempt.Target.Kind, TargetID: o.Attempt.Target.ID, Account: o.Attempt.Account.ID}
+	for {
+		page, err := s.cfg.Log.List(ctx, q)
+		if err != nil {
+			return false, dbError("looking for other acts on the target", err)
+		}
+		for _, other := range page.Operations {
+			if other.Seq <= o.Attempt.Seq {
+				return false, nil
+			}
+			act, known := ActNamed(other.Act)
+			changed := other.Outcome != audit.Failed && other.Outcome != audit.Denied
+			if other.Event.Operation != o.Operation && changed && (act.Mutates || !known) {
+				return true, nil
+			}
+		}
+		if page.Next == 0 {
+			return false, nil
+		}
+		q.After = page.Next
+	}
 }
 
 // clusterVerdict tells from a cluster's state what became of an act attempted at the given time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -181,6 +182,54 @@ func TestALostAnswerIsLookedForAndNeverRepeated(t *testing.T) {
 	got = s.reconciled(svc, got[0].Operation)
 	if len(got) != 2 || got[1].Outcome != audit.OK || !got[1].Inferred {
 		t.Errorf("events %+v", got)
+	}
+}
+
+// TestAnotherActHidesWhatBecameOfALostOne: after a restart whose answer was lost somebody restarts
+// the cluster again, so upstream's last restart says nothing of the first.
+func TestAnotherActHidesWhatBecameOfALostOne(t *testing.T) {
+	s := newStage(t)
+	svc := s.replica(soon)
+	account := s.register(s.current(), "Search")
+	ref := s.inPhase(account.ID, cloudapi.PhaseHealthy)
+	known, err := s.svc.loadCluster(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := s.attempt(ActClusterRestart, known.on)
+	if err := s.svc.RestartCluster(t.Context(), member("viewers"), ref); err == nil {
+		t.Fatal("a viewer restarted a cluster")
+	}
+	if err := s.svc.RestartCluster(t.Context(), member("operators"), ref); err != nil {
+		t.Fatal(err)
+	}
+	got := s.reconciled(svc, lost.Operation)
+	if len(got) != 2 || got[1].Outcome != audit.Unknown || !strings.Contains(got[1].Reason, "Another act") {
+		t.Errorf("events %+v, want an outcome that is unknown", got)
+	}
+}
+
+// TestRefusedActsHideNothing: what was refused or failed since has changed nothing.
+func TestRefusedActsHideNothing(t *testing.T) {
+	s := newStage(t)
+	svc := s.replica(soon)
+	account := s.register(s.current(), "Search")
+	ref := s.inPhase(account.ID, cloudapi.PhaseHealthy)
+	known, err := s.svc.loadCluster(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := s.attempt(ActClusterSuspend, known.on)
+	if err := s.svc.RestartCluster(t.Context(), member("viewers"), ref); err == nil {
+		t.Fatal("a viewer restarted a cluster")
+	}
+	s.fault(map[string]any{"operation": "RestartCluster", "kind": "status", "status": 409, "times": 1})
+	if err := s.svc.RestartCluster(t.Context(), member("operators"), ref); err == nil {
+		t.Fatal("the fault did nothing")
+	}
+	got := s.reconciled(svc, lost.Operation)
+	if len(got) != 2 || got[1].Outcome != audit.Failed {
+		t.Errorf("events %+v, want an outcome that says failed", got)
 	}
 }
 
