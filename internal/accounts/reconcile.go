@@ -187,7 +187,7 @@ func (s *Service) otherActSince(ctx context.Context, o audit.OpenOperation) (boo
 			}
 			act, known := ActNamed(other.Act)
 			changed := other.Outcome != audit.Failed && other.Outcome != audit.Denied
-			if other.Event.Operation != o.Operation && changed && (act.Mutates || !known) {
+			if other.Operation != o.Operation && changed && (act.Mutates || !known) {
 				return true, nil
 			}
 		}
