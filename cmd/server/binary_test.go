@@ -237,7 +237,7 @@ func copyForOthers(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(dataFolder(t), "quartermaster")
-	if err := os.WriteFile(copied, content, 0o755); err != nil { //nolint:gosec // another account must be able to run it
+	if err := os.WriteFile(copied, content, 0o755); err != nil { // another account must be able to run it
 		t.Fatal(err)
 	}
 	return copied

@@ -82,7 +82,7 @@ func dataFolder(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o755); err != nil { // see above
 		t.Fatal(err)
 	}
 	return dir

@@ -36,7 +36,7 @@ func TestScreenshots(t *testing.T) {
 		if colours(t, picture) < 10 {
 			t.Errorf("%s shows next to nothing", shot.name)
 		}
-		if err := os.WriteFile(filepath.Join(dir, shot.name), picture, 0o644); err != nil { //nolint:gosec // a picture for everybody
+		if err := os.WriteFile(filepath.Join(dir, shot.name), picture, 0o644); err != nil { // a picture for everybody
 			t.Fatal(err)
 		}
 	}

@@ -59,8 +59,8 @@ func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Acc
 	if err := s.authorize(ctx, by, ActAccountCreate, installation(KindAccount)); err != nil {
 		return Account{}, err
 	}
-	if made, err := s.madeBefore(ctx, by, n.FormToken); err != nil || made != nil {
-		return valueOf(made), err
+	if made, before, err := s.madeBefore(ctx, by, n.FormToken); err != nil || before {
+		return made, err
 	}
 	c, err := s.newCandidate(by, n)
 	if err != nil {
@@ -370,29 +370,29 @@ func (s *Service) registeredAlready(ctx context.Context, c candidate) error {
 	return invalidField(at, fmt.Sprintf("This Qdrant Cloud account is registered already, as %s.", name))
 }
 
-// madeBefore returns the account that a form token made when it was posted first, or nil.
-func (s *Service) madeBefore(ctx context.Context, by audit.Actor, token string) (*Account, error) {
+// madeBefore returns the account that a form token made when it was posted first; ok is false when
+// it has made nothing yet.
+func (s *Service) madeBefore(ctx context.Context, by audit.Actor, token string) (account Account, ok bool, err error) {
 	if token == "" {
-		return nil, nil //nolint:nilnil // "nothing was made" is the ordinary answer
+		return Account{}, false, nil
 	}
-	var already string
 	tx, err := s.cfg.DB.Begin(ctx)
 	if err != nil {
-		return nil, dbError("looking at the form token", err)
+		return Account{}, false, dbError("looking at the form token", err)
 	}
 	// Only looked at: the transaction that stores the account takes it.
-	already, err = s.useFormToken(ctx, tx, by, ActAccountCreate.Name, token)
+	already, err := s.useFormToken(ctx, tx, by, ActAccountCreate.Name, token)
 	if rollback := tx.Rollback(context.WithoutCancel(ctx)); rollback != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "form token not let go", slog.Any("error", rollback))
 	}
 	if err != nil {
-		return nil, dbError("looking at the form token", err)
+		return Account{}, false, dbError("looking at the form token", err)
 	}
 	if already == "" {
-		return nil, nil //nolint:nilnil // see above
+		return Account{}, false, nil
 	}
-	account, err := s.made(ctx, already)
-	return &account, err
+	account, err = s.made(ctx, already)
+	return account, err == nil, err
 }
 
 // made returns the account whose id a form token remembers.
@@ -402,13 +402,6 @@ func (s *Service) made(ctx context.Context, id string) (Account, error) {
 		return Account{}, fmt.Errorf("reading what a form token made: %w", err)
 	}
 	return accountByID(ctx, s.cfg.DB, parsed, false)
-}
-
-func valueOf(a *Account) Account {
-	if a == nil {
-		return Account{}
-	}
-	return *a
 }
 
 func invalidField(field, problem string) *InvalidError {
