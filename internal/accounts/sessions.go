@@ -86,7 +86,8 @@ func (s *Service) tokenHash(use, token string) (hash []byte, ok bool) {
 	if len(token) != base64.RawURLEncoding.EncodedLen(tokenBytes) {
 		return nil, false
 	}
-	if _, err := base64.RawURLEncoding.Strict().DecodeString(token); err != nil {
+	// The length once more: the decoder passes over line ends.
+	if bits, err := base64.RawURLEncoding.Strict().DecodeString(token); err != nil || len(bits) != tokenBytes {
 		return nil, false
 	}
 	return s.keyedHash(use, token), true
