@@ -165,7 +165,9 @@ func testNothingJumps(ctx context.Context, t *testing.T) {
 			t.Errorf("%d of %d refreshes are marked as the page's own", c.quietly, c.asked)
 		}
 	})
-	do(ctx, t, chromedp.Navigate(url+"/clusters"), chromedp.KeyEvent("/"), chromedp.KeyEvent("docs"))
+	do(ctx, t, chromedp.Navigate(url+"/clusters"), chromedp.KeyEvent("/"))
+	until(ctx, t, "the slash leads to the search", `document.activeElement.id === "q-q"`)
+	do(ctx, t, chromedp.KeyEvent("docs"))
 	until(ctx, t, "the list follows what is typed", `document.querySelectorAll("[data-testid=cluster-row]").length === 1`)
 	c.change(func() {
 		if c.quietly == c.asked {

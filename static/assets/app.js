@@ -96,11 +96,10 @@
       event.preventDefault();
       search.focus();
       search.select();
-      // Some input methods send the character on its own, after the key that was stopped.
-      const until = Date.now() + 100;
-      search.addEventListener("beforeinput", (typed) => {
-        if (typed.data === "/" && Date.now() < until) typed.preventDefault();
-      }, { once: true });
+      // Some input methods send the character on its own, between the key that was stopped and its end.
+      const drop = (typed) => { if (typed.data === "/") typed.preventDefault(); };
+      search.addEventListener("beforeinput", drop);
+      addEventListener("keyup", () => search.removeEventListener("beforeinput", drop), { once: true, capture: true });
     } else if (event.key === "?") {
       event.preventDefault();
       help?.showModal();
