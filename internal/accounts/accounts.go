@@ -269,19 +269,19 @@ func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r Ac
 func (s *Service) deleteKeyUpstream(ctx context.Context, by audit.Actor, account Account) error {
 	on := target{Account: account.ref(), Kind: KindManagementKey, ID: account.Key.ID.String(), Name: account.Key.Prefix}
 	intended := audit.Change{"management_key_prefix": {account.Key.Prefix, nil}}
-	return s.perform(ctx, by, ActManagementKeyDelete, on, intended, func(ctx context.Context, up *link) (audit.Change, error) {
+	return s.perform(ctx, by, operation{act: ActManagementKeyDelete, on: on, intended: intended}, func(ctx context.Context, up *link) (done, error) {
 		keys, err := up.cloud.ManagementKeys(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("listing management keys: %w", err)
+			return done{}, fmt.Errorf("listing management keys: %w", err)
 		}
 		key, err := ownKey(keys, account.Key.Prefix)
 		if err != nil {
-			return nil, err
+			return done{}, err
 		}
 		if err := up.cloud.DeleteManagementKey(ctx, key.ID); err != nil {
-			return nil, fmt.Errorf("deleting the management key: %w", err)
+			return done{}, fmt.Errorf("deleting the management key: %w", err)
 		}
-		return audit.Change{"management_key_prefix": {account.Key.Prefix, nil}, "upstream_key_id": {key.ID, nil}}, nil
+		return done{change: audit.Change{"management_key_prefix": {account.Key.Prefix, nil}, "upstream_key_id": {key.ID, nil}}}, nil
 	})
 }
 

@@ -561,7 +561,11 @@ func TestOffersSayWhy(t *testing.T) {
 	want(admin["account.delete"], "")
 	want(admin["management_key.delete"], "")
 	for _, o := range offers(member("viewers"), account.ID) {
-		want(o, "You need accounts:manage")
+		if o.Act == ActClusterCreate.Name {
+			want(o, "You need write:clusters")
+		} else {
+			want(o, "You need accounts:manage")
+		}
 	}
 	want(offers(member("admins"), old.ID)["management_key.delete"], "legacy pa/v1")
 	if err := s.svc.Disable(t.Context(), member("admins"), account.ID); err != nil {

@@ -12,6 +12,9 @@ const (
 	KindAccount       = "account"
 	KindManagementKey = "management_key"
 	KindCluster       = "cluster"
+	KindKey           = "key"       // a database key with name and rules
+	KindAdminKey      = "admin_key" // a database key of the first version, of one cluster or several
+	KindPackage       = "package"
 	KindSession       = "session"
 	KindAudit         = "audit"
 	KindConfig        = "config"
@@ -66,6 +69,17 @@ var (
 	ActAccountEnable  = Act{Name: "account.enable", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
 	ActAccountDelete  = Act{Name: "account.delete", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
 
+	ActAccountEdit = Act{Name: "account.edit", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
+	// The two acts that put another key or another API in place of the one in use.
+	ActAccountKey    = Act{Name: "account.key", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: true}
+	ActAccountSwitch = Act{Name: "account.switch", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: true}
+
+	// A key minted here is sealed at once and shown to nobody, so it hands out no power.
+	ActManagementKeyCreate = Act{
+		Name: "management_key.create", Needs: access.Needs(access.AccountsManage, access.WriteManagementKeys),
+		TargetKind: KindManagementKey, Mutates: true, CarriesSecret: true, StepUp: true, Current: &cloudapi.OpCreateManagementKey,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API cannot make a management key."},
+	}
 	ActManagementKeyDelete = Act{
 		Name: "management_key.delete", Needs: access.Needs(access.AccountsManage, access.DeleteManagementKeys),
 		TargetKind: KindManagementKey, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteManagementKey,
@@ -75,6 +89,14 @@ var (
 	ActClusterRead = Act{
 		Name: "cluster.read", Needs: access.Needs(access.ReadClusters),
 		TargetKind: KindCluster, Idempotent: true, Current: &cloudapi.OpGetCluster, PAV1: &cloudapi.OpPAGetCluster,
+	}
+	ActClusterCreate = Act{
+		Name: "cluster.create", Needs: access.Needs(access.WriteClusters),
+		TargetKind: KindCluster, Mutates: true, Current: &cloudapi.OpCreateCluster, PAV1: &cloudapi.OpPACreateCluster,
+	}
+	ActClusterUpdate = Act{
+		Name: "cluster.update", Needs: access.Needs(access.WriteClusters),
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, Current: &cloudapi.OpUpdateCluster, PAV1: &cloudapi.OpPAUpdateCluster,
 	}
 	ActClusterRestart = Act{
 		Name: "cluster.restart", Needs: access.Needs(access.WriteClusters),
@@ -96,6 +118,52 @@ var (
 		TargetKind: KindCluster, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
+	ActKeyRead = Act{
+		Name: "key.read", Needs: access.Needs(access.ReadAPIKeys),
+		TargetKind: KindKey, Idempotent: true, Current: &cloudapi.OpListDatabaseAPIKeysV2,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: noNamedKeys},
+	}
+	ActKeyCreate = Act{
+		Name: "key.create", Needs: access.Needs(access.WriteAPIKeys),
+		TargetKind: KindKey, Mutates: true, CarriesSecret: true, Current: &cloudapi.OpCreateDatabaseAPIKeyV2,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: noNamedKeys},
+	}
+	// Making the successor; the old key is deleted by key.delete of the same rotation.
+	ActKeyRotate = Act{
+		Name: "key.rotate", Needs: access.Needs(access.WriteAPIKeys, access.DeleteAPIKeys),
+		TargetKind: KindKey, Mutates: true, CarriesSecret: true, Current: &cloudapi.OpCreateDatabaseAPIKeyV2,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: noNamedKeys},
+	}
+	ActKeyDelete = Act{
+		Name: "key.delete", Needs: access.Needs(access.DeleteAPIKeys),
+		TargetKind: KindKey, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteDatabaseAPIKeyV2,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: noNamedKeys},
+	}
+	ActAdminKeyRead = Act{
+		Name: "admin_key.read", Needs: access.Needs(access.ReadAPIKeys),
+		TargetKind: KindAdminKey, Idempotent: true, Current: &cloudapi.OpListDatabaseAPIKeysV1, PAV1: &cloudapi.OpPAListAPIKeys,
+	}
+	ActAdminKeyCreate = Act{
+		Name: "admin_key.create", Needs: access.Needs(access.WriteAPIKeys),
+		TargetKind: KindAdminKey, Mutates: true, CarriesSecret: true, PAV1: &cloudapi.OpPACreateAPIKey,
+		Lacking: map[cloudapi.Generation]string{cloudapi.Current: "Admin keys are deprecated at Qdrant Cloud: make a key with a name and an end instead."},
+	}
+	ActAdminKeyUpdate = Act{
+		Name: "admin_key.update", Needs: access.Needs(access.WriteAPIKeys),
+		TargetKind: KindAdminKey, Mutates: true, Idempotent: true, PAV1: &cloudapi.OpPAUpdateAPIKey,
+		Lacking: map[cloudapi.Generation]string{cloudapi.Current: "The current API has no update of a key: rotate it instead."},
+	}
+	ActAdminKeyDelete = Act{
+		Name: "admin_key.delete", Needs: access.Needs(access.DeleteAPIKeys),
+		TargetKind: KindAdminKey, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteDatabaseAPIKeyV1, PAV1: &cloudapi.OpPADeleteAPIKey,
+	}
+
+	// Packages and prices; upstream asks no permission, and here they are part of what a reader of clusters sees.
+	ActPackageRead = Act{
+		Name: "package.read", Needs: access.Needs(access.ReadClusters),
+		TargetKind: KindPackage, Idempotent: true, Current: &cloudapi.OpListPackages, PAV1: &cloudapi.OpPAGetPackages,
+	}
+
 	ActSessionLogin  = Act{Name: "session.login", Self: true, TargetKind: KindSession, Mutates: true}
 	ActSessionLogout = Act{Name: "session.logout", Self: true, TargetKind: KindSession, Mutates: true, Idempotent: true}
 	ActSessionRevoke = Act{Name: "session.revoke", Self: true, TargetKind: KindSession, Mutates: true, Idempotent: true}
@@ -108,12 +176,18 @@ var (
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
 )
 
+const noNamedKeys = "The legacy pa/v1 API has no keys with a name or an end, only admin keys."
+
 // Acts returns the act table.
 func Acts() []Act {
 	return []Act{
 		ActAccountRead, ActAccountCreate, ActAccountDisable, ActAccountEnable, ActAccountDelete,
-		ActManagementKeyDelete,
-		ActClusterRead, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
+		ActAccountEdit, ActAccountKey, ActAccountSwitch,
+		ActManagementKeyCreate, ActManagementKeyDelete,
+		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
+		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
+		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
+		ActPackageRead,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
@@ -137,7 +211,7 @@ func readOf(kind string) (act Act, ok bool) {
 	switch kind {
 	case KindAccount, KindManagementKey:
 		return ActAccountRead, true
-	case KindCluster:
+	case KindCluster, KindKey, KindAdminKey:
 		return ActClusterRead, true
 	}
 	return Act{}, false

@@ -12,9 +12,12 @@ import (
 // offers says for each act on the target whether this member can do it now, and if not, why. key is
 // the key the console holds for the target's account; phase is a cluster's and empty otherwise.
 func (s *Service) offers(by audit.Actor, on target, phase cloudapi.Phase, key ManagementKey) map[string]Offer {
-	acts := []Act{ActAccountDisable, ActAccountEnable, ActAccountDelete, ActManagementKeyDelete}
+	acts := []Act{
+		ActAccountEdit, ActAccountKey, ActAccountSwitch, ActAccountDisable, ActAccountEnable, ActAccountDelete,
+		ActManagementKeyCreate, ActManagementKeyDelete, ActClusterCreate,
+	}
 	if on.Kind == KindCluster {
-		acts = []Act{ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete}
+		acts = []Act{ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete}
 	}
 	offers := make(map[string]Offer, len(acts))
 	for _, act := range acts {
@@ -94,6 +97,13 @@ func phaseForbids(act Act, phase cloudapi.Phase) string {
 		return says("nothing can be done with it.")
 	}
 	switch act.Name {
+	case ActClusterUpdate.Name:
+		switch {
+		case phase.Moving(), phase == cloudapi.PhaseManualMaintenance:
+			return says("wait until that has ended.")
+		case phase == cloudapi.PhaseFailedToCreate:
+			return says("there is nothing running.")
+		}
 	case ActClusterRestart.Name, ActClusterSuspend.Name:
 		switch {
 		case phase == cloudapi.PhaseSuspended:

@@ -40,11 +40,13 @@ type target struct {
 	Kind    string
 	ID      string
 	Name    string
-	Labels  map[string]string // of a cluster
+	Cluster string            // that a key belongs to
+	Labels  map[string]string // of the cluster
 }
 
 func (t target) access() access.Target {
 	on := access.Target{AccountID: t.Account.ID, Environment: string(t.Account.Environment), Labels: t.Labels}
+	on.ClusterID = t.Cluster
 	if t.Kind == KindCluster {
 		on.ClusterID = t.ID
 	}

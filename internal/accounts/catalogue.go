@@ -2,93 +2,196 @@ package accounts
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
 )
 
 const (
-	// catalogueLife is how long a list of packages is used before it is asked for again.
+	// catalogueLife is how long what can be booked is used before it is asked for again.
 	catalogueLife = 5 * time.Minute
-	// catalogueRetry is how long a list that could not be read is not asked for again.
+	// catalogueRetry is how long a refresh does not ask again for a list that could not be read.
 	catalogueRetry = time.Minute
 	// catalogueTimeout bounds what a refresh spends on packages.
 	catalogueTimeout = 5 * time.Second
-	// maxCatalogues bounds the memory that lists of packages take.
+	// maxCatalogues bounds the memory that lists take.
 	maxCatalogues = 4096
 )
 
-// shelf is where packages are offered: they differ from region to region, and from account to account.
+// The kinds of lists in the catalogue.
+const (
+	shelfProviders = "providers"
+	shelfRegions   = "regions"
+	shelfPackages  = "packages"
+	shelfReleases  = "releases"
+)
+
+// shelf is one list of the catalogue. Lists differ from account to account, and with the API and the
+// key that they are read with.
 type shelf struct {
 	account          uuid.UUID
+	key              uuid.UUID
+	generation       cloudapi.Generation
+	kind             string
 	provider, region string
+	cluster          string // of releases: what this cluster can be updated to
 }
 
-// catalogue remembers the packages of each account and region for five minutes.
+// catalogue remembers what can be booked, for five minutes.
 type catalogue struct {
 	mu      sync.Mutex
-	shelves map[shelf]*packageList
+	shelves map[shelf]*list
 }
 
-// packageList is what is known of one shelf. Whoever reads it from upstream holds the lock, so
-// that it is read once however many ask.
-type packageList struct {
-	mu    sync.Mutex
-	sizes map[string]nodeSize // by package id; kept over a failure
-	until time.Time
+// list is what is known of one shelf. Whoever reads it from upstream holds the turn, so that it is
+// read once however many ask.
+type list struct {
+	turn        chan struct{} // of capacity one
+	value       any           // kept over a failure; nil: never read
+	until       time.Time     // when value is too old
+	failedUntil time.Time     // when a refresh may ask again after a failure
 }
 
-// sizes returns the packages of a shelf by their id. When they cannot be read it returns those
-// read before, perhaps none: a name that is missing must not fail a refresh.
-func (c *catalogue) sizes(ctx context.Context, from cloud, at shelf, now func() time.Time, logger *slog.Logger) map[string]nodeSize {
-	list := c.list(at, now())
-	list.mu.Lock()
-	defer list.mu.Unlock()
-	if now().Before(list.until) {
-		return list.sizes
+// remembered returns the list of a shelf, from upstream when it is not known or too old. A failure is
+// the caller's, and the next one asks again.
+func remembered[T any](ctx context.Context, c *catalogue, at shelf, now func() time.Time, read func(context.Context) (T, error)) (T, error) {
+	var none T
+	l := c.list(at, now())
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return none, fmt.Errorf("waiting for the list of %s: %w", at.kind, ctx.Err())
 	}
-	packages, err := from.Packages(ctx, at.provider, at.region)
+	if known, ok := l.value.(T); ok && now().Before(l.until) {
+		return known, nil
+	}
+	value, err := read(ctx)
 	if err != nil {
-		list.until = now().Add(catalogueRetry)
-		logger.LogAttrs(ctx, slog.LevelWarn, "packages not read", slog.String("account", at.account.String()),
-			slog.String("provider", at.provider), slog.String("region", at.region), slog.Any("error", err))
-		return list.sizes
+		l.failedUntil = now().Add(catalogueRetry)
+		return none, err
 	}
-	list.sizes = make(map[string]nodeSize, len(packages))
-	for _, p := range packages {
-		list.sizes[p.ID] = nodeSize{name: cut(p.Name, maxName), ramMiB: max(p.RAMMiB, 0), cpuMilli: max(p.CPUMilli, 0), diskMiB: max(p.DiskMiB, 0)}
-	}
-	list.until = now().Add(catalogueLife)
-	return list.sizes
+	l.value, l.until, l.failedUntil = value, now().Add(catalogueLife), time.Time{}
+	return value, nil
 }
 
-func (c *catalogue) list(at shelf, now time.Time) *packageList {
+// size returns a package of a shelf, for a refresh. When the list cannot be read the one read before
+// counts, if any, and it is not asked for again for a minute: a name that is missing must not fail a
+// refresh.
+func (c *catalogue) size(ctx context.Context, from cloud, at shelf, id string, now func() time.Time, logger *slog.Logger) (nodeSize, bool) {
+	packages, waits := c.before(at, now())
+	if !waits {
+		read, err := remembered(ctx, c, at, now, func(ctx context.Context) ([]cloudapi.Package, error) {
+			return from.Packages(ctx, at.provider, at.region)
+		})
+		if err == nil {
+			packages = read
+		} else {
+			logger.LogAttrs(ctx, slog.LevelWarn, "packages not read", slog.String("account", at.account.String()),
+				slog.String("provider", at.provider), slog.String("region", at.region), slog.Any("error", err))
+		}
+	}
+	i := slices.IndexFunc(packages, func(p cloudapi.Package) bool { return p.ID == id })
+	if i < 0 {
+		return nodeSize{}, false
+	}
+	p := packages[i]
+	return nodeSize{name: cut(p.Name, maxName), ramMiB: max(p.RAMMiB, 0), cpuMilli: max(p.CPUMilli, 0), diskMiB: max(p.DiskMiB, 0)}, true
+}
+
+// before returns the packages that were read before, however old, and whether a failure is so recent
+// that a refresh does not ask. While somebody else reads the shelf nothing is known of it.
+func (c *catalogue) before(at shelf, now time.Time) (packages []cloudapi.Package, waits bool) {
+	l := c.list(at, now)
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	default:
+		return nil, false
+	}
+	packages, _ = l.value.([]cloudapi.Package)
+	return packages, now.Before(l.failedUntil)
+}
+
+func (c *catalogue) list(at shelf, now time.Time) *list {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.shelves == nil || len(c.shelves) >= maxCatalogues {
 		c.forget(now)
 	}
-	list := c.shelves[at]
-	if list == nil {
-		list = &packageList{}
-		c.shelves[at] = list
+	l := c.shelves[at]
+	if l == nil {
+		l = &list{turn: make(chan struct{}, 1)}
+		c.shelves[at] = l
 	}
-	return list
+	return l
 }
 
 // forget drops what has expired, and everything when that is not enough.
 func (c *catalogue) forget(now time.Time) {
-	maps.DeleteFunc(c.shelves, func(_ shelf, list *packageList) bool {
-		if !list.mu.TryLock() {
+	maps.DeleteFunc(c.shelves, func(_ shelf, l *list) bool {
+		select {
+		case l.turn <- struct{}{}:
+			defer func() { <-l.turn }()
+			return !now.Before(l.until)
+		default:
 			return false // being read
 		}
-		defer list.mu.Unlock()
-		return !now.Before(list.until)
 	})
 	if c.shelves == nil || len(c.shelves) >= maxCatalogues {
-		c.shelves = map[shelf]*packageList{}
+		c.shelves = map[shelf]*list{}
 	}
+}
+
+// shelf names a list of the account's own.
+func (a Account) shelf(kind string) shelf {
+	return shelf{account: a.ID, key: a.Key.ID, generation: a.Generation, kind: kind}
+}
+
+// consult reads a list of the catalogue for a member who was authorised before. Errors are those of
+// connect and of the Cloud API.
+func consult[T any](ctx context.Context, s *Service, by audit.Actor, at shelf, ask func(context.Context, cloud) (T, error)) (T, error) {
+	return remembered(ctx, &s.refreshing.catalogue, at, s.cfg.Now, func(ctx context.Context) (T, error) {
+		var none T
+		up, err := s.connect(ctx, at.account, by.RequestID)
+		if err != nil {
+			return none, err
+		}
+		value, err := ask(ctx, up.cloud)
+		s.noteKey(ctx, up, err)
+		return value, err
+	})
+}
+
+func (s *Service) providersOf(ctx context.Context, by audit.Actor, a Account) ([]cloudapi.Provider, error) {
+	return consult(ctx, s, by, a.shelf(shelfProviders), func(ctx context.Context, up cloud) ([]cloudapi.Provider, error) { return up.Providers(ctx) })
+}
+
+func (s *Service) regionsOf(ctx context.Context, by audit.Actor, a Account, provider string) ([]cloudapi.Region, error) {
+	at := a.shelf(shelfRegions)
+	at.provider = provider
+	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Region, error) { return up.Regions(ctx, provider) })
+}
+
+func (s *Service) packagesOf(ctx context.Context, by audit.Actor, a Account, provider, region string) ([]cloudapi.Package, error) {
+	at := a.shelf(shelfPackages)
+	at.provider, at.region = provider, region
+	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Package, error) {
+		return up.Packages(ctx, provider, region)
+	})
+}
+
+// releasesOf lists the versions a new cluster can have, or for a cluster those it can be updated to.
+func (s *Service) releasesOf(ctx context.Context, by audit.Actor, a Account, cluster string) ([]cloudapi.Release, error) {
+	at := a.shelf(shelfReleases)
+	at.cluster = cluster
+	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Release, error) { return up.Releases(ctx, cluster) })
 }

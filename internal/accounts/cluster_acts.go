@@ -116,27 +116,27 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 	var after *cloudapi.Cluster
 	called, gone := false, false
 	intended := do.intended(known)
-	err = s.perform(ctx, by, act, known.on, intended, func(ctx context.Context, up *link) (audit.Change, error) {
+	err = s.perform(ctx, by, operation{act: act, on: known.on, intended: intended}, func(ctx context.Context, up *link) (done, error) {
 		called = true
 		before, err := up.cloud.Cluster(ctx, ref.ClusterID)
 		if err != nil {
-			return nil, fmt.Errorf("reading the cluster: %w", err)
+			return done{}, fmt.Errorf("reading the cluster: %w", err)
 		}
 		after = &before
 		if reason := phaseForbids(act, before.State.Phase); reason != "" {
-			return nil, &ConflictError{Reason: reason}
+			return done{}, &ConflictError{Reason: reason}
 		}
 		if do.check != nil && before.Name != known.name {
-			return nil, &ConflictError{Reason: "The cluster has another name by now. Look at it again."}
+			return done{}, &ConflictError{Reason: "The cluster has another name by now. Look at it again."}
 		}
 		if err := do.call(ctx, up.cloud); err != nil {
-			return nil, fmt.Errorf("%s: %w", act.Name, err)
+			return done{}, fmt.Errorf("%s: %w", act.Name, err)
 		}
 		again, err := up.cloud.Cluster(ctx, ref.ClusterID)
 		switch e, ok := cloudapi.AsError(err); {
 		case err == nil:
 			after = &again
-			return clusterChange(intended, before, again), nil
+			return done{change: clusterChange(intended, before, again)}, nil
 		case ok && e.Kind == cloudapi.NotFound:
 			after, gone = nil, true
 		default:
@@ -145,7 +145,7 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "cluster not read after an act",
 				slog.String("act", act.Name), slog.String("account", ref.AccountID.String()), slog.String("cluster", ref.ClusterID), slog.Any("error", err))
 		}
-		return intended, nil
+		return done{change: intended}, nil
 	})
 	if called {
 		s.keepSnapshot(ctx, ref, after, gone)

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
 )
 
 const (
@@ -94,4 +98,57 @@ func (s *Service) finishFormToken(ctx context.Context, tx pgx.Tx, token, result 
 		return errors.New("finishing a form token: it was not taken")
 	}
 	return nil
+}
+
+// begun marks what a form has begun upstream and what has no answer yet; the operation's id follows.
+const begun = "begun:"
+
+// once does what a form asks for upstream at most once, however often the form is sent. The token is
+// taken before: make may then be called, and never again with this token unless it failed so that
+// nothing can have been done. result is what make returned, at this post or at an earlier one, which
+// again tells. It is empty at a later post while the first is still under way, or when its answer was
+// lost: then nobody knows yet, and the operation tells. make must use op as its operation's id.
+//
+// *InvalidError with field form_token as for every form.
+func (s *Service) once(ctx context.Context, by audit.Actor, act Act, token string, op uuid.UUID, make func() (result string, err error)) (result string, again bool, err error) {
+	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if result, err = s.useFormToken(ctx, tx, by, act.Name, token); err != nil || result != "" {
+			return err
+		}
+		return s.finishFormToken(ctx, tx, token, begun+op.String())
+	})
+	if err != nil {
+		return "", false, dbError("taking a form token", err)
+	}
+	if result != "" {
+		if strings.HasPrefix(result, begun) {
+			result = ""
+		}
+		return result, true, nil
+	}
+	result, err = make()
+	switch {
+	case err == nil:
+		s.endForm(ctx, op, result)
+	case !mayBeDone(err):
+		s.endForm(ctx, op, "")
+	}
+	return result, false, err
+}
+
+// endForm stores what the form of an operation has made, or with nothing made lets it be sent again.
+// When that fails a second post finds the operation still under way, and makes nothing.
+func (s *Service) endForm(ctx context.Context, op uuid.UUID, result string) {
+	ctx, cancel := detached(ctx, storeTimeout)
+	defer cancel()
+	if _, err := s.cfg.DB.Exec(ctx, `
+		UPDATE form_tokens SET result = $2, used_at = CASE WHEN $2 = '' THEN NULL ELSE used_at END WHERE result = $1`, begun+op.String(), result); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "what a form made not kept", slog.String("operation", op.String()), slog.Any("error", err))
+	}
+}
+
+// mayBeDone reports whether an act that ended in err may have been carried out all the same.
+func mayBeDone(err error) bool {
+	upstream, ok := cloudapi.AsError(err)
+	return ok && upstream.Op.Mutates && lost(upstream)
 }

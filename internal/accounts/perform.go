@@ -27,6 +27,21 @@ func detached(ctx context.Context, d time.Duration) (context.Context, context.Ca
 	return context.WithTimeout(context.WithoutCancel(ctx), d)
 }
 
+// operation is one act that is about to be performed.
+type operation struct {
+	id       uuid.UUID // made by perform when it is zero
+	parent   uuid.UUID // the operation it is a part of; optional
+	act      Act
+	on       target
+	intended audit.Change
+}
+
+// done is what a call did. A thing that upstream made is named here, for the attempt could not.
+type done struct {
+	change   audit.Change
+	id, name string // of the target; empty: as the attempt had them
+}
+
 // perform is the one way through for every change upstream and every answer that carries a
 // secret. In this order:
 //
@@ -46,9 +61,8 @@ func detached(ctx context.Context, d time.Duration) (context.Context, context.Ca
 //
 // A disabled account and an act that its API generation lacks are *ConflictError, before anything
 // is recorded.
-func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on target, intended audit.Change,
-	call func(ctx context.Context, up *link) (audit.Change, error),
-) error {
+func (s *Service) perform(ctx context.Context, by audit.Actor, op operation, call func(ctx context.Context, up *link) (done, error)) error {
+	act, on := op.act, op.on
 	if err := s.authorize(ctx, by, act, on); err != nil {
 		return err
 	}
@@ -57,7 +71,10 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on targe
 	}
 
 	attempt := on.event(by, act)
-	attempt.Phase, attempt.Operation, attempt.Change = audit.PhaseAttempt, s.newID(), intended
+	attempt.Phase, attempt.Operation, attempt.Parent, attempt.Change = audit.PhaseAttempt, op.id, op.parent, op.intended
+	if attempt.Operation == uuid.Nil {
+		attempt.Operation = s.newID()
+	}
 	attempt.Upstream.RPC, attempt.Upstream.KeyID = act.Op(on.Account.Generation).RPC, on.Account.KeyID.String()
 	s.underway.Store(attempt.Operation, struct{}{})
 	defer s.underway.Delete(attempt.Operation)
@@ -91,7 +108,7 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on targe
 			s.appendOutcome(ctx, outcome)
 		}
 	}()
-	change, err := call(callCtx, up)
+	did, err := call(callCtx, up)
 	finished = true
 
 	calls := up.conn.Calls()
@@ -99,7 +116,10 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, act Act, on targe
 	s.noteKey(callCtx, up, err)
 	switch {
 	case err == nil:
-		outcome.Outcome, outcome.Change = audit.OK, change
+		outcome.Outcome, outcome.Change = audit.OK, did.change
+		if did.id != "" {
+			outcome.Target.ID, outcome.Target.Name = did.id, did.name
+		}
 	case answerLost(calls):
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "answer lost, operation left open",
 			slog.String("act", act.Name), slog.String("operation", outcome.Operation.String()), slog.String("request_id", by.RequestID))
@@ -171,11 +191,16 @@ func changing(calls []cloudapi.Call) bool {
 // answer of upstream's own came, or one of success that could not be read.
 func answerLost(calls []cloudapi.Call) bool {
 	for _, c := range calls {
-		if e, ok := cloudapi.AsError(c.Err); c.Op.Mutates && ok && (e.OutcomeUnknown || e.Kind == cloudapi.Malformed && e.Status/100 == 2) {
+		if e, ok := cloudapi.AsError(c.Err); c.Op.Mutates && ok && lost(e) {
 			return true
 		}
 	}
 	return false
+}
+
+// lost reports whether a call that failed may have been carried out.
+func lost(e *cloudapi.Error) bool {
+	return e.OutcomeUnknown || e.Kind == cloudapi.Malformed && e.Status/100 == 2
 }
 
 // reasonOf is what the log and the page say of a failure: upstream's own words where there are

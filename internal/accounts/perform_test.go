@@ -232,9 +232,9 @@ func TestNothingHappensWhilePostgresIsDown(t *testing.T) {
 		}
 	}
 	// Postgres that dies between the first read and the attempt.
-	err = s.svc.perform(t.Context(), member("operators"), ActClusterRestart, known.on, nil, func(context.Context, *link) (audit.Change, error) {
+	err = s.svc.perform(t.Context(), member("operators"), operation{act: ActClusterRestart, on: known.on}, func(context.Context, *link) (done, error) {
 		t.Error("called without an attempt on record")
-		return nil, nil
+		return done{}, nil
 	})
 	if !errors.Is(err, ErrAuditUnavailable) {
 		t.Errorf("perform: %v, want ErrAuditUnavailable", err)
@@ -470,7 +470,9 @@ func TestAKeyThatMayNotIsNotTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"delete:clusters", "delete:management_keys", "read:management_keys", "write:clusters"}, detail.NotAble); diff != "" {
+	if diff := cmp.Diff([]string{
+		"delete:api_keys", "delete:clusters", "delete:management_keys", "read:api_keys", "read:management_keys", "write:api_keys", "write:clusters", "write:management_keys",
+	}, detail.NotAble); diff != "" {
 		t.Errorf("NotAble (-want +got)\n%s", diff)
 	}
 	if offer := detail.Offers["management_key.delete"]; offer.Offered || !strings.Contains(offer.Reason, "lacks delete:management_keys") {
@@ -545,7 +547,7 @@ func TestAPanicIsRecordedAndGoesOn(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		_ = s.svc.perform(t.Context(), member("operators"), ActClusterRestart, on, nil, func(context.Context, *link) (audit.Change, error) { panic("broken") })
+		_ = s.svc.perform(t.Context(), member("operators"), operation{act: ActClusterRestart, on: on}, func(context.Context, *link) (done, error) { panic("broken") })
 	}()
 	if got := s.eventsOf(ActClusterRestart); len(got) != 2 || got[1].Outcome != audit.Failed {
 		t.Errorf("events %+v", got)
@@ -566,7 +568,7 @@ func TestAPanicAfterAChangeIsLeftToTheReconciler(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		_ = s.svc.perform(t.Context(), member("operators"), ActClusterRestart, known.on, nil, func(ctx context.Context, up *link) (audit.Change, error) {
+		_ = s.svc.perform(t.Context(), member("operators"), operation{act: ActClusterRestart, on: known.on}, func(ctx context.Context, up *link) (done, error) {
 			if err := up.cloud.RestartCluster(ctx, ref.ClusterID); err != nil {
 				t.Error(err)
 			}

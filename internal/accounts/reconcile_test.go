@@ -266,9 +266,9 @@ func TestWhatIsUnderwayIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = svc.perform(t.Context(), member("operators"), ActClusterRestart, known.on, nil, func(ctx context.Context, _ *link) (audit.Change, error) {
+	err = svc.perform(t.Context(), member("operators"), operation{act: ActClusterRestart, on: known.on}, func(ctx context.Context, _ *link) (done, error) {
 		time.Sleep(5 * time.Millisecond)
-		return nil, svc.reconcileOnce(ctx)
+		return done{}, svc.reconcileOnce(ctx)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -288,12 +288,12 @@ func TestAnActThatOutlivesUnknownAfter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.svc.perform(t.Context(), member("operators"), ActClusterSuspend, known.on, nil, func(ctx context.Context, up *link) (audit.Change, error) {
+	err = s.svc.perform(t.Context(), member("operators"), operation{act: ActClusterSuspend, on: known.on}, func(ctx context.Context, up *link) (done, error) {
 		operation := s.eventsOf(ActClusterSuspend)[0].Operation
 		if got := s.reconciled(other, operation); len(got) != 2 || !got[1].Inferred || got[1].Outcome != audit.Failed {
 			t.Errorf("the other replica has not concluded: %+v", got)
 		}
-		return nil, up.cloud.SuspendCluster(ctx, ref.ClusterID)
+		return done{}, up.cloud.SuspendCluster(ctx, ref.ClusterID)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -438,8 +438,8 @@ func (s *Service) snapshots(ctx context.Context, up *link, clusters []cloudapi.C
 			if c.CloudProvider == "hybrid" {
 				region = "" // its region is an environment, and packages are offered to all of them
 			}
-			at := shelf{account: up.account.ID, provider: c.CloudProvider, region: region}
-			if booked, ok := s.refreshing.catalogue.sizes(ctx, up.cloud, at, s.cfg.Now, s.cfg.Logger)[c.Configuration.PackageID]; ok {
+			at := shelf{account: up.account.ID, key: up.keyID, generation: up.account.Generation, kind: shelfPackages, provider: c.CloudProvider, region: region}
+			if booked, ok := s.refreshing.catalogue.size(ctx, up.cloud, at, c.Configuration.PackageID, s.cfg.Now, s.cfg.Logger); ok {
 				row = snapshotOf(c, booked)
 			}
 		}

@@ -113,7 +113,7 @@ type Offer struct {
 // AccountDetail is the account page.
 type AccountDetail struct {
 	Account
-	Offers   map[string]Offer // by act: account.disable, account.enable, account.delete, management_key.delete
+	Offers   map[string]Offer // by act, for the acts on an account and cluster.create
 	NotAble  []string         // upstream permissions the key lacks among those the console uses
 	Legacy   bool
 	Snapshot []ClusterRow // first clusters, by name
@@ -184,7 +184,7 @@ type ClusterDetail struct {
 	Account Account
 	Cluster cloudapi.Cluster
 	Row     ClusterRow
-	Offers  map[string]Offer // cluster.restart, cluster.suspend, cluster.unsuspend, cluster.delete
+	Offers  map[string]Offer // by act, for the acts on a cluster
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool

@@ -168,7 +168,7 @@ func TestUnsupported(t *testing.T) {
 	_, keys := legacy.ManagementKeys(ctx)
 	_, providers := legacy.Providers(ctx)
 	_, regions := legacy.Regions(ctx, "aws")
-	_, releases := legacy.Releases(ctx)
+	_, releases := legacy.Releases(ctx, "")
 	_, crossed := u.conn(PAV1).Do(ctx, OpListClusters, nil, nil, nil)
 	_, peopleOnly := u.conn(Current).Do(ctx, OpCreateAccount, nil, nil, map[string]any{})
 	for _, err := range []error{accounts, permissions, keys, providers, regions, releases, crossed, peopleOnly,

@@ -59,6 +59,7 @@ func currentCluster(n node) Cluster {
 }
 
 func currentConfiguration(n node) Configuration {
+	collection := n.object("databaseConfiguration").object("collection")
 	return Configuration{
 		LastModifiedAt:    n.time("lastModifiedAt"),
 		Nodes:             n.count("numberOfNodes", maxNodes),
@@ -66,6 +67,14 @@ func currentConfiguration(n node) Configuration {
 		PackageID:         n.words("packageId"),
 		AdditionalDiskGiB: n.object("additionalResources").count("disk", maxDiskGiB),
 		AllowedIPs:        texts(n.list("allowedIpSourceRanges"), maxIPs),
+
+		ReplicationFactor:      collection.count("replicationFactor", maxNodes),
+		WriteConsistencyFactor: collection.count("writeConsistencyFactor", maxNodes),
+		VectorsOnDisk:          collection.object("vectors").bool("onDisk"),
+		RestartPolicy:          n.enum("restartPolicy", settingEnums["restartPolicy"]),
+		RebalanceStrategy:      n.enum("rebalanceStrategy", settingEnums["rebalanceStrategy"]),
+		StorageTier:            n.object("clusterStorageConfiguration").enum("storageTierType", enumStorageTier),
+
 		Settings: settings(Current, n, "lastModifiedAt", "numberOfNodes", "version", "packageId",
 			"additionalResources.disk", "allowedIpSourceRanges"),
 	}
@@ -188,6 +197,7 @@ const (
 
 func legacyConfiguration(n node) Configuration {
 	ofNode := n.object("node_configuration")
+	collection := n.object("qdrant_configuration").object("collection")
 	disk := 0
 	for _, r := range ofNode.objects("resource_configurations") {
 		if r.text("resource_type") == "disk" {
@@ -200,6 +210,11 @@ func legacyConfiguration(n node) Configuration {
 		PackageID:         ofNode.words("package_id"),
 		AdditionalDiskGiB: disk,
 		AllowedIPs:        texts(n.list("allowed_ip_source_ranges"), maxIPs),
+
+		ReplicationFactor:      collection.count("replication_factor", maxNodes),
+		WriteConsistencyFactor: collection.count("write_consistency_factor", maxNodes),
+		VectorsOnDisk:          collection.object("vectors").bool("on_disk"),
+
 		Settings: settings(PAV1, n, "number_of_nodes", "version", "node_configuration.package_id",
 			"node_configuration.resource_configurations", "allowed_ip_source_ranges"),
 	}

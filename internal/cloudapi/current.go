@@ -18,6 +18,12 @@ const pageSize = 250
 // maxPageToken bounds a token that is sent back.
 const maxPageToken = 4096
 
+// Bounds of what one package or region lists.
+const (
+	maxTiers   = 20
+	maxClasses = 100
+)
+
 // CurrentAPI is the current REST gateway seen through one Conn. Its methods return what Conn.Do
 // returns, and a Malformed *Error for an answer of a wrong shape.
 type CurrentAPI struct{ conn *Conn }
@@ -119,13 +125,7 @@ func (api *CurrentAPI) act(ctx context.Context, op Op, id string, query url.Valu
 
 // ManagementKeys returns the account's management keys, without their secrets.
 func (api *CurrentAPI) ManagementKeys(ctx context.Context) ([]ManagementKey, error) {
-	return listOf(ctx, api.conn, OpListManagementKeys, nil, nil, "items", func(n node) (ManagementKey, error) {
-		id, err := n.id()
-		if account := n.text("accountId"); err == nil && account != "" && !strings.EqualFold(account, api.conn.cfg.CloudAccountID) {
-			err = errors.New("a key belongs to another account")
-		}
-		return ManagementKey{ID: id, Prefix: n.words("prefix"), CreatedAt: n.time("createdAt")}, err
-	})
+	return listOf(ctx, api.conn, OpListManagementKeys, nil, nil, "items", api.conn.managementKey)
 }
 
 // DeleteManagementKey revokes a management key of the account.
@@ -148,16 +148,29 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 			Tier:     n.enum("tier", enumPackageTier),
 			Status:   n.enum("status", enumPackageStatus),
 			CPUMilli: milli(size.text("cpu")), RAMMiB: mebibytes(size.text("ram")), DiskMiB: mebibytes(size.text("disk")),
-			PricePerHourMillicents: max(0, n.integer("unitIntPricePerHour")),
+			GPUMilli: milli(size.text("gpu")), GPURAMMiB: mebibytes(size.text("gpuRam")),
+			PricePerHourMillicents:     max(0, n.integer("unitIntPricePerHour")),
+			DiskPricePerHourMillicents: max(0, n.object("availableAdditionalResources").integer("diskPricePerHour")),
+			StorageTiers:               storageTiers(n.objects("availableStorageTierConfigurations")),
 		}, err
 	})
+}
+
+func storageTiers(offered []node) []StorageTier {
+	var tiers []StorageTier
+	for _, n := range offered[:min(maxTiers, len(offered))] {
+		if name := n.enum("storageTierType", enumStorageTier); name != "" {
+			tiers = append(tiers, StorageTier{Name: name, PricePerHourMillicents: max(0, n.integer("pricePerHour"))})
+		}
+	}
+	return tiers
 }
 
 // Providers returns the cloud providers of the account.
 func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 	return listOf(ctx, api.conn, OpListCloudProviders, nil, nil, "items", func(n node) (Provider, error) {
 		id, err := n.id()
-		return Provider{ID: id, Name: n.words("name"), Available: n.bool("available")}, err
+		return Provider{ID: id, Name: n.words("name"), Available: n.bool("available"), FreeTier: n.bool("freeTier")}, err
 	})
 }
 
@@ -166,13 +179,25 @@ func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, 
 	return listOf(ctx, api.conn, OpListCloudProviderRegions, Params{"cloud_provider_id": provider}, nil, "items", func(n node) (Region, error) {
 		id, err := n.id()
 		return Region{ID: id, Name: n.words("name"), Provider: orString(n.text("provider"), provider),
-			Country: n.text("countryIsoCode"), Available: n.bool("available")}, err
+			Country: n.words("countryIsoCode"), Available: n.bool("available"), FreeTier: n.bool("freeTier"),
+			StorageClasses: namesOf(n.objects("storageClasses")), VolumeSnapshotClasses: namesOf(n.objects("volumeSnapshotClasses"))}, err
 	})
 }
 
-// Releases returns the versions of Qdrant that upstream knows.
-func (api *CurrentAPI) Releases(ctx context.Context) ([]Release, error) {
-	return listOf(ctx, api.conn, OpListQdrantReleases, nil, nil, "items", func(n node) (Release, error) {
+func namesOf(classes []node) []string {
+	var names []string
+	for _, n := range classes[:min(maxClasses, len(classes))] {
+		if name := n.words("name"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Releases returns the versions of Qdrant that upstream knows, or for a cluster those it can be
+// updated to.
+func (api *CurrentAPI) Releases(ctx context.Context, cluster string) ([]Release, error) {
+	return listOf(ctx, api.conn, OpListQdrantReleases, nil, clusterQuery("clusterId", cluster), "items", func(n node) (Release, error) {
 		r := Release{Version: n.words("version"), NotesURL: n.address("releaseNotesUrl"), Remarks: n.words("remarks"),
 			Default: n.bool("default"), EndOfLife: n.bool("endOfLife"), Unavailable: n.bool("unavailable")}
 		if r.Version == "" {

@@ -65,6 +65,7 @@ func wantFullCluster() Cluster {
 		Configuration: Configuration{
 			LastModifiedAt: time.Date(2025, 3, 5, 0, 0, 0, 0, time.UTC), Nodes: 3, Version: "v1.15.4",
 			PackageID: "9f8e7d6c-5b4a-4938-8271-605f4e3d2c1b", AdditionalDiskGiB: 64, AllowedIPs: []string{"10.0.0.0/8", "192.0.2.0/24"},
+			ReplicationFactor: 2, WriteConsistencyFactor: 1, VectorsOnDisk: true, RestartPolicy: "ROLLING", StorageTier: "PERFORMANCE",
 			Settings: []Setting{
 				{"clusterStorageConfiguration.storageTierType", "PERFORMANCE"},
 				{"databaseConfiguration.collection.replicationFactor", "2"},
@@ -276,7 +277,7 @@ func TestLegacyCluster(t *testing.T) {
 		ID: clusterID, AccountID: accountID, Name: "legacy-search", CreatedAt: time.Date(2024, 3, 4, 5, 6, 7, 123456000, time.UTC),
 		CloudProvider: "hybrid", Region: "0b2a4f7c-3f1a-4a55-9d8e-2f0f7a3c1d10",
 		Configuration: Configuration{
-			Nodes: 2, Version: "v1.9.0", PackageID: "9f8e7d6c-5b4a-4938-8271-605f4e3d2c1b", AdditionalDiskGiB: 16, AllowedIPs: []string{"10.0.0.0/8"},
+			Nodes: 2, Version: "v1.9.0", PackageID: "9f8e7d6c-5b4a-4938-8271-605f4e3d2c1b", AdditionalDiskGiB: 16, ReplicationFactor: 2, AllowedIPs: []string{"10.0.0.0/8"},
 			Settings: []Setting{
 				{"id", "11111111-5c7d-4e2f-8b6a-0c1d2e3f4a5b"},
 				{"node_selector.disk_kind", "nvme"},
@@ -534,7 +535,7 @@ func TestUnreadableItems(t *testing.T) {
 			return counting(NewCurrentAPI(u.conn(Current)).Regions(t.Context(), "aws"))
 		},
 		"releases": func(u *testUpstream) (int, error) {
-			return counting(NewCurrentAPI(u.conn(Current)).Releases(t.Context()))
+			return counting(NewCurrentAPI(u.conn(Current)).Releases(t.Context(), ""))
 		},
 		"legacy": func(u *testUpstream) (int, error) {
 			return counting(NewLegacyAPI(u.conn(PAV1)).Packages(t.Context(), "aws", "x"))
@@ -600,7 +601,7 @@ func TestCurrentAPI(t *testing.T) {
 	wants(t, "hybrid packages", []Package(nil))(api.Packages(ctx, "hybrid", ""))
 	wants(t, "providers", []Provider{{ID: "aws", Name: "AWS", Available: true}, {ID: "gcp", Name: "GCP"}})(api.Providers(ctx))
 	wants(t, "regions", []Region{{ID: "eu-central-1", Name: "Frankfurt", Provider: "aws", Country: "DE", Available: true}})(api.Regions(ctx, "aws"))
-	wants(t, "releases", []Release{{Version: "v1.15.4", Default: true}, {Version: "v1.1.0", EndOfLife: true, Remarks: "old", NotesURL: "https://example.test/notes"}})(api.Releases(ctx))
+	wants(t, "releases", []Release{{Version: "v1.15.4", Default: true}, {Version: "v1.1.0", EndOfLife: true, Remarks: "old", NotesURL: "https://example.test/notes"}})(api.Releases(ctx, ""))
 	if err := api.DeleteManagementKey(ctx, "k1"); err != nil {
 		t.Error(err)
 	}

@@ -23,6 +23,12 @@ var (
 	enumScalability   = enum{"CLUSTER_SCALABILITY_STATUS_", []string{"NOT_SCALABLE", "SCALABLE"}}
 	enumPackageTier   = enum{"PACKAGE_TIER_", []string{"STANDARD", "PREMIUM"}}
 	enumPackageStatus = enum{"PACKAGE_STATUS_", []string{"ACTIVE", "DEACTIVATED"}}
+	enumStorageTier   = enum{"STORAGE_TIER_TYPE_", []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"}}
+	enumRiskResource  = enum{"CLUSTER_DOWNSCALE_RISK_RESOURCE_", []string{"MEMORY"}}
+	enumRiskStatus    = enum{"CLUSTER_DOWNSCALE_RISK_STATUS_", []string{"NO_RISK", "USAGE_EXCEEDS_TARGET", "USAGE_UNKNOWN"}}
+
+	enumGlobalAccess     = enum{"GLOBAL_ACCESS_RULE_ACCESS_TYPE_", []string{"READ_ONLY", "MANAGE"}}
+	enumCollectionAccess = enum{"COLLECTION_ACCESS_RULE_ACCESS_TYPE_", []string{"READ_ONLY", "READ_WRITE"}}
 )
 
 // settingEnums are the enums of a configuration by member.
@@ -31,7 +37,7 @@ var settingEnums = map[string]enum{
 	"gpuType":           {"CLUSTER_CONFIGURATION_GPU_TYPE_", []string{"NVIDIA", "AMD"}},
 	"restartPolicy":     {"CLUSTER_CONFIGURATION_RESTART_POLICY_", []string{"ROLLING", "PARALLEL", "AUTOMATIC"}},
 	"rebalanceStrategy": {"CLUSTER_CONFIGURATION_REBALANCE_STRATEGY_", []string{"BY_COUNT", "BY_SIZE", "BY_COUNT_AND_SIZE", "DISABLED"}},
-	"storageTierType":   {"STORAGE_TIER_TYPE_", []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"}},
+	"storageTierType":   enumStorageTier,
 	"logLevel":          {"DATABASE_CONFIGURATION_LOG_LEVEL_", []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"}},
 	"rotation":          {"AUDIT_LOG_ROTATION_", []string{"DAILY", "HOURLY"}},
 	"operator":          {"TOLERATION_OPERATOR_", []string{"EXISTS", "EQUAL"}},

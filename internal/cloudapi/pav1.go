@@ -143,6 +143,6 @@ func (*LegacyAPI) Regions(context.Context, string) ([]Region, error) {
 }
 
 // Releases is not in pa/v1.
-func (*LegacyAPI) Releases(context.Context) ([]Release, error) {
+func (*LegacyAPI) Releases(context.Context, string) ([]Release, error) {
 	return nil, lacks("Releases", "list of releases")
 }

@@ -128,7 +128,7 @@ func TestSandboxReads(t *testing.T) {
 			all[f.Name+" keys"] = must(t, result(current.ManagementKeys(t.Context())))
 			all[f.Name+" providers"] = must(t, result(current.Providers(t.Context())))
 			all[f.Name+" regions"] = must(t, result(current.Regions(t.Context(), managed.CloudProvider)))
-			all[f.Name+" releases"] = must(t, result(current.Releases(t.Context())))
+			all[f.Name+" releases"] = must(t, result(current.Releases(t.Context(), "")))
 		}
 		return all
 	}

@@ -47,7 +47,15 @@ type Configuration struct {
 	PackageID         string
 	AdditionalDiskGiB int
 	AllowedIPs        []string
-	// Settings lists everything in the configuration that has no field above, flattened to dotted
+
+	ReplicationFactor      int    // of new collections; 0: upstream's default
+	WriteConsistencyFactor int    // of new collections; 0: upstream's default
+	VectorsOnDisk          bool   // of new collections
+	RestartPolicy          string // ROLLING, PARALLEL, AUTOMATIC; empty: upstream's default
+	RebalanceStrategy      string // BY_COUNT, BY_SIZE, BY_COUNT_AND_SIZE, DISABLED; empty: upstream's default
+	StorageTier            string // COST_OPTIMISED, BALANCED, PERFORMANCE; empty: not told
+
+	// Settings lists everything in the configuration but what stands above the first empty line, flattened to dotted
 	// names as the generation documents them (lowerCamel for the current API, snake_case for pa/v1)
 	// and sorted by name; enums without their prefix. What is null, zero, false or empty is left out,
 	// for the gateway may write unset members so. At most 500.
@@ -178,20 +186,32 @@ type ManagementKey struct {
 type Package struct {
 	ID, Name, Type, Tier, Currency, Status string
 	CPUMilli, RAMMiB, DiskMiB              int64
+	GPUMilli, GPURAMMiB                    int64 // 0: none
 	PricePerHourMillicents                 int64
+	DiskPricePerHourMillicents             int64 // of one additional GiB on one node; 0: none can be added, or not told
+	StorageTiers                           []StorageTier
 	MultiAZ                                bool
+}
+
+// StorageTier is a speed of disk that a package can be booked with, and what it costs more a node and
+// hour, in millicents.
+type StorageTier struct {
+	Name                   string // COST_OPTIMISED, BALANCED, PERFORMANCE
+	PricePerHourMillicents int64
 }
 
 // Region is a region of a cloud provider.
 type Region struct {
 	ID, Name, Provider, Country string
-	Available                   bool
+	Available, FreeTier         bool
+	// StorageClasses and VolumeSnapshotClasses are those of a hybrid environment.
+	StorageClasses, VolumeSnapshotClasses []string
 }
 
 // Provider is a cloud provider.
 type Provider struct {
-	ID, Name  string
-	Available bool
+	ID, Name            string
+	Available, FreeTier bool
 }
 
 // Release is a version of Qdrant that upstream knows.

@@ -1,0 +1,346 @@
+package cloudapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Bounds of one database key.
+const (
+	maxAccessRules = 100
+	maxKeyClusters = 1000
+)
+
+// DatabaseKey is an API key of a cluster, never its secret: of cluster.auth.v2, or an admin key of the
+// deprecated cluster.auth.v1, which is also the only kind that pa/v1 has.
+type DatabaseKey struct {
+	ID        string
+	Admin     bool     // of version 1: manages everything in all of its clusters, never expires
+	Name      string   // empty for an admin key
+	Clusters  []string // one, or of an admin key at least one
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
+	Access    KeyAccess
+	CreatedBy string // e-mail as upstream tells it; empty where a management key made it
+	Prefix    string // first characters, of an admin key
+	Postfix   string // last characters, of the others
+}
+
+// KeyAccess is what a database key opens: everything, or the named collections.
+type KeyAccess struct {
+	Global      string // MANAGE, READ_ONLY; empty when Collections say it
+	Collections []CollectionAccess
+	// Unreadable is set when a rule is of a kind that is not known here, so what the key opens is not known.
+	Unreadable bool
+}
+
+// CollectionAccess is what a key may do with one collection.
+type CollectionAccess struct {
+	Collection string
+	Access     string // READ_ONLY, READ_WRITE
+}
+
+// NewDatabaseKey is what is asked for when a key is made.
+type NewDatabaseKey struct {
+	Cluster   string
+	Name      string
+	ExpiresAt time.Time // zero: never
+	Access    KeyAccess
+}
+
+// The access types of a KeyAccess.
+const (
+	AccessManage    = "MANAGE"
+	AccessReadOnly  = "READ_ONLY"
+	AccessReadWrite = "READ_WRITE"
+)
+
+// DatabaseKeys returns the version 2 keys of a cluster, or of the whole account for an empty id.
+func (api *CurrentAPI) DatabaseKeys(ctx context.Context, cluster string) ([]DatabaseKey, error) {
+	return listOf(ctx, api.conn, OpListDatabaseAPIKeysV2, nil, clusterQuery("clusterId", cluster), "items", api.conn.databaseKey)
+}
+
+// AdminKeys returns the version 1 keys of a cluster, or of the whole account for an empty id.
+func (api *CurrentAPI) AdminKeys(ctx context.Context, cluster string) ([]DatabaseKey, error) {
+	return listOf(ctx, api.conn, OpListDatabaseAPIKeysV1, nil, clusterQuery("clusterId", cluster), "items", api.conn.adminKey)
+}
+
+// CreateDatabaseKey makes a key and returns it with its secret, which is in this answer and nowhere
+// else. It is sent once: where the answer is lost the key may exist, and nobody knows its secret.
+func (api *CurrentAPI) CreateDatabaseKey(ctx context.Context, n NewDatabaseKey) (DatabaseKey, Secret, error) {
+	body := map[string]any{"clusterId": n.Cluster, "name": n.Name}
+	if !n.ExpiresAt.IsZero() {
+		body["expiresAt"] = n.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	if rules := n.Access.rules(); len(rules) > 0 {
+		body["accessRules"] = rules
+	}
+	answer, err := api.conn.Do(ctx, OpCreateDatabaseAPIKeyV2, nil, nil, map[string]any{"databaseApiKey": body})
+	if err != nil {
+		return DatabaseKey{}, Secret{}, err
+	}
+	key, secret, err := wrapped(answer.Body, "databaseApiKey", "key", api.conn.databaseKey)
+	if err != nil {
+		return DatabaseKey{}, Secret{}, api.conn.misshapen(OpCreateDatabaseAPIKeyV2, answer, err)
+	}
+	return key, secret, nil
+}
+
+// DeleteDatabaseKey deletes a version 2 key of a cluster.
+func (api *CurrentAPI) DeleteDatabaseKey(ctx context.Context, cluster, id string) error {
+	_, err := api.conn.Do(ctx, OpDeleteDatabaseAPIKeyV2, Params{"database_api_key_id": id}, url.Values{"clusterId": {cluster}}, nil)
+	return err
+}
+
+// CreateAdminKey is not offered: version 1 of the current API is deprecated upstream.
+func (*CurrentAPI) CreateAdminKey(context.Context, []string) (DatabaseKey, Secret, error) {
+	return DatabaseKey{}, Secret{}, &UnsupportedError{Op: "CreateAdminKey", Reason: "Admin keys are deprecated at Qdrant Cloud: make a key with a name and an end instead."}
+}
+
+// UpdateAdminKey is not in the current API.
+func (*CurrentAPI) UpdateAdminKey(context.Context, string, []string) (DatabaseKey, error) {
+	return DatabaseKey{}, &UnsupportedError{Op: "UpdateAdminKey", Reason: "The current API has no update of a key: make a new one and delete the old one."}
+}
+
+// DeleteAdminKey deletes a version 1 key.
+func (api *CurrentAPI) DeleteAdminKey(ctx context.Context, id string) error {
+	_, err := api.conn.Do(ctx, OpDeleteDatabaseAPIKeyV1, Params{"database_api_key_id": id}, nil, nil)
+	return err
+}
+
+// databaseKey decodes a key of version 2.
+func (c *Conn) databaseKey(n node) (DatabaseKey, error) {
+	id, err := n.id()
+	if err != nil {
+		return DatabaseKey{}, err
+	}
+	if err := c.ownAccount(n.text("accountId")); err != nil {
+		return DatabaseKey{}, err
+	}
+	cluster := n.text("clusterId")
+	if !isIdentifier(cluster) {
+		return DatabaseKey{}, errors.New("a key names no cluster")
+	}
+	return DatabaseKey{
+		ID: id, Name: n.words("name"), Clusters: []string{cluster}, CreatedAt: n.time("createdAt"), ExpiresAt: n.time("expiresAt"),
+		Access: keyAccess(n.objects("accessRules")), CreatedBy: n.words("createdByEmail"), Postfix: n.words("postfix"),
+	}, nil
+}
+
+// adminKey decodes a key of version 1, as either generation spells it.
+func (c *Conn) adminKey(n node) (DatabaseKey, error) {
+	id, err := n.id()
+	if err != nil {
+		return DatabaseKey{}, err
+	}
+	if err := c.ownAccount(n.text("accountId")); err != nil {
+		return DatabaseKey{}, err
+	}
+	key := DatabaseKey{ID: id, Admin: true, CreatedAt: n.time("createdAt"), Prefix: n.words("prefix"), Access: KeyAccess{Global: AccessManage}}
+	for _, cluster := range texts(n.list("clusterIds"), maxKeyClusters) {
+		if isIdentifier(cluster) {
+			key.Clusters = append(key.Clusters, cluster)
+		}
+	}
+	if len(key.Clusters) == 0 {
+		return DatabaseKey{}, errors.New("a key names no cluster")
+	}
+	return key, nil
+}
+
+func (c *Conn) ownAccount(account string) error {
+	if account != "" && !strings.EqualFold(account, c.cfg.CloudAccountID) {
+		return errors.New("a key belongs to another account")
+	}
+	return nil
+}
+
+// keyAccess reads access rules; without any a key manages everything.
+func keyAccess(rules []node) KeyAccess {
+	if len(rules) == 0 {
+		return KeyAccess{Global: AccessManage}
+	}
+	var access KeyAccess
+	for _, rule := range rules[:min(maxAccessRules, len(rules))] {
+		global, collection := rule.object("globalAccess"), rule.object("collectionAccess")
+		switch {
+		case len(global.members) > 0:
+			access.Global = global.enum("accessType", enumGlobalAccess)
+		case collection.text("collectionName") != "":
+			access.Collections = append(access.Collections, CollectionAccess{
+				Collection: collection.words("collectionName"), Access: collection.enum("accessType", enumCollectionAccess),
+			})
+		default:
+			access.Unreadable = true
+		}
+	}
+	return access
+}
+
+// rules are the access rules as CreateDatabaseApiKeyRequest wants them.
+func (a KeyAccess) rules() []any {
+	var rules []any
+	if a.Global != "" {
+		rules = append(rules, map[string]any{"globalAccess": map[string]any{"accessType": enumGlobalAccess.prefix + a.Global}})
+	}
+	for _, c := range a.Collections {
+		rules = append(rules, map[string]any{"collectionAccess": map[string]any{
+			"collectionName": c.Collection, "accessType": enumCollectionAccess.prefix + c.Access,
+		}})
+	}
+	return rules
+}
+
+func clusterQuery(name, cluster string) url.Values {
+	if cluster == "" {
+		return nil
+	}
+	return url.Values{name: {cluster}}
+}
+
+// wrapped decodes an answer {"name": {...}} with a secret in one member of it. An answer without the
+// secret is an error: what was made is of no use to anybody.
+func wrapped[T any](body []byte, name, secret string, decode func(node) (T, error)) (T, Secret, error) {
+	var none T
+	rest, err := members(body, "", nil)
+	if err != nil {
+		return none, Secret{}, err
+	}
+	raw := rest[name]
+	if len(raw) == 0 {
+		raw = rest[snakeCase(name)]
+	}
+	if len(raw) == 0 {
+		return none, Secret{}, fmt.Errorf("there is no %s in it", name)
+	}
+	return withSecret(raw, secret, decode)
+}
+
+func withSecret[T any](raw json.RawMessage, secret string, decode func(node) (T, error)) (T, Secret, error) {
+	var none T
+	n, err := parseNode(raw)
+	if err != nil {
+		return none, Secret{}, err
+	}
+	decoded, err := decode(n)
+	if err != nil {
+		return none, Secret{}, err
+	}
+	value, _ := n.get(secret).(string)
+	if err := checkSecret(value); err != nil {
+		return none, Secret{}, err
+	}
+	return decoded, NewSecret([]byte(value)), nil
+}
+
+// checkSecret refuses what could not be sent in a header or would show as something else in a page.
+func checkSecret(value string) error {
+	switch {
+	case value == "":
+		return errors.New("there is no secret in it")
+	case len(value) > maxKey || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return errors.New("its secret is not one word of letters, digits and signs")
+	}
+	return nil
+}
+
+// DatabaseKeys is not in pa/v1: it has admin keys only.
+func (*LegacyAPI) DatabaseKeys(context.Context, string) ([]DatabaseKey, error) {
+	return nil, lacks("DatabaseKeys", "keys with a name or an end")
+}
+
+// CreateDatabaseKey is not in pa/v1.
+func (*LegacyAPI) CreateDatabaseKey(context.Context, NewDatabaseKey) (DatabaseKey, Secret, error) {
+	return DatabaseKey{}, Secret{}, lacks("CreateDatabaseKey", "keys with a name or an end")
+}
+
+// DeleteDatabaseKey is not in pa/v1.
+func (*LegacyAPI) DeleteDatabaseKey(context.Context, string, string) error {
+	return lacks("DeleteDatabaseKey", "keys with a name or an end")
+}
+
+// AdminKeys returns the keys of a cluster, or of the whole account for an empty id.
+func (api *LegacyAPI) AdminKeys(ctx context.Context, cluster string) ([]DatabaseKey, error) {
+	answer, err := api.conn.Do(ctx, OpPAListAPIKeys, nil, clusterQuery("cluster_id", cluster), nil)
+	if err != nil {
+		return nil, err
+	}
+	read := reading[DatabaseKey]{decode: api.conn.adminKey}
+	if err = topList(answer.Body, read.add); err == nil {
+		err = read.failure()
+	}
+	if err != nil {
+		return nil, api.conn.misshapen(OpPAListAPIKeys, answer, err)
+	}
+	return read.items, nil
+}
+
+// CreateAdminKey makes a key for the clusters and returns it with its secret, which is in this answer
+// and nowhere else.
+func (api *LegacyAPI) CreateAdminKey(ctx context.Context, clusters []string) (DatabaseKey, Secret, error) {
+	answer, err := api.conn.Do(ctx, OpPACreateAPIKey, nil, nil, map[string]any{"cluster_ids": clusters})
+	if err != nil {
+		return DatabaseKey{}, Secret{}, err
+	}
+	key, secret, err := withSecret(answer.Body, "token", api.conn.adminKey)
+	if err != nil {
+		return DatabaseKey{}, Secret{}, api.conn.misshapen(OpPACreateAPIKey, answer, err)
+	}
+	return key, secret, nil
+}
+
+// UpdateAdminKey sends the clusters of a key. They cannot be changed after creation and everything else
+// is read-only, so upstream answers with the key as it is, or refuses.
+func (api *LegacyAPI) UpdateAdminKey(ctx context.Context, id string, clusters []string) (DatabaseKey, error) {
+	answer, err := api.conn.Do(ctx, OpPAUpdateAPIKey, Params{"api_key_id": id}, nil, map[string]any{"cluster_ids": clusters})
+	if err != nil {
+		return DatabaseKey{}, err
+	}
+	n, err := parseNode(answer.Body)
+	var key DatabaseKey
+	if err == nil {
+		key, err = api.conn.adminKey(n)
+	}
+	if err != nil {
+		return DatabaseKey{}, api.conn.misshapen(OpPAUpdateAPIKey, answer, err)
+	}
+	return key, nil
+}
+
+// DeleteAdminKey deletes a key.
+func (api *LegacyAPI) DeleteAdminKey(ctx context.Context, id string) error {
+	_, err := api.conn.Do(ctx, OpPADeleteAPIKey, Params{"api_key_id": id}, nil, nil)
+	return err
+}
+
+// CreateManagementKey makes a management key for the account, with all that the key in use may do, and
+// returns it with its secret, which is in this answer and nowhere else.
+func (api *CurrentAPI) CreateManagementKey(ctx context.Context) (ManagementKey, Secret, error) {
+	answer, err := api.conn.Do(ctx, OpCreateManagementKey, nil, nil, map[string]any{"managementKey": map[string]any{}})
+	if err != nil {
+		return ManagementKey{}, Secret{}, err
+	}
+	key, secret, err := wrapped(answer.Body, "managementKey", "key", api.conn.managementKey)
+	if err != nil {
+		return ManagementKey{}, Secret{}, api.conn.misshapen(OpCreateManagementKey, answer, err)
+	}
+	return key, secret, nil
+}
+
+func (c *Conn) managementKey(n node) (ManagementKey, error) {
+	id, err := n.id()
+	if err == nil {
+		err = c.ownAccount(n.text("accountId"))
+	}
+	return ManagementKey{ID: id, Prefix: n.words("prefix"), CreatedAt: n.time("createdAt")}, err
+}
+
+// CreateManagementKey is not in pa/v1.
+func (*LegacyAPI) CreateManagementKey(context.Context) (ManagementKey, Secret, error) {
+	return ManagementKey{}, Secret{}, lacks("CreateManagementKey", "way to make a management key")
+}
