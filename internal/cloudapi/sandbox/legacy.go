@@ -477,6 +477,11 @@ func (r *legacyRequest) createKey() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range ids {
+		if c := r.account.clusters[fmt.Sprint(id)]; c != nil && !c.legacyVisible() {
+			return nil, legacyWords(legacyNoCluster, notFound("cluster", c.id))
+		}
+	}
 	k, token, err := r.newKeyV1(ids)
 	if err != nil {
 		return nil, err
