@@ -27,6 +27,8 @@ type verdict struct {
 	outcome audit.Outcome // empty: it cannot be told yet
 	reason  string
 	calls   []cloudapi.Call
+	// id and name are those of a thing that was made and that the attempt could not name; else empty.
+	id, name string
 }
 
 // reconcileOnce ends operations that were attempted longer ago than UnknownAfter and have no
@@ -86,15 +88,25 @@ func (s *Service) reconcile(ctx context.Context, open []audit.OpenOperation, ref
 
 // conclude records the outcome, unless the operation has got one meanwhile: from another replica,
 // or from the process that acted, when that took longer than UnknownAfter. The log decides which
-// came first, so an operation never gets two.
+// came first, so an operation never gets two. The form that began it, if any, then leads to what it made, or may
+// be sent again when it made nothing.
 func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict) error {
 	e := o.Attempt.Event
 	e.ID, e.At, e.Phase = uuid.Nil, time.Time{}, audit.PhaseOutcome
 	e.Outcome, e.Reason, e.Inferred = v.outcome, v.reason, true
 	e.Actor.Via = audit.ViaJob
 	e.Upstream = upstreamOf(e.Upstream, v.calls)
-	if err := s.appendEvent(ctx, e); err != nil && !errors.Is(err, audit.ErrNotOpen) {
+	if v.id != "" {
+		e.Target.ID, e.Target.Name = v.id, v.name
+	}
+	if err := s.appendEvent(ctx, e); err != nil {
+		if errors.Is(err, audit.ErrNotOpen) {
+			return nil
+		}
 		return err
+	}
+	if v.outcome == audit.Failed || v.id != "" {
+		s.endForm(ctx, o.Operation, v.id)
 	}
 	return nil
 }
@@ -146,6 +158,9 @@ func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err err
 func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *link) (verdict, error) {
 	if act.Name == ActManagementKeyDelete.Name {
 		return lookForKey(ctx, o, up)
+	}
+	if act.Name == ActClusterCreate.Name {
+		return s.lookForNewCluster(ctx, o, up)
 	}
 	if act.TargetKind != KindCluster {
 		return verdict{outcome: audit.Unknown, reason: "There is no way to ask what became of it."}, nil
