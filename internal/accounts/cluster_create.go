@@ -39,7 +39,7 @@ type MadeCluster struct {
 	Before bool
 }
 
-// maxProvider bounds a provider's id and a region's.
+// maxPlace bounds a provider's id and a region's.
 const maxPlace = 64
 
 var storageTiers = []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"}

@@ -3,6 +3,7 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"slices"
@@ -55,9 +56,10 @@ type PricePart struct {
 const formTimeout = 20 * time.Second
 
 // AskClusterCreate returns what the form needs for the choice made so far. Without a token in it the form
-// is new: it gets one, a suggested name, and the first available of what was not chosen. Who may not make clusters
-// in the account is refused, and recorded, as CreateCluster would.
-func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster) (ClusterForm, error) {
+// is new: it gets one, a suggested name and the first version and package there are. A place that is not offered
+// gives way to the first available one, unless keep is set: then all is as it was typed. Who may not make
+// clusters in the account is refused, and recorded, as CreateCluster would.
+func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster, keep bool) (ClusterForm, error) {
 	account, err := s.accountToFill(ctx, by, accountID)
 	if err != nil {
 		return ClusterForm{}, err
@@ -76,7 +78,7 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 	if account.Generation == cloudapi.PAV1 {
 		f.Lacks = legacyLacks
 	}
-	reading := formReading{s: s, by: by, fresh: fresh, form: &f, problems: map[string]string{}}
+	reading := formReading{s: s, by: by, fresh: fresh, keep: keep, form: &f, problems: map[string]string{}}
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
 	var both sync.WaitGroup
@@ -107,7 +109,8 @@ func (s *Service) ClusterPrice(ctx context.Context, by audit.Actor, accountID uu
 type formReading struct {
 	s        *Service
 	by       audit.Actor
-	fresh    bool
+	fresh    bool // the form is new
+	keep     bool // what was typed stays, whatever is offered
 	form     *ClusterForm
 	mu       sync.Mutex
 	problems map[string]string
@@ -137,15 +140,7 @@ func (r *formReading) place(ctx context.Context) {
 			r.problem(ctx, "cloud_provider", err)
 		}
 	}
-	if r.fresh {
-		known := slices.ContainsFunc(f.Providers, func(p cloudapi.Provider) bool { return p.ID == f.Asked.CloudProvider })
-		if f.Asked.CloudProvider != "" && !known && len(f.Providers) > 0 {
-			f.Notes = append(f.Notes, "The cloud provider in the address is not offered, so another is chosen.")
-		}
-		if i := slices.IndexFunc(f.Providers, func(p cloudapi.Provider) bool { return p.Available }); !known && i >= 0 {
-			f.Asked.CloudProvider, f.Asked.Region = f.Providers[i].ID, ""
-		}
-	}
+	r.choose(&f.Asked.CloudProvider, len(f.Providers), func(i int) (string, bool) { return f.Providers[i].ID, f.Providers[i].Available }, "The cloud provider %s is not offered, so %s is chosen.")
 	if f.Asked.CloudProvider == "" {
 		return
 	}
@@ -155,28 +150,39 @@ func (r *formReading) place(ctx context.Context) {
 			r.problem(ctx, "region", err)
 		}
 	}
-	if r.fresh {
-		known := slices.ContainsFunc(f.Regions, func(g cloudapi.Region) bool { return g.ID == f.Asked.Region })
-		if f.Asked.Region != "" && !known && len(f.Regions) > 0 {
-			f.Notes = append(f.Notes, "The region in the address is not offered, so another is chosen.")
-		}
-		if i := slices.IndexFunc(f.Regions, func(g cloudapi.Region) bool { return g.Available }); !known && i >= 0 {
-			f.Asked.Region = f.Regions[i].ID
-		}
-	}
+	r.choose(&f.Asked.Region, len(f.Regions), func(i int) (string, bool) { return f.Regions[i].ID, f.Regions[i].Available }, "The provider has no region %s, so %s is chosen.")
 	if f.Asked.Region == "" && f.Asked.CloudProvider != hybridProvider {
 		return
 	}
 	if f.Packages, err = r.s.bookable(ctx, r.by, account, f.Asked); err != nil {
 		r.problem(ctx, "package_id", err)
 	}
-	if r.fresh && f.Asked.PackageID == "" && len(f.Packages) > 0 {
-		f.Asked.PackageID = f.Packages[0].ID
-	}
+	r.choose(&f.Asked.PackageID, len(f.Packages), func(i int) (string, bool) { return f.Packages[i].ID, true }, "")
 	if r.fresh && f.Asked.Nodes == "" {
 		f.Asked.Nodes = "1"
 	}
 	f.Price = r.s.price(ctx, r.by, account, f.Asked, f.Packages)
+}
+
+// choose puts the first available of a list in place of a choice that is not in it, and says so with note.
+func (r *formReading) choose(chosen *string, n int, at func(int) (id string, available bool), note string) {
+	first := ""
+	for i := range n {
+		id, available := at(i)
+		if id == *chosen {
+			return
+		}
+		if first == "" && available {
+			first = id
+		}
+	}
+	if r.keep || first == "" {
+		return
+	}
+	if *chosen != "" && note != "" {
+		r.form.Notes = append(r.form.Notes, fmt.Sprintf(note, shown(*chosen, maxPlace), first))
+	}
+	*chosen = first
 }
 
 // rest reads what does not depend on the place: versions, quotas, a name.

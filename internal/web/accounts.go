@@ -192,7 +192,7 @@ func accountOffers(d accounts.AccountDetail) []templates.Offer {
 	turn.Post = true
 	remove := offer(accounts.ActAccountDelete, "Remove", "delete")
 	remove.Danger = true
-	return []templates.Offer{turn, remove}
+	return []templates.Offer{clusterOffer(d), turn, remove}
 }
 
 // handleAccountDisable handles POST /accounts/{id}/disable.

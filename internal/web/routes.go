@@ -47,6 +47,7 @@ func (s *Server) pageRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
 		{Method: get, Path: pathHome, Handler: s.handleFleet},
+		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts},
 		{Method: post, Path: pathAccounts, Handler: s.handleAccountCreate},
@@ -56,6 +57,11 @@ func (s *Server) pageRoutes() []route {
 		{Method: post, Path: account + "/enable", Handler: s.handleAccountEnable},
 		{Method: get, Path: account + "/delete", Handler: s.handleAccountDeleteForm},
 		{Method: post, Path: account + "/delete", Handler: s.handleAccountDelete},
+
+		{Method: post, Path: account + "/clusters", Handler: s.handleClusterCreate},
+		{Method: get, Path: account + "/clusters/new", Handler: s.handleClusterNew},
+		{Method: post, Path: account + "/clusters/new", Handler: s.handleClusterPreview},
+		{Method: get, Path: account + "/clusters/quote", Handler: s.handleClusterQuote},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
 		{Method: get, Path: cluster + "/restart", Handler: s.handleClusterRestartForm},
