@@ -84,6 +84,8 @@ func samplePages() map[string]templ.Component {
 		"log-check":         LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}}),
 		"log-check-long":    LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Check: &CheckView{TooLong: true, Took: "30.0 s"}}),
 		"me":                Me(sampleMe()),
+		"packages":          Packages(samplePackages()),
+		"packages-none":     Packages(PackagesView{Page: samplePage("Packages and prices", "packages-index", "packages"), Failure: "The account is disabled: its key is not used.", Invalid: map[string]string{"ram": "Give a number, as in 16 or 0.5."}, MinRAM: "much"}),
 	}
 }
 
@@ -357,6 +359,31 @@ func sampleMe() MeView {
 		Sessions: []SessionRow{
 			{ID: "s1", Current: true, Browser: "Chrome on Linux", UserAgent: sampleActor.UserAgent, IP: "203.0.113.24", CreatedAt: before(3 * time.Hour), LastSeenAt: before(2 * time.Second), ExpiresAt: sampleNow.Add(9 * time.Hour)},
 			{ID: "s2", Browser: "Safari on iPhone", UserAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1", IP: "198.51.100.9", CreatedAt: before(11 * time.Hour), LastSeenAt: before(4 * time.Hour), ExpiresAt: sampleNow.Add(time.Hour)},
+		},
+	}
+}
+
+func samplePackages() PackagesView {
+	return PackagesView{
+		Page: samplePage("Packages and prices", "packages-index", "packages"), Clear: "/packages", All: 34, Provider: "aws", GPU: true,
+		Filter: FleetFilter{Selects: []Select{
+			{Name: "account", Label: "Account", Choices: []Choice{{Value: "1", Label: "Search Production", Selected: true}}},
+			{Name: "cloud_provider", Label: "Provider", Choices: []Choice{{Value: "aws", Label: "aws", Selected: true}}},
+			{Name: "region", Label: "Region", Any: "All", Choices: []Choice{{Value: "eu-central-1", Label: "eu-central-1"}}},
+		}},
+		Columns: []Column{
+			{Sorts: []Sort{{Label: "Package", Href: "/packages?sort=package"}}}, {Sorts: []Sort{{Label: "Region", Href: "/packages?sort=region"}}}, {Sorts: []Sort{{Label: "Tier"}}},
+			{Sorts: []Sort{{Label: "RAM", Href: "/packages?sort=ram"}}, Numeric: true}, {Sorts: []Sort{{Label: "CPU", Href: "/packages?sort=cpu"}}, Numeric: true},
+			{Sorts: []Sort{{Label: "Disk", Href: "/packages?sort=disk"}}, Numeric: true}, {Sorts: []Sort{{Label: "GPU", Href: "/packages?sort=gpu"}}, Numeric: true},
+			{Sorts: []Sort{{Label: "An hour", Href: "/packages?sort=price&dir=desc", Order: "ascending"}}, Numeric: true}, {Sorts: []Sort{{Label: "A month"}}, Numeric: true},
+			{Sorts: []Sort{{Label: "Extra GiB, an hour"}}, Numeric: true}, {Sorts: []Sort{{Label: "Other regions"}}},
+		},
+		Notes:  []string{"The packages of eu-west-2 cannot be shown: Qdrant Cloud did not answer in time."},
+		Create: Offer{Offered: true},
+		Rows: []PackageRow{
+			{ID: "p1", Name: "free2", Region: "eu-central-1", RegionName: "Frankfurt", RAM: "1 GiB", CPU: "0.5 vCPU", Disk: "4 GiB", Free: true, Hour: "$0.00", Month: "$0.00", Against: "the same price", Create: "/accounts/1/clusters/new?package_id=p1"},
+			{ID: "p2", Name: "mx8-premium", Tier: "PREMIUM", MultiAZ: true, Region: "us-east-1", RegionName: "N. Virginia", RAM: "32 GiB", CPU: "4 vCPU", Disk: "128 GiB", Hour: "$0.56544", Month: "$412.77", ExtraDisk: "$0.00015", Against: "cheapest", Cheapest: true, Create: "/accounts/1/clusters/new?package_id=p2"},
+			{ID: "p3", Name: "gpu1", Tier: "STANDARD", Region: "ap-southeast-2", RegionName: "Sydney", RAM: "32 GiB", CPU: "8 vCPU", Disk: "128 GiB", GPU: "1 × 16 GiB", Hour: "$0.982", Month: "$716.86", Against: "+12.5 %", Create: "/accounts/1/clusters/new?package_id=p3"},
 		},
 	}
 }

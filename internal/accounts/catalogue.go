@@ -172,10 +172,16 @@ func consult[T any](ctx context.Context, s *Service, by audit.Actor, at shelf, a
 }
 
 func (s *Service) providersOf(ctx context.Context, by audit.Actor, a Account) ([]cloudapi.Provider, error) {
+	if a.Generation == cloudapi.PAV1 {
+		return legacyProviders(), nil
+	}
 	return consult(ctx, s, by, a.shelf(shelfProviders), func(ctx context.Context, up cloud) ([]cloudapi.Provider, error) { return up.Providers(ctx) })
 }
 
 func (s *Service) regionsOf(ctx context.Context, by audit.Actor, a Account, provider string) ([]cloudapi.Region, error) {
+	if a.Generation == cloudapi.PAV1 {
+		return legacyRegions(provider), nil
+	}
 	at := a.shelf(shelfRegions)
 	at.provider = provider
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Region, error) { return up.Regions(ctx, provider) })

@@ -66,6 +66,8 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: cluster + "/delete", Handler: s.handleClusterDeleteForm},
 		{Method: post, Path: cluster + "/delete", Handler: s.handleClusterDelete},
 
+		{Method: get, Path: pathPackages, Handler: s.handlePackages},
+
 		{Method: get, Path: pathAudit, Handler: s.handleAudit},
 		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
