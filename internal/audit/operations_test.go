@@ -119,7 +119,9 @@ func TestExportTellsAnOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	flag := func(set bool) string { return map[bool]string{true: "true"}[set] }
-	number := func(n int64) string { return strings.TrimSuffix(strconv.FormatInt(n, 10), map[bool]string{true: "0"}[n == 0]) }
+	number := func(n int64) string {
+		return strings.TrimSuffix(strconv.FormatInt(n, 10), map[bool]string{true: "0"}[n == 0])
+	}
 	want := map[string]string{
 		"seq": "2", "recorded_at": stored.RecordedAt.Format(layout), "status": "ok", "attempt_seq": "1", "attempted_at": first.RecordedAt.Format(layout),
 		"id": e.ID.String(), "schema": "1", "at": e.At.Format(layout), "act": e.Act, "phase": "outcome", "outcome": "ok", "reason": e.Reason,
