@@ -19,6 +19,7 @@ func TestJourneys(t *testing.T) {
 			"every link":                             everyLink,
 			"many restarts at once":                  manyRestartsAtOnce,
 			"two copies and one browser":             twoCopies,
+			"an auditor exports the log":             exportsTheLog,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -52,9 +53,12 @@ func (s *Server) handleAuditExport(c echo.Context) error {
 		return err
 	}
 	if err := s.accounts.ExportLog(ctx, by, query, format, d); err != nil {
-		return fmt.Errorf("export log: %w", err)
+		return fmt.Errorf("export log: %w: %w", errBrokeOff, err)
 	}
-	return d.end()
+	if err := d.end(); err != nil {
+		return fmt.Errorf("export log: %w: %w", errBrokeOff, err)
+	}
+	return nil
 }
 
 // readExport reads what is to be exported. Unlike the page it takes nothing that it does not know: a
@@ -117,6 +121,10 @@ func (q auditQuery) exportAddress(format audit.Format) string {
 	v.Set("format", string(format))
 	return withQuery(pathAuditExport, v)
 }
+
+// errBrokeOff is what errors of a download wrap: when some of it was sent, the answer must not end
+// as a whole one does.
+var errBrokeOff = errors.New("the file broke off")
 
 // download sends a file of unknown length. Each piece has to be taken within stall, and all of them
 // before the request's own time is up; a client that does neither is cut off. Until the first

@@ -60,8 +60,8 @@ func requestID(c echo.Context) string {
 func noteError(c echo.Context, err error) { c.Set(keyError, err) }
 
 // observe gives the request its id, turns errors and panics into pages, and afterwards writes the
-// one log line and the metrics. It is the outermost part, so nothing goes unseen. An answer that
-// fails when it is under way is cut off, so that nobody takes a part for the whole.
+// one log line and the metrics. It is the outermost part, so nothing goes unseen. A download
+// that fails under way is cut off, so that nobody takes a part for the whole.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := s.now()
@@ -72,7 +72,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		c.SetRequest(c.Request().WithContext(ctx))
 		cutOff := false
 		if err := s.runRecovered(next, c); err != nil {
-			cutOff = c.Response().Committed
+			cutOff = c.Response().Committed && errors.Is(err, errBrokeOff)
 			s.handleError(err, c)
 		}
 		s.report(c, s.now().Sub(start))
