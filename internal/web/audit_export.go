@@ -155,7 +155,8 @@ func (d *download) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	// The next piece may take long to find, and that is not the client's fault.
+	// The next piece may take long to find, which is not the client's fault; over HTTP/2 a deadline
+	// ends the answer also while nothing is written.
 	return n, d.allow(d.untilEnd())
 }
 
