@@ -312,6 +312,7 @@ func sampleAudit() AuditView {
 		row(120, "cluster.suspend", "unknown", "cluster", "chat-memory", sampleActor),
 		row(44, "config.changed", "ok", "config", "", job),
 	}
+	v.Exports = []Offer{{Label: "Export as CSV", Href: "/audit/export?format=csv", Offered: true}, {Label: "Export as NDJSON", Href: "/audit/export?format=ndjson", Offered: true}}
 	v.Rows[2].Reason, v.Rows[2].Count = "It needs write:clusters.", 7
 	v.Rows[3].Reason = "Qdrant Cloud refuses the key: token revoked."
 	v.Rows[5].Inferred = true
@@ -324,7 +325,7 @@ func sampleEmptyAudit() AuditView {
 		Act:     Select{Name: "act", Label: "Act", Any: "Any", Choices: []Choice{{Value: "cluster.restart", Label: "cluster.restart"}}},
 		Outcome: Select{Name: "outcome", Label: "Outcome", Any: "Any", Choices: []Choice{{Value: "ok", Label: "ok"}}},
 		From:    "2026-31-31", Errors: map[string]string{"from": "Give a day as in 2027-01-31."},
-	}}
+	}, Exports: []Offer{{Label: "Export as CSV", Reason: "You need audit:export here."}, {Label: "Export as NDJSON", Reason: "You need audit:export here."}}}
 }
 
 func sampleEvent() EventView {

@@ -20,6 +20,7 @@ func TestJourneys(t *testing.T) {
 			"many restarts at once":                  manyRestartsAtOnce,
 			"packages and their prices":              packagesAndPrices,
 			"two copies and one browser":             twoCopies,
+			"an auditor exports the log":             exportsTheLog,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -70,6 +70,7 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: pathAudit, Handler: s.handleAudit},
 		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
+		{Method: get, Path: pathAuditExport, Handler: s.handleAuditExport},
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
 
