@@ -58,7 +58,7 @@ func sortedTexts(texts []string) []string {
 // clusterSetting is one of them: a field of the form, and of the log under the same name.
 type clusterSetting struct {
 	field[clusterSettings]
-	text func(clusterSettings) string                                // as the form shows it
+	text func(clusterSettings) string                                 // as the form shows it
 	read func(e *cloudapi.ClusterEdit, typed string) (problem string) // takes what was typed
 }
 
