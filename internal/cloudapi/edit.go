@@ -46,6 +46,10 @@ func (api *CurrentAPI) UpdateCluster(ctx context.Context, read Cluster, e Cluste
 	if err != nil {
 		return Cluster{}, &Error{Kind: Invalid, Op: OpUpdateCluster, Message: "The cluster as it was read cannot be edited."}
 	}
+	for _, inPath := range []string{"id", "accountId", "account_id"} {
+		delete(resource, inPath) // the path says them, and the published body has no place for them
+	}
+	dropUnset(resource)
 	answer, err := api.conn.Do(ctx, OpUpdateCluster, Params{"cluster.id": read.ID}, nil, map[string]any{"cluster": resource, "updateMask": strings.Join(mask, ",")})
 	if err != nil {
 		return Cluster{}, err
@@ -75,6 +79,26 @@ func (api *LegacyAPI) UpdateCluster(ctx context.Context, read Cluster, e Cluster
 		return Cluster{}, err
 	}
 	return api.conn.oneCluster(OpPAUpdateCluster, answer, answer.Body, read.ID)
+}
+
+// dropUnset takes out what the gateway wrote as "" because it is not set, and would not read so itself:
+// enums and times. The mask does not name them, so upstream changes nothing for want of them.
+func dropUnset(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(name string, member any) bool {
+			name = lowerCamel(name)
+			_, isEnum := settingEnums[name]
+			return member == "" && (isEnum || strings.HasSuffix(name, "At") || slices.Contains([]string{"phase", "state", "status", "condition", "event", "kind"}, name))
+		})
+		for _, member := range v {
+			dropUnset(member)
+		}
+	case []any:
+		for _, item := range v {
+			dropUnset(item)
+		}
+	}
 }
 
 // applyCurrent makes the edit in a resource of the current API and returns it with the mask.
