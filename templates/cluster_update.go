@@ -20,12 +20,16 @@ type UpdateSection struct {
 	Fields      []UpdateField
 }
 
-// UpdateField is one setting. With Choices it is a list to choose from; with NotOffered it cannot be
-// changed, and Shown is what it is.
+// UpdateField is one setting. With Choices it is a list to choose from, all of which can be read when
+// they need more words than a label; with NotOffered it cannot be changed, and Shown is what it is.
 type UpdateField struct {
 	Field
 	Choices           []Choice
 	NotOffered, Shown string
+}
+
+func (f UpdateField) radios() Radios {
+	return Radios{Name: f.Name, Legend: f.Label, Hint: f.Hint, Error: f.Error, Choices: f.Choices, Focus: f.Focus}
 }
 
 // ClusterReviewView compares a cluster with what it would be, before that is applied.

@@ -317,15 +317,20 @@ func settingLabel(name string) string {
 // typed stays among them.
 func settingChoices(u accounts.ClusterUpdate, name, value string) []templates.Choice {
 	var choices []templates.Choice
-	add := func(value, label string) {
+	explain := func(value, label, hint string) {
 		if !slices.ContainsFunc(choices, func(c templates.Choice) bool { return c.Value == value }) {
-			choices = append(choices, templates.Choice{Value: value, Label: label})
+			choices = append(choices, templates.Choice{Value: value, Label: label, Hint: hint})
 		}
 	}
+	add := func(value, label string) { explain(value, label, "") }
 	switch name {
 	case "package_id":
 		for _, p := range u.Packages {
-			add(p.ID, packageLabel(p))
+			label := named(p.Name, p.ID)
+			if p.ID == u.Values[name] {
+				label += ", as it is"
+			}
+			explain(p.ID, label, packageHint(p))
 		}
 	case "version":
 		if u.Account.Generation == cloudapi.PAV1 {
@@ -357,26 +362,31 @@ func settingChoices(u accounts.ClusterUpdate, name, value string) []templates.Ch
 	return choices
 }
 
-func packageLabel(p cloudapi.Package) string {
-	words := packageWords(p)
+// packageHint is what a package has and costs beside its name.
+func packageHint(p cloudapi.Package) string {
+	words := packageSize(p)
 	if p.Currency != "" {
-		words += " · " + templates.PerHour(p.PricePerHourMillicents, p.Currency) + " an hour, " + templates.PerMonth(p.PricePerHourMillicents, p.Currency) + " a month"
+		words = append(words, templates.PerHour(p.PricePerHourMillicents, p.Currency)+" an hour", templates.PerMonth(p.PricePerHourMillicents, p.Currency)+" a month")
 	}
 	if p.Status == "DEACTIVATED" {
-		words += " · no longer offered"
+		words = append(words, "no longer offered to others")
 	}
-	return words
+	return strings.Join(words, " · ")
 }
 
 func packageWords(p cloudapi.Package) string {
-	words := []string{named(p.Name, p.ID), templates.MiB(p.RAMMiB) + " RAM", templates.CPU(p.CPUMilli), templates.MiB(p.DiskMiB) + " disk"}
+	return strings.Join(append([]string{named(p.Name, p.ID)}, packageSize(p)...), " · ")
+}
+
+func packageSize(p cloudapi.Package) []string {
+	words := []string{templates.MiB(p.RAMMiB) + " RAM", templates.CPU(p.CPUMilli), templates.MiB(p.DiskMiB) + " disk"}
 	if p.GPUMilli > 0 {
 		words = append(words, templates.Amount(float64(p.GPUMilli)/1000)+" GPU")
 	}
 	if p.MultiAZ {
 		words = append(words, "multi-AZ")
 	}
-	return strings.Join(words, " · ")
+	return words
 }
 
 func releaseLabel(r cloudapi.Release) string {
