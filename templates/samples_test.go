@@ -70,6 +70,12 @@ func samplePages() map[string]templ.Component {
 		"restart":           Confirm(sampleRestart()),
 		"delete-cluster":    Confirm(sampleDelete(nil)),
 		"delete-wrong":      Confirm(sampleDelete(map[string]string{"confirm": "This is not the cluster's name.", "delete_backups": "Choose whether the backups are deleted."})),
+		"update":            ClusterUpdate(sampleUpdate(nil)),
+		"update-wrong":      ClusterUpdate(sampleUpdate(map[string]string{"": "Nothing in the form differs from what the cluster has.", "labels": "Line 2: write key=value.", "package_id": "Choose one of the packages that this cluster can have.", "restart_policy": "Choose one of the list."})),
+		"update-review":     ClusterReview(sampleReview()),
+		"update-smaller":    ClusterReview(sampleSmaller()),
+		"update-stale":      ClusterStale(sampleStale()),
+		"update-done":       ClusterStale(sampleStaleDone()),
 		"accounts":          Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true, Rows: sampleAccountRows()}),
 		"accounts-none":     Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true}),
 		"account":           Account(sampleAccount()),
@@ -159,6 +165,7 @@ func sampleStrip() []AccountStrip {
 
 func sampleCluster() ClusterView {
 	yes := []Offer{
+		{Label: "Change", Href: "/accounts/1/clusters/c/update", Offered: true},
 		{Label: "Restart", Href: "/accounts/1/clusters/c/restart", Offered: true},
 		{Label: "Suspend", Href: "/accounts/1/clusters/c/suspend", Offered: true},
 		{Label: "Delete", Href: "/accounts/1/clusters/c/delete", Offered: true, Danger: true},

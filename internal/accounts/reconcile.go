@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -169,7 +170,50 @@ func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *
 	if followed {
 		return verdict{outcome: audit.Unknown, reason: "Another act on the cluster followed, so its state no longer tells."}, nil
 	}
+	if act.Name == ActClusterUpdate.Name {
+		return updateVerdict(o.Attempt.Change, cluster), nil
+	}
 	return clusterVerdict(act, cluster, o.Attempt.RecordedAt), nil
+}
+
+// updateVerdict compares what was intended with the settings that the cluster has.
+func updateVerdict(intended audit.Change, c cloudapi.Cluster) verdict {
+	now := settingsOf(c)
+	before, after := 0, 0
+	for _, f := range clusterFields() {
+		values, meant := intended[f.name]
+		if !meant {
+			continue
+		}
+		is := asRecorded(f.value(now))
+		switch was, wanted := asRecorded(values[0]), asRecorded(values[1]); {
+		case was == wanted: // both cut alike: it tells nothing
+		case is == wanted:
+			after++
+		case is == was:
+			before++
+		}
+	}
+	switch {
+	case after > 0 && after == len(intended):
+		return verdict{outcome: audit.OK, reason: "Upstream shows the cluster as it was to be."}
+	case before > 0 && before == len(intended):
+		return verdict{outcome: audit.Failed, reason: "Upstream shows the cluster as it was before."}
+	}
+	return verdict{outcome: audit.Unknown, reason: "Upstream shows the cluster neither as it was before nor as it was to be."}
+}
+
+// asRecorded is a value as the log keeps it, so that it can be compared with one from there.
+func asRecorded(value any) string {
+	kept, err := audit.Decode(audit.Encode(audit.Event{Change: audit.Change{"value": {nil, value}}}))
+	if err != nil {
+		return ""
+	}
+	text, err := json.Marshal(kept.Change["value"][1])
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // otherActSince reports whether the log has another act on the same target, begun or ended after

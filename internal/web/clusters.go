@@ -433,6 +433,7 @@ func clusterOffers(self string, d accounts.ClusterDetail) []templates.Offer {
 		o := d.Offers[act]
 		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason}
 	}
+	change := offer(accounts.ActClusterUpdate.Name, "Change", "update")
 	restart := offer(accounts.ActClusterRestart.Name, "Restart", "restart")
 	turn := offer(accounts.ActClusterSuspend.Name, "Suspend", "suspend")
 	if phase := d.Cluster.State.Phase; phase == cloudapi.PhaseSuspended || phase == cloudapi.PhaseFailedToResume || phase == cloudapi.PhaseResuming {
@@ -441,7 +442,7 @@ func clusterOffers(self string, d accounts.ClusterDetail) []templates.Offer {
 	}
 	remove := offer(accounts.ActClusterDelete.Name, "Delete", "delete")
 	remove.Danger = true
-	return []templates.Offer{restart, turn, remove}
+	return []templates.Offer{change, restart, turn, remove}
 }
 
 func onOff(b *bool) string {

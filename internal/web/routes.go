@@ -58,6 +58,9 @@ func (s *Server) pageRoutes() []route {
 		{Method: post, Path: account + "/delete", Handler: s.handleAccountDelete},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
+		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
+		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
+		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},
 		{Method: get, Path: cluster + "/restart", Handler: s.handleClusterRestartForm},
 		{Method: post, Path: cluster + "/restart", Handler: s.handleClusterRestart},
 		{Method: get, Path: cluster + "/suspend", Handler: s.handleClusterSuspendForm},
