@@ -214,15 +214,22 @@ func (r *request) listRoleUsers() (msg, error) {
 	return msg{"users": users}, nil
 }
 
+// getQuotas tells each quota to keys with the permission it is documented for, and zero to others.
 func (r *request) getQuotas() (msg, error) {
 	q := r.account.quotas
-	m := msg{
-		"account_id": r.account.id, "max_clusters": uint64(q.Clusters), "max_cluster_nodes": uint64(q.Nodes),
-		"max_cluster_database_api_keys": uint64(q.DatabaseKeys),
-	}
-	// Documented as zero for callers without the permission; write:clusters is an inference.
-	if slices.Contains(r.key.Permissions, "write:clusters") {
-		m["max_free_tier_clusters"] = uint64(q.FreeClusters)
+	m := msg{"account_id": r.account.id}
+	for field, quota := range map[string]struct {
+		limit      int
+		permission string
+	}{
+		"max_clusters":                  {q.Clusters, "write:clusters"},
+		"max_cluster_nodes":             {q.Nodes, "write:clusters"},
+		"max_free_tier_clusters":        {q.FreeClusters, "write:clusters"},
+		"max_cluster_database_api_keys": {q.DatabaseKeys, "read:api_keys"},
+	} {
+		if slices.Contains(r.key.Permissions, quota.permission) {
+			m[field] = uint64(quota.limit)
+		}
 	}
 	return m, nil
 }

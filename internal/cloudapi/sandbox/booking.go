@@ -84,7 +84,7 @@ func (r *request) listPackages() (msg, error) {
 		case r.in.has("gpu") && r.in.flag("gpu") != (p.gpuMilli > 0):
 		case r.in.has("tier") && r.in.enum("tier") != p.tier:
 		default:
-			items = append(items, p.resource())
+			items = append(items, r.catalogue.priced(p, region).resource())
 		}
 	}
 	return msg{"items": items}, nil
@@ -134,7 +134,7 @@ func (r *request) getPackage() (msg, error) {
 	if p == nil || !r.catalogue.offered(p, provider, region) {
 		return nil, notFound("package", r.in.str("id"))
 	}
-	return msg{"package": p.resource()}, nil
+	return msg{"package": r.catalogue.priced(p, region).resource()}, nil
 }
 
 // premiumDiscount is what every quote of the sandbox takes off premium packages, in per cent.
@@ -149,18 +149,19 @@ func (r *request) getQuote() (msg, error) {
 	if p == nil || !r.catalogue.offered(p, provider, region) {
 		return nil, notFound("package", r.in.str("package_id"))
 	}
-	nodes := int64(r.in.uint("number_of_nodes"))
+	p = r.catalogue.priced(p, region)
+	nodes, disk, tier := int64(r.in.uint("number_of_nodes")), int64(r.in.uint("additional_disk_gib")), r.in.enum("storage_tier_type")
 	discount := int64(0)
 	if p.tier == tierPremium {
 		discount = premiumDiscount
 	}
-	out := price(nodes*(p.price+int64(r.in.uint("additional_disk_gib"))*diskPrice+p.storageSurcharge(r.in.enum("storage_tier_type"))), discount)
+	out := price(p.hourly(nodes, disk, tier), discount)
 	out["currency"] = "USD"
 	out["package"] = price(nodes*p.price, discount)
-	if disk := int64(r.in.uint("additional_disk_gib")); disk > 0 {
+	if disk > 0 {
 		out["extra_disk"] = price(nodes*disk*diskPrice, discount)
 	}
-	if extra := p.storageSurcharge(r.in.enum("storage_tier_type")); extra > 0 {
+	if extra := p.storageSurcharge(tier); extra > 0 {
 		out["disk_speed"] = price(nodes*extra, discount)
 	}
 	return out, nil

@@ -37,7 +37,8 @@ type catalogue struct {
 	regions   map[string][]msg // by provider
 	packages  map[string]*pkg  // by id
 	ordered   []*pkg
-	releases  []msg // newest first
+	levels    map[string]int64 // prices of a region in per cent, by region
+	releases  []msg            // oldest first, as listed
 }
 
 // pkg is a size of node with its price at one provider.
@@ -47,7 +48,7 @@ type pkg struct {
 	cpuMilli            int64
 	ramGiB, diskGiB     int64
 	gpuMilli, gpuRAMGiB int64
-	price               int64 // millicents an hour and node
+	price               int64 // millicents an hour and node, in a region at level 100
 	status, tier        enumValue
 	multiAZ             bool
 }
@@ -58,7 +59,7 @@ func idOf(words ...string) string {
 }
 
 func newCatalogue() *catalogue {
-	c := &catalogue{regions: map[string][]msg{}, packages: map[string]*pkg{}}
+	c := &catalogue{regions: map[string][]msg{}, packages: map[string]*pkg{}, levels: map[string]int64{}}
 	for _, p := range []struct{ id, name string }{
 		{providerAWS, "Amazon Web Services"}, {providerGCP, "Google Cloud"}, {providerAzure, "Microsoft Azure"}, {providerHybrid, "Hybrid Cloud"},
 	} {
@@ -70,25 +71,26 @@ func newCatalogue() *catalogue {
 	}
 	for _, r := range []struct {
 		provider, id, name, country, continent string
+		level                                  int64
 		free, closed                           bool
 	}{
-		{providerAWS, "us-east-1", "N. Virginia", "US", "North America", true, false},
-		{providerAWS, "us-west-1", "N. California", "US", "North America", false, false},
-		{providerAWS, "us-west-2", "Oregon", "US", "North America", true, false},
-		{providerAWS, "eu-central-1", "Frankfurt", "DE", "Europe", true, false},
-		{providerAWS, "eu-west-1", "Ireland", "IE", "Europe", false, false},
-		{providerAWS, "eu-west-2", "London", "GB", "Europe", true, false},
-		{providerAWS, "ap-northeast-1", "Tokyo", "JP", "Asia", true, false},
-		{providerAWS, "ap-south-1", "Mumbai", "IN", "Asia", false, true},
-		{providerAWS, "ap-southeast-1", "Singapore", "SG", "Asia", false, false},
-		{providerAWS, "ap-southeast-2", "Sydney", "AU", "Oceania", true, false},
-		{providerGCP, "us-east4", "N. Virginia", "US", "North America", true, false},
-		{providerGCP, "europe-west3", "Frankfurt", "DE", "Europe", true, false},
-		{providerGCP, "asia-southeast1", "Singapore", "SG", "Asia", false, false},
-		{providerAzure, "eastus", "Virginia", "US", "North America", false, false},
-		{providerAzure, "germanywestcentral", "Frankfurt", "DE", "Europe", false, false},
-		{providerAzure, "uksouth", "London", "GB", "Europe", false, false},
-		{providerAzure, "southeastasia", "Singapore", "SG", "Asia", false, false},
+		{providerAWS, "us-east-1", "N. Virginia", "US", "North America", 92, true, false},
+		{providerAWS, "us-west-1", "N. California", "US", "North America", 104, false, false},
+		{providerAWS, "us-west-2", "Oregon", "US", "North America", 92, true, false},
+		{providerAWS, "eu-central-1", "Frankfurt", "DE", "Europe", 100, true, false},
+		{providerAWS, "eu-west-1", "Ireland", "IE", "Europe", 96, false, false},
+		{providerAWS, "eu-west-2", "London", "GB", "Europe", 101, true, false},
+		{providerAWS, "ap-northeast-1", "Tokyo", "JP", "Asia", 112, true, false},
+		{providerAWS, "ap-south-1", "Mumbai", "IN", "Asia", 95, false, true},
+		{providerAWS, "ap-southeast-1", "Singapore", "SG", "Asia", 108, false, false},
+		{providerAWS, "ap-southeast-2", "Sydney", "AU", "Oceania", 114, true, false},
+		{providerGCP, "us-east4", "N. Virginia", "US", "North America", 93, true, false},
+		{providerGCP, "europe-west3", "Frankfurt", "DE", "Europe", 100, true, false},
+		{providerGCP, "asia-southeast1", "Singapore", "SG", "Asia", 107, false, false},
+		{providerAzure, "eastus", "Virginia", "US", "North America", 92, false, false},
+		{providerAzure, "germanywestcentral", "Frankfurt", "DE", "Europe", 100, false, false},
+		{providerAzure, "uksouth", "London", "GB", "Europe", 103, false, false},
+		{providerAzure, "southeastasia", "Singapore", "SG", "Asia", 106, false, false},
 	} {
 		region := msg{
 			"id": r.id, "name": r.name, "provider": r.provider, "country_iso_code": r.country, "geographical_sub_region": r.continent,
@@ -101,6 +103,7 @@ func newCatalogue() *catalogue {
 			region["available"] = true
 		}
 		c.regions[r.provider] = append(c.regions[r.provider], region)
+		c.levels[r.id] = r.level
 	}
 	c.addPackages()
 	c.addReleases()
@@ -143,23 +146,26 @@ func (c *catalogue) addPackages() {
 	}
 }
 
+// outOfSLA is the remark of releases at their end of life.
+const outOfSLA = "No longer covered by the SLA."
+
 func (c *catalogue) addReleases() {
 	for _, r := range []struct {
 		version, remarks            string
 		isDefault, eol, unavailable bool
 	}{
-		{version: "v1.18.0", remarks: "Being rolled out.", unavailable: true},
-		{version: "v1.17.2", isDefault: true},
-		{version: "v1.17.1"},
-		{version: "v1.17.0", remarks: "Withdrawn, use v1.17.1 or later.", unavailable: true},
-		{version: "v1.16.3"},
-		{version: "v1.15.5"},
-		{version: "v1.14.1"},
+		{version: "v1.8.4", remarks: outOfSLA, eol: true},
+		{version: "v1.9.7", remarks: outOfSLA, eol: true},
+		{version: "v1.11.5", remarks: outOfSLA, eol: true},
+		{version: "v1.12.6", remarks: outOfSLA, eol: true},
 		{version: "v1.13.6"},
-		{version: "v1.12.6", remarks: "No longer covered by the SLA.", eol: true},
-		{version: "v1.11.5", remarks: "No longer covered by the SLA.", eol: true},
-		{version: "v1.9.7", remarks: "No longer covered by the SLA.", eol: true},
-		{version: "v1.8.4", remarks: "No longer covered by the SLA.", eol: true},
+		{version: "v1.14.1"},
+		{version: "v1.15.5"},
+		{version: "v1.16.3"},
+		{version: "v1.17.0", remarks: "Withdrawn, use v1.17.1 or later.", unavailable: true},
+		{version: "v1.17.1"},
+		{version: "v1.17.2", isDefault: true},
+		{version: "v1.18.0", remarks: "Being rolled out.", unavailable: true},
 	} {
 		release := msg{"version": r.version, "release_notes_url": "https://github.com/qdrant/qdrant/releases/tag/" + r.version}
 		for name, set := range map[string]bool{"default": r.isDefault, "end_of_life": r.eol, "unavailable": r.unavailable} {
@@ -193,7 +199,7 @@ func (c *catalogue) region(provider, id string) (msg, bool) {
 	return regions[i], true
 }
 
-// pkgNamed returns a package by provider and name; it exists, since only the seed asks.
+// pkgNamed returns a package by provider and name, or nil.
 func (c *catalogue) pkgNamed(provider, name string) *pkg {
 	return c.packages[idOf("package", provider, name)]
 }
@@ -208,6 +214,31 @@ func (c *catalogue) offered(p *pkg, provider, region string) bool {
 	}
 	r, ok := c.region(provider, region)
 	return ok && (!p.free || r.flag("free_tier"))
+}
+
+// priced returns a package at its price in a region; hybrid environments are at level 100.
+func (c *catalogue) priced(p *pkg, region string) *pkg {
+	out := *p
+	if level, ok := c.levels[region]; ok {
+		out.price = p.price * level / 100
+	}
+	return &out
+}
+
+// hourly is the price of a configuration in a region in millicents an hour, before any discount.
+func (c *catalogue) hourly(config msg, region string) int64 {
+	size := c.packages[config.str("package_id")]
+	if size == nil {
+		return 0
+	}
+	disk := int64(config.sub("additional_resources").uint("disk"))
+	tier := config.sub("cluster_storage_configuration").enum("storage_tier_type")
+	return c.priced(size, region).hourly(int64(config.uint("number_of_nodes")), disk, tier)
+}
+
+// hourly is the price of nodes with so many GiB of additional disk and a storage tier.
+func (p *pkg) hourly(nodes, diskGiB int64, tier enumValue) int64 {
+	return nodes * (p.price + diskGiB*diskPrice + p.storageSurcharge(tier))
 }
 
 // release returns a release by version; "latest" is the default one.

@@ -68,13 +68,18 @@ func currentCalls() map[string]rpc {
 
 		"quota.v1.QuotaService/GetAccountQuotas": (*request).getQuotas,
 
-		"cluster.auth.v1.DatabaseApiKeyService/ListDatabaseApiKeys": (*request).listDatabaseKeysV1,
-		"cluster.auth.v2.DatabaseApiKeyService/ListDatabaseApiKeys": (*request).listDatabaseKeysV2,
-		"cluster.backup.v1.BackupService/ListBackups":               (*request).listBackups,
-		"cluster.backup.v1.BackupService/GetBackup":                 (*request).getBackup,
-		"cluster.backup.v1.BackupService/ListBackupRestores":        (*request).listRestores,
-		"cluster.backup.v1.BackupService/ListBackupSchedules":       (*request).listSchedules,
-		"cluster.backup.v1.BackupService/GetBackupSchedule":         (*request).getSchedule,
+		"cluster.auth.v1.DatabaseApiKeyService/ListDatabaseApiKeys":  (*request).listDatabaseKeysV1,
+		"cluster.auth.v1.DatabaseApiKeyService/CreateDatabaseApiKey": (*request).createDatabaseKeyV1,
+		"cluster.auth.v1.DatabaseApiKeyService/DeleteDatabaseApiKey": (*request).deleteDatabaseKeyV1,
+		"cluster.auth.v2.DatabaseApiKeyService/ListDatabaseApiKeys":  (*request).listDatabaseKeysV2,
+		"cluster.auth.v2.DatabaseApiKeyService/CreateDatabaseApiKey": (*request).createDatabaseKeyV2,
+		"cluster.auth.v2.DatabaseApiKeyService/DeleteDatabaseApiKey": (*request).deleteDatabaseKeyV2,
+
+		"cluster.backup.v1.BackupService/ListBackups":         (*request).listBackups,
+		"cluster.backup.v1.BackupService/GetBackup":           (*request).getBackup,
+		"cluster.backup.v1.BackupService/ListBackupRestores":  (*request).listRestores,
+		"cluster.backup.v1.BackupService/ListBackupSchedules": (*request).listSchedules,
+		"cluster.backup.v1.BackupService/GetBackupSchedule":   (*request).getSchedule,
 	}
 }
 
@@ -234,6 +239,7 @@ func (r *request) downscaleRisk() (msg, error) {
 	used := c.between(15, 75) // per cent of the memory of today's package, the same at every call
 	size := r.catalogue.packages[c.running.Package]
 	switch {
+	case size != nil && target.ramGiB >= size.ramGiB: // nothing is reduced
 	case c.phase != phaseHealthy || size == nil:
 		risk["status"], risk["reason"] = enumValue(3), "Memory usage cannot be measured while the cluster is not healthy."
 	case float64(size.ramGiB)*float64(used)/100 > float64(target.ramGiB)*0.8:
@@ -253,13 +259,26 @@ func (r *request) createCluster() (msg, error) {
 	return r.clusterAnswer(c), nil
 }
 
-// newCluster checks a specification against the catalogue and the quotas and begins to create it.
-func (r *request) newCluster(id string, spec msg) (*cluster, error) {
-	config, err := r.checkSpec(spec, nil)
+// checked decides whether the account may have a cluster like this, by the catalogue, its quotas and
+// its payment details, and returns the whole configuration. old is the cluster being updated, or nil.
+func (r *request) checked(spec msg, old *cluster) (msg, error) {
+	if err := r.checkEntitled(); err != nil {
+		return nil, err
+	}
+	config, err := r.checkSpec(spec, old)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkQuota(config, nil); err != nil {
+	if err := r.checkQuota(config, old); err != nil {
+		return nil, err
+	}
+	return config, r.checkPayment(spec, config, old)
+}
+
+// newCluster checks a specification and begins to create it.
+func (r *request) newCluster(id string, spec msg) (*cluster, error) {
+	config, err := r.checked(spec, nil)
+	if err != nil {
 		return nil, err
 	}
 	spec = spec.with("configuration", config.with("last_modified_at", r.now.Truncate(time.Microsecond)))
@@ -324,11 +343,8 @@ func (r *request) updateCluster() (msg, error) {
 
 // applySpec replaces a cluster's specification and starts what the difference asks for.
 func (r *request) applySpec(c *cluster, spec msg) error {
-	config, err := r.checkSpec(spec, c)
+	config, err := r.checked(spec, c)
 	if err != nil {
-		return err
-	}
-	if err := r.checkQuota(config, c); err != nil {
 		return err
 	}
 	old := c.config().clone()

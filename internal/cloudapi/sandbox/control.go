@@ -22,15 +22,17 @@ import (
 func (s *Sandbox) Control() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
-		"POST /_sandbox/faults":   s.controlFaultAdd,
-		"GET /_sandbox/faults":    s.controlFaultList,
-		"DELETE /_sandbox/faults": s.controlFaultClear,
-		"GET /_sandbox/calls":     s.controlCalls,
-		"DELETE /_sandbox/calls":  s.controlCallsReset,
-		"POST /_sandbox/clock":    s.controlClock,
-		"POST /_sandbox/keys":     s.controlKeys,
-		"POST /_sandbox/outside":  s.controlOutside,
-		"POST /_sandbox/spelling": s.controlSpelling,
+		"POST /_sandbox/faults":    s.controlFaultAdd,
+		"GET /_sandbox/faults":     s.controlFaultList,
+		"DELETE /_sandbox/faults":  s.controlFaultClear,
+		"GET /_sandbox/calls":      s.controlCalls,
+		"DELETE /_sandbox/calls":   s.controlCallsReset,
+		"POST /_sandbox/clock":     s.controlClock,
+		"POST /_sandbox/keys":      s.controlKeys,
+		"POST /_sandbox/account":   s.controlAccount,
+		"POST /_sandbox/catalogue": s.controlCatalogue,
+		"POST /_sandbox/outside":   s.controlOutside,
+		"POST /_sandbox/spelling":  s.controlSpelling,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) { s.control(w, req, handle) })
 	}
@@ -232,7 +234,8 @@ type outside struct {
 	Reason  *string           `json:"reason"`
 	Node    *int              `json:"node"`
 	Message string            `json:"message"`
-	Key     string            `json:"key"` // id of a management key
+	Key     string            `json:"key"`  // id of a management key, or of a database key
+	Days    int               `json:"days"` // how long a database key lives; 0: for ever
 	Backups bool              `json:"delete_backups"`
 	At      bool              `json:"at_once"` // delete without passing through DELETING
 }
@@ -311,8 +314,12 @@ func (r *request) outside(in outside) (any, error) {
 		return nil, r.outsidePhase(c, in)
 	case "node_not_ready":
 		return nil, outsideNode(c, in)
+	case "create_key":
+		return r.outsideKey(c, in)
+	case "delete_key":
+		return nil, r.outsideKeyDelete(c, in.Key)
 	}
-	return nil, refuseControl("act must be rename, labels, scale, upgrade, create_cluster, delete_cluster, phase, node_not_ready or revoke_key")
+	return nil, refuseControl("act must be rename, labels, scale, upgrade, create_cluster, delete_cluster, phase, node_not_ready, create_key, delete_key or revoke_key")
 }
 
 // outsideSpec checks a changed specification as the API would and applies it.
@@ -379,4 +386,37 @@ func outsideNode(c *cluster, in outside) error {
 		c.phase, c.reason = phaseNotReady, fmt.Sprintf("%d of %d nodes are not ready.", len(sick), c.running.Nodes)
 	}
 	return nil
+}
+
+// outsideKey makes a database key as a person in Qdrant's own console does: it bears their address.
+func (r *request) outsideKey(c *cluster, in outside) (any, error) {
+	if in.Days < 0 || in.Days > 36500 {
+		return nil, refuseControl("days must be from 0 to 36500")
+	}
+	asked := msg{"account_id": r.account.id, "cluster_id": c.id, "name": in.Name}
+	if in.Days > 0 {
+		asked["expires_at"] = r.now.Add(time.Duration(in.Days) * day).Truncate(time.Microsecond)
+	}
+	if violations := r.validator.validate(r.schema.messages["cluster.auth.v2.DatabaseApiKey"], asked); len(violations) > 0 {
+		return nil, invalid(violations)
+	}
+	k, _, err := r.newKeyV2(asked)
+	if err != nil {
+		return nil, err
+	}
+	r.account.keysV2[k.str("id")] = k.with("created_by_email", r.account.resource.str("owner_email"))
+	return map[string]string{"key": k.str("id")}, nil
+}
+
+// outsideKeyDelete deletes a database key of either version that opens a cluster.
+func (r *request) outsideKeyDelete(c *cluster, id string) error {
+	if k := r.account.keysV2[id]; k != nil && k.str("cluster_id") == c.id {
+		delete(r.account.keysV2, id)
+		return nil
+	}
+	if k := r.account.keysV1[id]; k != nil && opens(k, c.id) {
+		delete(r.account.keysV1, id)
+		return nil
+	}
+	return refuseControl("cluster %s has no key %q", c.id, id)
 }

@@ -113,6 +113,8 @@ func TestFaults(t *testing.T) {
 func TestControlRefuses(t *testing.T) {
 	b := setup(t)
 	f := b.fixture(0)
+	signals := b.clusterNamed(f, "fraud-signals")
+	otherKey := b.keyIDs(f, 2, "?clusterId="+b.clusterNamed(f, "product-search-eu"))[0]
 	for _, c := range []struct {
 		auth, method, path string
 		body               any
@@ -129,10 +131,23 @@ func TestControlRefuses(t *testing.T) {
 		{"Bearer control-token", "POST", "spelling", `{"unset":"maybe"}`, 422}, {"Bearer control-token", "POST", "outside", map[string]any{"act": "rename", "account": f.CloudAccountID, "cluster": "x"}, 422},
 		{"Bearer control-token", "POST", "outside", map[string]any{"act": "fly", "account": f.CloudAccountID, "cluster": b.clusterNamed(f, "fraud-signals")}, 422},
 		{"Bearer control-token", "POST", "outside", map[string]any{"act": "rename", "account": f.CloudAccountID, "cluster": b.clusterNamed(f, "fraud-signals"), "name": "two words"}, 422},
+		{"Bearer control-token", "POST", "outside", map[string]any{"act": "create_key", "account": f.CloudAccountID, "cluster": signals, "name": "a.b"}, 422},
+		{"Bearer control-token", "POST", "outside", map[string]any{"act": "create_key", "account": f.CloudAccountID, "cluster": signals, "name": "valid", "days": -1}, 422},
+		{"Bearer control-token", "POST", "outside", map[string]any{"act": "delete_key", "account": f.CloudAccountID, "cluster": signals, "key": otherKey}, 422},
+		{"Bearer control-token", "POST", "account", `{"account":"x"}`, 422}, {"Bearer control-token", "POST", "account", map[string]any{"account": f.CloudAccountID, "quota": 1}, 400},
+		{"Bearer control-token", "POST", "account", map[string]any{"account": f.CloudAccountID, "payment": "late"}, 422},
+		{"Bearer control-token", "POST", "account", map[string]any{"account": f.CloudAccountID, "payment": "missing", "quotas": map[string]any{"nodes": -1}}, 422},
+		{"Bearer control-token", "POST", "account", map[string]any{"account": f.CloudAccountID, "quotas": map[string]any{"clusters": maxNodes + 1}}, 422},
+		{"Bearer control-token", "POST", "catalogue", `{"release_end_of_life":"v9.9.9"}`, 422}, {"Bearer control-token", "POST", "catalogue", `{"release":"v1.17.2"}`, 400},
+		{"Bearer control-token", "POST", "catalogue", `{"region_unavailable":{"provider":"aws","region":"mars-1"}}`, 422},
+		{"Bearer control-token", "POST", "catalogue", `{"release_end_of_life":"v1.17.2","package_deactivated":{"provider":"gcp","name":"gpu1"}}`, 422},
 	} {
 		if got := b.send(b.control.URL, c.auth, c.method, "/_sandbox/"+c.path, c.body); got.status != c.want {
 			t.Errorf("%s %s %v: %d %s", c.method, c.path, c.body, got.status, got.body)
 		}
+	}
+	if a := b.accounts[f.CloudAccountID]; a.paymentMissing || a.quotas.Nodes != 10 || b.catalogue.defaultVersion() != "v1.17.2" {
+		t.Error("a refused change was made in part")
 	}
 	closed := setup(t, func(c *Config) { c.ControlToken = "" })
 	if got := closed.send(closed.control.URL, "Bearer ", "GET", "/_sandbox/calls", nil); got.status != 401 {
@@ -249,6 +264,18 @@ func TestOutside(t *testing.T) {
 	outside("delete_cluster", map[string]any{"at_once": true})
 	if p := b.phase(f, id); p != "404" {
 		t.Errorf("deleted outside: %s", p)
+	}
+	key := outside("create_key", map[string]any{"cluster": made, "name": "made outside", "days": 30}).get("key").(string)
+	keys := b.call(f, "GET", keysPath(f, 2)+"?clusterId="+made, nil).want(t, 200)
+	if keys.get("items", 0, "id") != key || keys.get("items", 0, "createdByEmail") != b.accounts[f.CloudAccountID].resource.str("owner_email") ||
+		keys.get("items", 0, "expiresAt") != b.now().Add(30*day).Format(time.RFC3339) {
+		t.Errorf("a key made outside: %s", keys.body)
+	}
+	outside("delete_key", map[string]any{"cluster": made, "key": key})
+	admin := b.makeKey(f, 1, map[string]any{"clusterIds": []any{made}}).want(t, 200).get("databaseApiKey", "id").(string)
+	outside("delete_key", map[string]any{"cluster": made, "key": admin})
+	if left := append(b.keyIDs(f, 1, "?clusterId="+made), b.keyIDs(f, 2, "?clusterId="+made)...); len(left) > 0 {
+		t.Errorf("keys deleted outside: %v", left)
 	}
 	list := b.call(f, "GET", "/api/auth/v1/accounts/"+f.CloudAccountID+"/management-keys", nil).want(t, 200)
 	for i := range list.get("items").([]any) {

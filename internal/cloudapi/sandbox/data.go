@@ -9,20 +9,6 @@ import (
 // backupSucceeded is the number of BACKUP_STATUS_SUCCEEDED.
 const backupSucceeded enumValue = 4
 
-func (r *request) listDatabaseKeysV2() (msg, error) {
-	items := slices.DeleteFunc(ordered(r.account.keysV2), func(k msg) bool {
-		return r.in.has("cluster_id") && k.str("cluster_id") != strings.ToLower(r.in.str("cluster_id"))
-	})
-	return msg{"items": anys(items)}, nil
-}
-
-func (r *request) listDatabaseKeysV1() (msg, error) {
-	items := slices.DeleteFunc(ordered(r.account.keysV1), func(k msg) bool {
-		return r.in.has("cluster_id") && !slices.Contains(k.list("cluster_ids"), any(strings.ToLower(r.in.str("cluster_id"))))
-	})
-	return msg{"items": anys(items)}, nil
-}
-
 // listMessages serves a paged listing of stored messages, filtered by the request's fields of the
 // same name.
 func (r *request) listMessages(stored map[string]msg, requestType string, filters ...string) (msg, error) {

@@ -13,7 +13,8 @@
 // decodes, read-only and immutable fields, hybrid-only settings, quotas, packages and releases
 // that must exist, disks that never shrink, acts that a phase does not allow. Phases move with
 // the clock; nothing runs in the background. A management key opens both generations of its one
-// account. Secrets of keys appear once, in the answer that made them; only hashes are kept.
+// account. Secrets of keys appear once, in the answer that made them; of management keys a hash is
+// kept, of database keys nothing but the part that listings show, since no cluster here checks one.
 //
 // Where the facts leave a choice, this is the one made:
 //   - RestartCluster has no phase of its own in the current API: the cluster is UPDATING while its
@@ -21,13 +22,25 @@
 //   - An exceeded quota and an act that does not fit the phase are FAILED_PRECONDITION (400).
 //   - Settings documented as "ignored for managed cloud clusters" are dropped there; those that are
 //     "for hybrid cloud clusters only" are refused.
-//   - pa/v1 asks the permissions of the corresponding rpc, says E1015 in detail for a cluster that
-//     is not there, and does not show clusters in regions its enum does not know. A cluster being
-//     deleted has marked_for_deletion_at and no phase there.
+//   - A database key may not end in the past, its access rules may not be empty, and its cluster may
+//     be in any phase but DELETING. Keys of version 2 need a cluster that runs v1.11.0 or later with
+//     JWT RBAC enabled: FAILED_PRECONDITION. The quota bounds the keys of one cluster, those of each
+//     version by themselves; a key that has ended stays listed, and counts, until it is deleted. A
+//     cluster named twice in a key of version 1 is named once.
+//   - Missing payment details refuse what costs more an hour than before, FAILED_PRECONDITION; an account
+//     that is not entitled may not create or update clusters nor create database keys, PERMISSION_DENIED.
+//   - A cluster's update options are the newer releases that are neither withdrawn nor at their end.
+//   - A package has the same id in all regions of a provider, and a price for each.
+//   - A management key may delete itself, also when it is the last.
+//   - pa/v1 asks the permissions of the corresponding rpc and does not show clusters in regions its enum
+//     does not know. A cluster being deleted has marked_for_deletion_at and no phase there. What an older
+//     revision of it has a code for is {"detail": "E1015 Cluster not found"} and so on with the
+//     status of the current API; what is invalid otherwise is 422. Its keys are those of version 1; a PUT
+//     that names the clusters of a key changes nothing, any other is 422.
 //   - The body of an error names broken rules in a google.rpc.BadRequest detail.
 //
-// Database keys of the current API, backups and schedules can be listed and read; creating and
-// changing them is not served yet: 501, code 12. Rpcs for users only answer 403 to keys.
+// Backups, schedules and roles can be listed and read; changing them is not served: 501, code 12.
+// Rpcs for users only answer 403 to keys.
 //
 // # Control surface
 //
@@ -36,15 +49,17 @@
 // Answers are 204, or 200 with JSON; errors are {"error": "..."}: 400 for a body that cannot be
 // read, 401, and 422 for a wrong value.
 //
-//	POST   /_sandbox/faults   {account, operation, kind, status, latency_ms, retry_after, times}
-//	GET    /_sandbox/faults   the faults that are set
-//	DELETE /_sandbox/faults   removes all
-//	GET    /_sandbox/calls    {total, mutating, accounts: {cloud account id: {operation: n}}, recent: [...]}
-//	DELETE /_sandbox/calls    starts counting anew
-//	POST   /_sandbox/clock    {advance: "1h"} moves the sandbox's clock ahead -> {now}
-//	POST   /_sandbox/keys     {account, permissions: [...]} -> {id, management_key}; {revoke: key}
-//	POST   /_sandbox/outside  a change by somebody else, see below
-//	POST   /_sandbox/spelling {unset, numeric_int64, snake_case, numeric_enums}, see Spelling
+//	POST   /_sandbox/faults    {account, operation, kind, status, latency_ms, retry_after, times}
+//	GET    /_sandbox/faults    the faults that are set
+//	DELETE /_sandbox/faults    removes all
+//	GET    /_sandbox/calls     {total, mutating, accounts: {cloud account id: {operation: n}}, recent: [...]}
+//	DELETE /_sandbox/calls     starts counting anew
+//	POST   /_sandbox/clock     {advance: "1h"} moves the sandbox's clock ahead -> {now}
+//	POST   /_sandbox/keys      {account, permissions: [...]} -> {id, management_key}; {revoke: key}
+//	POST   /_sandbox/account   what an account may do, see below -> the same, as it is then
+//	POST   /_sandbox/catalogue what the platform offers no more, see below
+//	POST   /_sandbox/outside   a change by somebody else, see below
+//	POST   /_sandbox/spelling  {unset, numeric_int64, snake_case, numeric_enums}, see Spelling
 //
 // A fault meets the calls of one account (a cloud account id; empty: any) and one operation (its
 // Op.Name, such as ListClusters or list_clusters; empty: any), the given number of times (0: until
@@ -68,6 +83,14 @@
 // Calls are counted when they arrive, whatever becomes of them; those of accounts that do not exist
 // under "".
 //
+// /_sandbox/account takes {account, quotas: {clusters, nodes, database_keys, free_clusters}, payment: "ok"
+// or "missing", entitled: true or false}. What is left out stays as it is; all of it is kept in the state file.
+//
+// /_sandbox/catalogue takes {region_unavailable: {provider, region}, package_deactivated: {provider, name},
+// release_end_of_life: version, restore: true}. restore puts back all that was taken away before, and is done
+// first. Nothing of it outlives the program. When the default release ends, the newest that can still be had is the
+// default.
+//
 // /_sandbox/outside takes {act, account, ...} and the API's own rules apply:
 //
 //	rename          {cluster, name}
@@ -78,5 +101,7 @@
 //	delete_cluster  {cluster, delete_backups, at_once} at_once: gone without passing through DELETING
 //	phase           {cluster, phase and/or reason} phase with or without CLUSTER_PHASE_; no rules apply
 //	node_not_ready  {cluster, node, message}
+//	create_key      {cluster, name, days} a database key of version 2 that ends then; 0 days: never -> {key}
+//	delete_key      {cluster, key} by the id of a database key of either version
 //	revoke_key      {key} by the id of a management key
 package sandbox

@@ -62,6 +62,7 @@ func (c code) httpStatus() int {
 type statusError struct {
 	code       code
 	message    string
+	legacy     string // what pa/v1 says instead; empty: the message
 	violations []violation
 }
 
@@ -337,7 +338,7 @@ func (s *Sandbox) authenticate(header string) (*managementKey, error) {
 	if k := s.keys[hashKey(strings.TrimSpace(secret))]; k != nil {
 		return k, nil
 	}
-	return nil, refuse(codeUnauthenticated, "invalid API key")
+	return nil, legacyWords(legacyBadToken, refuse(codeUnauthenticated, "invalid API key"))
 }
 
 // serveCurrent runs one rpc: who calls, what they may, is the request well formed, then the code.

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,8 +114,35 @@ func legacyJSON(status int, v any) answer {
 	return answer{status: status, contentType: jsonType, body: body}
 }
 
-// legacyError words a refusal as pa/v1 would: FastAPI's detail, as a list for what is invalid.
+// What pa/v1 says for a refusal: the codes are those an older revision of it lists.
+const (
+	legacyBadToken    = "E1013 Invalid auth token"
+	legacyNoCluster   = "E1015 Cluster not found"
+	legacyClusters    = "E1018 Cluster limit reached"
+	legacyFree        = "E1019 Free cluster limit reached"
+	legacyNoRegion    = "E1021 No region cluster available yet"
+	legacyPayment     = "E1022 Payment details missing or outdated"
+	legacyScaling     = "E1024 Invalid cluster scaling values"
+	legacyVersion     = "E1039 Invalid Qdrant version"
+	legacyNotEntitled = "E1040 Account is not entitled to do the requested action"
+	legacyDownscale   = "E1043 Downscaling not supported"
+)
+
+// legacyWords gives a refusal the words that pa/v1 has for it.
+func legacyWords(words string, err error) error {
+	var refusal *statusError
+	if errors.As(err, &refusal) {
+		refusal.legacy = words
+	}
+	return err
+}
+
+// legacyError words a refusal as pa/v1 would. What has a code there is a text with it under the
+// status of the current API; anything else that is invalid is FastAPI's list with 422.
 func legacyError(e *statusError) answer {
+	if e.legacy != "" {
+		return legacyJSON(e.code.httpStatus(), map[string]any{"detail": e.legacy})
+	}
 	if e.code == codeInvalidArgument {
 		details := legacyInvalid{}
 		for _, v := range e.violations {
@@ -324,7 +350,7 @@ func (r *legacyRequest) listClusters() (any, error) {
 func (r *legacyRequest) cluster() (*cluster, error) {
 	c := r.account.clusters[strings.ToLower(r.params["cluster_id"])]
 	if c == nil || !c.legacyVisible() {
-		return nil, refuse(codeNotFound, "E1015 Cluster not found")
+		return nil, legacyWords(legacyNoCluster, notFound("cluster", r.params["cluster_id"]))
 	}
 	return c, nil
 }
@@ -416,6 +442,7 @@ func (r *legacyRequest) getPackages() (any, error) {
 		one := func(kind, unit string, amount int64) any {
 			return map[string]any{"amount": amount, "resource_type": kind, "resource_unit": unit}
 		}
+		p = r.catalogue.priced(p, region)
 		out = append(out, map[string]any{
 			"id": p.id, "name": p.name, "currency": "usd", "unit_int_price_per_hour": p.price,
 			"resource_configurations": []any{one("ram", "Gi", p.ramGiB), one("cpu", "m", p.cpuMilli), one("disk", "Gi", p.diskGiB)},
@@ -438,7 +465,7 @@ func (r *legacyRequest) listKeys() (any, error) {
 	}
 	out := []any{}
 	for _, k := range ordered(r.account.keysV1) {
-		if want == "" || slices.Contains(k.list("cluster_ids"), any(want)) {
+		if want == "" || opens(k, want) {
 			out = append(out, legacyKey(k))
 		}
 	}
@@ -451,16 +478,14 @@ func (r *legacyRequest) createKey() (any, error) {
 		return nil, err
 	}
 	for _, id := range ids {
-		if s, _ := id.(string); r.account.clusters[s] == nil {
-			return nil, refuse(codeNotFound, "E1015 Cluster not found")
+		if c := r.account.clusters[fmt.Sprint(id)]; c != nil && !c.legacyVisible() {
+			return nil, legacyWords(legacyNoCluster, notFound("cluster", c.id))
 		}
 	}
-	token := base64.RawURLEncoding.EncodeToString(randomBytes(36))
-	k := msg{
-		"id": newID(), "account_id": r.account.id, "created_at": r.now.Truncate(time.Microsecond), "cluster_ids": ids, "prefix": token[:8],
+	k, token, err := r.newKeyV1(ids)
+	if err != nil {
+		return nil, err
 	}
-	r.account.keysV1[k.str("id")] = k
-	r.changed()
 	out := legacyKey(k)
 	out["token"] = token
 	return out, nil
@@ -484,10 +509,20 @@ func (r *legacyRequest) updateKey() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Equal(ids, k.list("cluster_ids")) {
+	if !sameClusters(k, ids) {
 		return nil, wrong("value_error", "cluster_ids cannot be changed after creation", "body", "cluster_ids")
 	}
 	return legacyKey(k), nil
+}
+
+// sameClusters reports whether ids name the clusters of a key, in any order.
+func sameClusters(k msg, ids []any) bool {
+	for _, id := range k.list("cluster_ids") {
+		if !slices.Contains(ids, id) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(ids, func(id any) bool { return !opens(k, fmt.Sprint(id)) })
 }
 
 func (r *legacyRequest) deleteKey() (any, error) {

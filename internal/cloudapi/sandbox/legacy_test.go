@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -148,4 +149,89 @@ func TestLegacyUpdateKeepsWhatItCannotSay(t *testing.T) {
 			t.Errorf("%s changed more than its name:\n%s\n%s", name, before.body, after.body)
 		}
 	}
+}
+
+// TestLegacyNulls: a whole object with null for everything that may be null changes nothing but what
+// it says, and "latest" is the default release then too.
+func TestLegacyNulls(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(2)
+	id := b.clusterNamed(f, "analyst-chat")
+	whole := b.call(f, "GET", legacyPath(f)+"/clusters/"+id, nil).want(t, 200).json
+	before := fmt.Sprint(whole["configuration"])
+	for _, path := range []string{"id", "created_at", "private_region_id", "marked_for_deletion_at", "url", "configuration.id", "configuration.created_at", "configuration.version"} {
+		first, rest, nested := strings.Cut(path, ".")
+		if nested {
+			whole[first].(map[string]any)[rest] = nil
+		} else {
+			whole[first] = nil
+		}
+	}
+	whole["configuration"].(map[string]any)["qdrant_configuration"] = map[string]any{
+		"collection": map[string]any{"replication_factor": nil, "write_consistency_factor": nil, "vectors": map[string]any{"on_disk": nil}},
+		"log_level":  nil, "service": map[string]any{"jwt_rbac": nil, "enable_tls": nil},
+	}
+	changed := b.call(f, "PATCH", legacyPath(f)+"/clusters/"+id, whole).want(t, 200)
+	if changed.get("id") != id || changed.get("configuration", "version") != "v1.15.5" || changed.get("configuration", "allowed_ip_source_ranges", 0) == nil {
+		t.Errorf("before %s, after %s", before, changed.body)
+	}
+	b.clock = b.clock.Add(time.Minute)
+	whole["configuration"].(map[string]any)["version"] = "latest"
+	if got := b.call(f, "PATCH", legacyPath(f)+"/clusters/"+id, whole).want(t, 200); got.get("configuration", "version") != "v1.17.2" || got.get("state", "phase") != "Upgrading" {
+		t.Errorf("to the latest: %s", got.body)
+	}
+	for path, value := range map[string]any{"id": "x", "created_at": "yesterday", "marked_for_deletion_at": 5, "url": 5} {
+		got := b.call(f, "PATCH", legacyPath(f)+"/clusters/"+id, edit(whole, path, value))
+		if got.status != 422 || got.get("detail", 0, "loc", 1) != path {
+			t.Errorf("%s = %v: %d %s", path, value, got.status, got.body)
+		}
+	}
+}
+
+// TestLegacyKeys: keys of several clusters; PUT changes nothing, and says so when it is asked to.
+func TestLegacyKeys(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(2)
+	one, two, going := b.clusterNamed(f, "market-reports"), b.clusterNamed(f, "analyst-chat"), b.clusterNamed(f, "quarterly-backfill")
+	path := legacyPath(f) + "/auth/api-keys"
+	made := b.call(f, "POST", path, map[string]any{"id": nil, "created_at": nil, "prefix": nil, "token": nil, "cluster_ids": []any{one, two}}).want(t, 200)
+	id, token := made.get("id").(string), made.get("token").(string)
+	if !strings.HasPrefix(token, made.get("prefix").(string)) {
+		t.Errorf("made: %.8s, prefix %v", token, made.get("prefix"))
+	}
+	put := func(body map[string]any) reply { t.Helper(); return b.call(f, "PUT", path+"/"+id, body) }
+	same := put(map[string]any{"cluster_ids": []any{two, one}, "prefix": "another"}).want(t, 200)
+	if fmt.Sprint(same.get("cluster_ids")) != fmt.Sprint([]any{one, two}) || same.get("prefix") != made.get("prefix") || same.get("token") != nil {
+		t.Errorf("after a PUT: %s", same.body)
+	}
+	for _, c := range []struct {
+		body map[string]any
+		loc  string
+	}{
+		{map[string]any{"cluster_ids": []any{one}}, "[body cluster_ids]"}, {map[string]any{"cluster_ids": []any{one, going}}, "[body cluster_ids]"},
+		{map[string]any{}, "[body cluster_ids]"}, {map[string]any{"cluster_ids": []any{}}, "[body cluster_ids]"}, {map[string]any{"cluster_ids": "all"}, "[body cluster_ids]"},
+		{map[string]any{"cluster_ids": []any{one, "x"}}, "[body cluster_ids 1]"}, {map[string]any{"cluster_ids": []any{one, two}, "id": "x"}, "[body id]"},
+		{map[string]any{"cluster_ids": []any{one, two}, "created_at": "x"}, "[body created_at]"}, {map[string]any{"cluster_ids": []any{one, two}, "prefix": 5}, "[body prefix]"},
+	} {
+		if got := put(c.body); got.status != 422 || fmt.Sprint(got.get("detail", 0, "loc")) != c.loc {
+			t.Errorf("%v: %d %s", c.body, got.status, got.body)
+		}
+	}
+	b.call(f, "PUT", path+"/unknown", map[string]any{"cluster_ids": []any{one}}).want(t, 404)
+	current := b.call(f, "GET", keysPath(f, 1)+"?clusterId="+one, nil).want(t, 200)
+	if !strings.Contains(string(current.body), id) || strings.Contains(string(current.body), token) {
+		t.Errorf("the current API lists %s", current.body)
+	}
+	b.call(f, "DELETE", keysPath(f, 1)+"/"+id, nil).want(t, 200) // the same keys in both generations
+	b.call(f, "DELETE", path+"/"+id, nil).want(t, 404)
+
+	b.call(f, "DELETE", legacyPath(f)+"/clusters/"+going, nil).want(t, 204)
+	b.call(f, "POST", path, map[string]any{"cluster_ids": []any{one, going}}).want(t, 400)
+	if got := b.call(f, "POST", path, map[string]any{"cluster_ids": []any{newID()}}); got.status != 404 || got.get("detail") != "E1015 Cluster not found" {
+		t.Errorf("an unknown cluster: %d %s", got.status, got.body)
+	}
+	elsewhere := b.fixture(0)
+	unseen := b.clusterNamed(elsewhere, "pricing-experiments") // in a region that pa/v1 does not know
+	b.call(elsewhere, "POST", legacyPath(elsewhere)+"/auth/api-keys", map[string]any{"cluster_ids": []any{unseen}}).want(t, 404)
+	b.makeKey(elsewhere, 1, map[string]any{"clusterIds": []any{unseen}}).want(t, 200)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // reader walks a JSON body of pa/v1 and collects what is wrong with it, as pydantic does.
@@ -73,6 +74,15 @@ func (n node) uuid() (string, bool) {
 		return "", false
 	}
 	return strings.ToLower(s), ok
+}
+
+// timestamp checks a date and time that is read but not used.
+func (n node) timestamp() {
+	if s, ok := n.text(); ok {
+		if _, err := time.Parse(time.RFC3339Nano, s); err != nil {
+			n.wrong(n.loc, "datetime_from_date_parsing", "Input should be a valid datetime or date")
+		}
+	}
 }
 
 func (n node) enum(values ...string) (int, bool) {
@@ -181,13 +191,17 @@ func (r *legacyRequest) readKey() ([]any, error) {
 	}
 	var ids []any
 	if body.needed().object() {
+		body.get("id").uuid() // read-only, as the next three: ignored, yet they must be what they are
+		body.get("created_at").timestamp()
+		body.get("prefix").text()
+		body.get("token").text()
 		field := body.get("cluster_ids").needed()
 		for _, item := range field.list() {
 			if id, ok := item.uuid(); ok {
 				ids = append(ids, id)
 			}
 		}
-		if field.value != nil && len(field.problemsHere()) == 0 && len(ids) == 0 {
+		if field.value != nil && len(body.problems) == 0 && len(ids) == 0 {
 			field.wrong(field.loc, "too_short", "List should have at least 1 item after validation, not 0")
 		}
 	}
@@ -196,9 +210,6 @@ func (r *legacyRequest) readKey() ([]any, error) {
 	}
 	return ids, nil
 }
-
-// problemsHere are all problems found so far.
-func (n node) problemsHere() legacyInvalid { return n.problems }
 
 // readCluster reads a ClusterSchema into a cluster.v1.Cluster specification. With old it is an
 // update: the whole object is sent, read-only fields are ignored, and what pa/v1 cannot say (labels
@@ -215,6 +226,10 @@ func (r *legacyRequest) readCluster(old *cluster) (msg, error) {
 	if old != nil {
 		spec = old.spec.clone()
 	}
+	body.get("id").uuid() // read-only, as the next three: ignored, yet they must be what they are
+	body.get("created_at").timestamp()
+	body.get("marked_for_deletion_at").timestamp()
+	body.get("url").text()
 	if id, ok := body.get("account_id").needed().uuid(); ok && id != r.account.id {
 		body.wrong([]any{"account_id"}, "value_error", "account_id must be the account of the path")
 	}

@@ -17,8 +17,6 @@ import (
 func notOfRequests() map[string]string {
 	return map[string]string{
 		"account.v1.AccountInvite":         "only in answers; CreateAccountInvite is for users",
-		"cluster.auth.v1.DatabaseApiKey":   "only in answers; creating is not served",
-		"cluster.auth.v2.DatabaseApiKey":   "only in answers; creating is not served",
 		"cluster.backup.v1.Backup":         "only in answers; creating is not served",
 		"cluster.backup.v1.BackupSchedule": "only in answers; creating is not served",
 		"cluster.backup.v1.ClusterInfo":    "only in answers, part of a backup",
@@ -43,6 +41,16 @@ func TestEveryMessageRuleIsImplementedOrNamed(t *testing.T) {
 				t.Errorf("%s/%s: implemented %v, named as not %v", name, r.id, implemented, excused)
 			}
 			delete(checks, name+"/"+r.id)
+		}
+		for _, f := range m.fields {
+			if f.rules.cel == "" {
+				continue
+			}
+			id := name + "." + f.name + "/" + f.rules.cel
+			if checks[id] == nil {
+				t.Errorf("%s is not implemented", id)
+			}
+			delete(checks, id)
 		}
 	}
 	for id := range checks {
@@ -291,12 +299,16 @@ func TestEveryFieldRuleRefuses(t *testing.T) {
 			t.Errorf("the example for %s breaks %+v", r.op.Name, v)
 			continue
 		}
-		var walk func(*messageType, string)
-		walk = func(mt *messageType, at string) {
+		var walk func(*messageType, string, msg)
+		walk = func(mt *messageType, at string, base msg) {
 			for _, field := range mt.fields {
 				path := at + field.name
 				if readOnlyParts(path) {
 					continue
+				}
+				base := base
+				if field.oneof != "" { // the example has the first of a group
+					base = choose(mt, field, at, base)
 				}
 				for _, br := range field.breakages(path) {
 					if unsendable(r.op, br) {
@@ -306,21 +318,37 @@ func TestEveryFieldRuleRefuses(t *testing.T) {
 					refused(t, b.message(f, r, put(base, strings.TrimSuffix(br.path, "[0]"), br.value)), r.op.Name, br)
 				}
 				if field.message != nil {
-					walk(field.message, path+".")
+					walk(field.message, path+".", base)
 				}
 			}
 		}
-		walk(r.in, "")
+		walk(r.in, "", base)
 	}
 	if broken < 200 {
 		t.Errorf("only %d rules were broken", broken)
 	}
 }
 
+// choose returns a request with one field of a oneof set and the others of its group left out.
+func choose(mt *messageType, chosen *field, at string, base msg) msg {
+	for _, f := range mt.fields {
+		if f.oneof == chosen.oneof {
+			base = put(base, at+f.name, nil)
+		}
+	}
+	if chosen.message == nil {
+		return put(base, at+chosen.name, chosen.rules.sample(chosen))
+	}
+	return put(base, at+chosen.name, example(chosen.message, readOnlyParts, at+chosen.name+"."))
+}
+
 // readOnlyParts are fields that requests do not carry: the state of a cluster is refused whole on
-// create and ignored on update.
+// create and ignored on update, and what is read-only of a database key is refused.
 func readOnlyParts(path string) bool {
-	return slices.Contains([]string{"cluster.state", "cluster.created_at", "cluster.deleted_at"}, path)
+	return slices.Contains([]string{
+		"cluster.state", "cluster.created_at", "cluster.deleted_at", "database_api_key.id", "database_api_key.created_at",
+		"database_api_key.created_by_email", "database_api_key.prefix", "database_api_key.postfix", "database_api_key.key",
+	}, path)
 }
 
 // unsendable are broken values that cannot be sent: a path parameter is never missing or empty,
@@ -336,7 +364,7 @@ func requestExample(r *route, f Fixture) msg {
 	if r.op.Name == "CreateCluster" {
 		delete(base.sub("cluster"), "id")
 	}
-	for _, path := range []string{"account_id", "cluster.account_id", "account.id", "management_key.account_id"} {
+	for _, path := range []string{"account_id", "cluster.account_id", "account.id", "management_key.account_id", "database_api_key.account_id"} {
 		if strings.Contains(r.op.Path, "{"+path+"}") {
 			base = put(base, path, f.CloudAccountID)
 		}
@@ -374,6 +402,18 @@ func TestEveryMessageRuleRefuses(t *testing.T) {
 		}
 	}
 	toleration := func(m msg) map[string]any { return map[string]any{"cluster.configuration.tolerations": []any{m}} }
+	scopes := func(rules ...string) map[string]any {
+		var list []any
+		for _, rule := range rules {
+			scope := msg{"access_type": enumValue(1)}
+			if rule == "collection_access" {
+				scope["collection_name"] = "products"
+			}
+			list = append(list, msg{rule: scope})
+		}
+		return map[string]any{"database_api_key.access_rules": list}
+	}
+	keyV1, keyV2 := "cluster.auth.v1.CreateDatabaseApiKey", "cluster.auth.v2.CreateDatabaseApiKey"
 	type broken struct {
 		call string
 		set  map[string]any
@@ -401,6 +441,16 @@ func TestEveryMessageRuleRefuses(t *testing.T) {
 		"cluster.v1.Toleration/toleration.key_format_when_present":                                   {"cluster.v1.CreateCluster", toleration(msg{"key": "a b", "value": "c"})},
 		"cluster.v1.Toleration/toleration.key_empty_requires_exists":                                 {"cluster.v1.CreateCluster", toleration(msg{"value": "c"})},
 		"cluster.v1.Toleration/toleration.seconds_only_for_noexecute":                                {"cluster.v1.CreateCluster", toleration(msg{"key": "a", "value": "c", "toleration_seconds": uint64(5)})},
+
+		"cluster.auth.v1.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": {keyV1, map[string]any{"database_api_key.key": "chosen"}},
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.id":                                      {keyV1, map[string]any{"database_api_key.id": "nonsense"}},
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.prefix":                                  {keyV1, map[string]any{"database_api_key.id": f.CloudAccountID}},
+		"cluster.auth.v2.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": {keyV2, map[string]any{"database_api_key.key": "chosen"}},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.id":                                      {keyV2, map[string]any{"database_api_key.id": "nonsense"}},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.postfix":                                 {keyV2, map[string]any{"database_api_key.id": f.CloudAccountID}},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.only_one_global_access":                  {keyV2, scopes("global_access", "global_access")},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.no_mixed_global_and_collection":          {keyV2, scopes("global_access", "collection_access")},
+		"cluster.auth.v2.DatabaseApiKey.created_by_email/database_api_key.created_by_email":       {keyV2, map[string]any{"database_api_key.created_by_email": "nobody"}},
 	}
 	for rule := range messageChecks() {
 		if _, ok := cases[rule]; !ok {

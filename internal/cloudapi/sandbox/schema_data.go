@@ -3,6 +3,11 @@ package sandbox
 // schemaData describes the messages of the database key and backup services
 // (qdrant-cloud-public-api v0.173.0, Apache-2.0) in the notation of parseSchema.
 const schemaData = `
+message cluster.auth.v1.CreateDatabaseApiKeyRequest
+  rule create_database_api_key.no_read_only_fields read-only fields (id, created_at, prefix, key) must not be set on create
+  1 database_api_key cluster.auth.v1.DatabaseApiKey required
+message cluster.auth.v1.CreateDatabaseApiKeyResponse
+  1 database_api_key cluster.auth.v1.DatabaseApiKey required
 message cluster.auth.v1.DatabaseApiKey
   rule database_api_key.id value must be a valid UUID
   rule database_api_key.prefix prefix must not be empty
@@ -12,6 +17,10 @@ message cluster.auth.v1.DatabaseApiKey
   4 cluster_ids []string items:uuid minitems=1
   5 prefix string
   6 key string
+message cluster.auth.v1.DeleteDatabaseApiKeyRequest
+  1 account_id string uuid
+  2 database_api_key_id string uuid
+message cluster.auth.v1.DeleteDatabaseApiKeyResponse
 message cluster.auth.v1.ListDatabaseApiKeysRequest
   1 account_id string uuid
   2 cluster_id? string uuid
@@ -23,6 +32,11 @@ message cluster.auth.v2.AccessRule
 message cluster.auth.v2.CollectionAccessRule
   1 collection_name string max=255 min=1 re=^[a-zA-Z0-9-_.]+$
   2 access_type cluster.auth.v2.CollectionAccessRuleAccessType defined nonzero
+message cluster.auth.v2.CreateDatabaseApiKeyRequest
+  rule create_database_api_key.no_read_only_fields read-only fields (id, created_at, created_by_email, postfix, key) must not be set on create
+  1 database_api_key cluster.auth.v2.DatabaseApiKey required
+message cluster.auth.v2.CreateDatabaseApiKeyResponse
+  1 database_api_key cluster.auth.v2.DatabaseApiKey required
 message cluster.auth.v2.DatabaseApiKey
   rule database_api_key.id value must be a valid UUID
   rule database_api_key.no_mixed_global_and_collection There can't be global and collection access rules in the same database api key.
@@ -38,6 +52,11 @@ message cluster.auth.v2.DatabaseApiKey
   8 created_by_email string cel=database_api_key.created_by_email
   9 postfix string
   10 key string
+message cluster.auth.v2.DeleteDatabaseApiKeyRequest
+  1 account_id string uuid
+  2 cluster_id string uuid
+  3 database_api_key_id string uuid
+message cluster.auth.v2.DeleteDatabaseApiKeyResponse
 message cluster.auth.v2.GlobalAccessRule
   1 access_type cluster.auth.v2.GlobalAccessRuleAccessType defined nonzero
 message cluster.auth.v2.ListDatabaseApiKeysRequest

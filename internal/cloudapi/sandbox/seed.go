@@ -248,6 +248,7 @@ func (g *seeder) account(p accountPlan) *account {
 	for i, cp := range p.clusters {
 		g.cluster(a, p, cp, i)
 	}
+	g.keys(a, p)
 	return a
 }
 
@@ -312,7 +313,7 @@ func labels(text string) []any {
 	return out
 }
 
-// cluster makes one cluster with its keys, backups and schedule.
+// cluster makes one cluster with its backups and schedule.
 func (g *seeder) cluster(a *account, p accountPlan, cp clusterPlan, n int) {
 	size := g.cat.pkgNamed(cp.provider, cp.size)
 	region := cp.region
@@ -345,7 +346,6 @@ func (g *seeder) cluster(a *account, p accountPlan, cp clusterPlan, n int) {
 	g.situation(c, cp)
 	a.clusters[c.id] = c
 	if cp.phase != phaseCreating {
-		g.keys(a, c, n)
 		g.backups(a, c, n, size)
 	}
 }
@@ -445,36 +445,6 @@ func (g *seeder) situation(c *cluster, cp clusterPlan) {
 	}
 	if c.phase == phaseHealthy && g.rng.IntN(3) == 0 {
 		c.restartedAt = c.nodesSince
-	}
-}
-
-// keys makes database keys: version 2 for most, the old multi-cluster kind for a few.
-func (g *seeder) keys(a *account, c *cluster, n int) {
-	names := []string{"ingest pipeline", "web frontend", "data science", "nightly reindex"}
-	for i := range 1 + n%3 {
-		id := g.id("key", c.id, names[i])
-		k := msg{
-			"id": id, "account_id": a.id, "created_at": c.createdAt.Add(time.Duration(i+1) * time.Hour), "cluster_id": c.id, "name": names[i],
-			"postfix": strings.ReplaceAll(id, "-", "")[:6], "created_by_email": a.resource.str("owner_email"),
-		}
-		switch i {
-		case 0:
-			k["access_rules"] = []any{msg{"global_access": msg{"access_type": enumValue(2)}}}
-		case 1:
-			k["access_rules"] = []any{msg{"collection_access": msg{"collection_name": "products", "access_type": enumValue(1)}}}
-			k["expires_at"] = g.now.Add(time.Duration(n*17-20) * day)
-		case 2:
-			k["access_rules"] = []any{msg{"global_access": msg{"access_type": enumValue(1)}}}
-			k["expires_at"] = g.now.Add(90 * day)
-			delete(k, "created_by_email")
-		}
-		a.keysV2[id] = k
-	}
-	if n%5 == 1 {
-		id := g.id("key-v1", c.id)
-		a.keysV1[id] = msg{
-			"id": id, "account_id": a.id, "created_at": c.createdAt.Add(time.Hour), "cluster_ids": []any{c.id}, "prefix": strings.ReplaceAll(id, "-", "")[:8],
-		}
 	}
 }
 

@@ -55,7 +55,7 @@ func (r *request) checkPlace(provider, region string, old *cluster) error {
 		return invalidField("cluster.cloud_provider_region_id", "cloud provider %s has no region %q", provider, region)
 	}
 	if !found.flag("available") {
-		return refuse(codeFailedPrecondition, "region %s of %s takes no clusters now", region, provider)
+		return legacyWords(legacyNoRegion, refuse(codeFailedPrecondition, "region %s of %s takes no clusters now", region, provider))
 	}
 	return nil
 }
@@ -124,16 +124,19 @@ func (r *request) checkVersion(config msg, old *cluster) error {
 	if old != nil && version == old.config().str("version") {
 		return nil // a cluster may stay where it is
 	}
+	refused := func(format string, args ...any) error {
+		return legacyWords(legacyVersion, invalidField(field, format, args...))
+	}
 	release, ok := r.catalogue.release(version)
 	switch {
 	case !ok:
-		return invalidField(field, "there is no release %s", version)
+		return refused("there is no release %s", version)
 	case release.flag("end_of_life"):
-		return invalidField(field, "release %s has reached its end of life", version)
+		return refused("release %s has reached its end of life", version)
 	case release.flag("unavailable"):
-		return invalidField(field, "release %s is not available", version)
+		return refused("release %s is not available", version)
 	case old != nil && olderVersion(version, old.running.Version):
-		return invalidField(field, "version %s is older than %s, which is running: downgrades are not supported", version, old.running.Version)
+		return refused("version %s is older than %s, which is running: downgrades are not supported", version, old.running.Version)
 	}
 	return nil
 }
@@ -178,7 +181,7 @@ func checkDisk(cat *catalogue, config msg, size *pkg, old *cluster) error {
 		was += before.diskGiB
 	}
 	if now := size.diskGiB + extra; now < was {
-		return invalidField(field, "disk cannot be downscaled from %d GiB to %d GiB", was, now)
+		return legacyWords(legacyDownscale, invalidField(field, "disk cannot be downscaled from %d GiB to %d GiB", was, now))
 	}
 	return nil
 }
@@ -188,7 +191,7 @@ func checkDisk(cat *catalogue, config msg, size *pkg, old *cluster) error {
 func (r *request) checkQuota(config msg, old *cluster) error {
 	q := r.account.quotas
 	if nodes := config.uint("number_of_nodes"); nodes > uint64(q.Nodes) {
-		return refuse(codeFailedPrecondition, "quota exceeded: a cluster of this account may have %d nodes", q.Nodes)
+		return legacyWords(legacyScaling, refuse(codeFailedPrecondition, "quota exceeded: a cluster of this account may have %d nodes", q.Nodes))
 	}
 	free := 0
 	for _, c := range r.account.clusters {
@@ -197,10 +200,34 @@ func (r *request) checkQuota(config msg, old *cluster) error {
 		}
 	}
 	if size := r.catalogue.packages[config.str("package_id")]; size.free && free >= q.FreeClusters {
-		return refuse(codeFailedPrecondition, "quota exceeded: this account may have %d free clusters", q.FreeClusters)
+		return legacyWords(legacyFree, refuse(codeFailedPrecondition, "quota exceeded: this account may have %d free clusters", q.FreeClusters))
 	}
 	if old == nil && len(r.account.clusters) >= q.Clusters {
-		return refuse(codeFailedPrecondition, "quota exceeded: this account may have %d clusters", q.Clusters)
+		return legacyWords(legacyClusters, refuse(codeFailedPrecondition, "quota exceeded: this account may have %d clusters", q.Clusters))
+	}
+	return nil
+}
+
+// checkEntitled refuses accounts that may look but not act.
+func (r *request) checkEntitled() error {
+	if r.account.notEntitled {
+		return legacyWords(legacyNotEntitled, refuse(codePermissionDenied, "Account is not entitled to do the requested action"))
+	}
+	return nil
+}
+
+// checkPayment refuses what would cost more an hour than before while payment details are missing.
+// old is the cluster being updated, or nil.
+func (r *request) checkPayment(spec, config msg, old *cluster) error {
+	if !r.account.paymentMissing {
+		return nil
+	}
+	before := int64(0)
+	if old != nil {
+		before = r.catalogue.hourly(old.config(), old.region())
+	}
+	if r.catalogue.hourly(config, spec.str("cloud_provider_region_id")) > before {
+		return legacyWords(legacyPayment, refuse(codeFailedPrecondition, "Payment details missing or outdated"))
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ type account struct {
 	fixture        *Fixture
 	resource       msg // account.v1.Account
 	quotas         quotas
+	paymentMissing bool // what costs more is refused
+	notEntitled    bool // may look but not act
 	clusters       map[string]*cluster
 	managementKeys map[string]*managementKey
 	keysV1         map[string]msg // cluster.auth.v1.DatabaseApiKey
@@ -95,6 +97,8 @@ type accountFile struct {
 	Fixture        *fixtureFile               `json:"fixture,omitempty"`
 	Resource       json.RawMessage            `json:"resource"`
 	Quotas         quotas                     `json:"quotas"`
+	PaymentMissing bool                       `json:"payment_missing,omitempty"`
+	NotEntitled    bool                       `json:"not_entitled,omitempty"`
 	Clusters       []clusterFile              `json:"clusters"`
 	ManagementKeys []*managementKey           `json:"management_keys"`
 	Messages       map[string]json.RawMessage `json:"messages"` // lists by kind
@@ -284,6 +288,7 @@ func (s *Sandbox) encodeState() ([]byte, error) {
 func (s *Sandbox) encodeAccount(a *account) accountFile {
 	out := accountFile{
 		ID: a.id, Order: a.order, Resource: s.encodeMessage("account.v1.Account", a.resource), Quotas: a.quotas,
+		PaymentMissing: a.paymentMissing, NotEntitled: a.notEntitled,
 		Messages: map[string]json.RawMessage{}, UserRoles: a.userRoles, OwnerID: a.ownerID,
 	}
 	if f := a.fixture; f != nil {
@@ -343,7 +348,7 @@ func (s *Sandbox) decodeAccount(af accountFile, seed int64) (*account, error) {
 		return nil, errors.New("its id is no UUID")
 	}
 	a := &account{
-		id: af.ID, order: af.Order, quotas: af.Quotas, clusters: map[string]*cluster{}, managementKeys: map[string]*managementKey{},
+		id: af.ID, order: af.Order, quotas: af.Quotas, paymentMissing: af.PaymentMissing, notEntitled: af.NotEntitled, clusters: map[string]*cluster{}, managementKeys: map[string]*managementKey{},
 		userRoles: af.UserRoles, ownerID: af.OwnerID,
 	}
 	if f := af.Fixture; f != nil {

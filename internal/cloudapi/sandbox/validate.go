@@ -246,6 +246,18 @@ func messageChecks() map[string]messageCheck {
 	modifiedAfterCreated := func(m msg) bool {
 		return !m.has("created_at") || m.has("last_modified_at") && !m.when("last_modified_at").Before(m.when("created_at"))
 	}
+	scopes := func(m msg, scope string) int {
+		n := 0
+		for _, item := range m.list("access_rules") {
+			if rule, _ := item.(msg); rule.has(scope) {
+				n++
+			}
+		}
+		return n
+	}
+	shownOnceKnown := func(part string) messageCheck {
+		return func(m msg) bool { return m.str("id") == "" || m.str(part) != "" }
+	}
 	return map[string]messageCheck{
 		"account.v1.Account/account.id":               uuidOrUnset("id"),
 		"account.v1.Account/account.last_modified_at": modifiedAfterCreated,
@@ -254,16 +266,32 @@ func messageChecks() map[string]messageCheck {
 		},
 		"account.v1.UpdateAccountRequest/update_account.id_present": func(m msg) bool { return m.sub("account").str("id") != "" },
 
-		"auth.v1.ManagementKey/management_key.id": uuidOrUnset("id"),
-		"auth.v1.ManagementKey/management_key.prefix": func(m msg) bool {
-			return m.str("id") == "" || m.str("prefix") != ""
-		},
+		"auth.v1.ManagementKey/management_key.id":     uuidOrUnset("id"),
+		"auth.v1.ManagementKey/management_key.prefix": shownOnceKnown("prefix"),
 
 		"booking.v1.GetBackupQuoteRequest/get_backup_quote.cloud_provider_region_id_present":         regionUnlessHybrid,
 		"booking.v1.GetPackageRequest/list_packages.cloud_provider_region_id_present":                regionUnlessHybrid,
 		"booking.v1.GetQuoteRequest/get_quote.cloud_provider_region_id_present":                      regionUnlessHybrid,
 		"booking.v1.ListGlobalPackagesRequest/list_global_packages.cloud_provider_region_id_present": regionUnlessHybrid,
 		"booking.v1.ListPackagesRequest/list_packages.cloud_provider_region_id_present":              regionUnlessHybrid,
+
+		"cluster.auth.v1.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": noneOf("database_api_key",
+			"id", "created_at", "prefix", "key"),
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.id":     uuidOrUnset("id"),
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.prefix": shownOnceKnown("prefix"),
+		"cluster.auth.v2.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": noneOf("database_api_key",
+			"id", "created_at", "created_by_email", "postfix", "key"),
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.id":      uuidOrUnset("id"),
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.postfix": shownOnceKnown("postfix"),
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.no_mixed_global_and_collection": func(m msg) bool {
+			return scopes(m, "global_access") == 0 || scopes(m, "collection_access") == 0
+		},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.only_one_global_access": func(m msg) bool {
+			return scopes(m, "global_access") <= 1
+		},
+		"cluster.auth.v2.DatabaseApiKey.created_by_email/database_api_key.created_by_email": func(m msg) bool {
+			return m.str("created_by_email") == "" || isEmail(m.str("created_by_email"))
+		},
 
 		"cluster.v1.Cluster/cluster.id":                       uuidOrUnset("id"),
 		"cluster.v1.Cluster/cluster.cloud_provider_region_id": hybridRegionIsUUID,

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,18 +10,21 @@ import (
 	"time"
 )
 
-// TestRandomWalk sends hundreds of random requests to one account, right and wrong ones, through
-// both generations, while the clock moves. Whatever happens, every answer keeps to the
+// TestRandomWalk sends hundreds of random requests to one account, right and wrong ones, about
+// clusters and their keys, through both generations, while the clock moves. Whatever happens, every answer keeps to the
 // definitions (send checks that), nothing is a 5xx, and the invariants hold.
 func TestRandomWalk(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 3} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := &walk{bench: setup(t), rng: rand.New(rand.NewPCG(seed, seed)), disks: map[string]float64{}, gone: map[string]bool{}, seen: map[string]int{}}
+			w := &walk{bench: setup(t), rng: rand.New(rand.NewPCG(seed, seed)), disks: map[string]float64{}, gone: map[string]bool{}, seen: map[string]int{}, secrets: map[string]string{}}
 			w.f = w.fixture(0)
 			for range 400 {
 				w.step()
 			}
 			w.invariants()
+			if len(w.secrets) == 0 {
+				t.Error("the walk never made a key")
+			}
 			for _, want := range []string{"200", "204", "400", "404", "422"} {
 				if w.seen[want] == 0 {
 					t.Errorf("the walk never saw %s: %v", want, w.seen)
@@ -37,6 +41,8 @@ type walk struct {
 	disks map[string]float64 // disk of a cluster when last seen
 	gone  map[string]bool    // clusters that were not there any more
 	seen  map[string]int
+	// secrets are the keys that were made, by id, whose secrets nothing may show again.
+	secrets map[string]string
 }
 
 func pick[T any](w *walk, list ...T) T { return list[w.rng.IntN(len(list))] }
@@ -63,7 +69,7 @@ func (w *walk) step() {
 	id, path := w.some(), clustersPath(w.f)
 	w.clock = w.clock.Add(time.Duration(w.rng.IntN(12)) * time.Second)
 	var got reply
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(19) {
 	case 0, 1:
 		spec := newCluster(pick(w, "walk-a", "walk-b", "x", "two words"))
 		spec = edit(spec, "configuration.numberOfNodes", pick(w, 1, 2, 3, 0, 99))
@@ -92,6 +98,21 @@ func (w *walk) step() {
 		got = w.call(w.f, "GET", path+fmt.Sprintf("?pageSize=%d", 1+w.rng.IntN(4)), nil)
 	case 13:
 		got = w.call(w.f, "GET", path+"/"+id, nil)
+	case 14, 15:
+		key := newKey(id, pick(w, "walk one", "walk-two", "x", "a/b"))
+		key["accessRules"] = pick(w, []any{}, []any{globalRule("READ_ONLY")}, []any{collectionRule("products", "READ_WRITE"), collectionRule("x", "READ_ONLY")}, []any{globalRule("MANAGE"), collectionRule("x", "READ_ONLY")})
+		key = edit(key, "expiresAt", pick[any](w, nil, w.clock.Add(time.Minute).Format(time.RFC3339), w.clock.Add(-time.Minute).Format(time.RFC3339)))
+		got = w.makeKey(w.f, 2, key)
+		w.remember(got.get("databaseApiKey", "id"), got.get("databaseApiKey", "key"))
+	case 16:
+		got = w.makeKey(w.f, 1, map[string]any{"clusterIds": []any{id, w.some()}})
+		w.remember(got.get("databaseApiKey", "id"), got.get("databaseApiKey", "key"))
+	case 17:
+		got = w.call(w.f, "POST", legacyPath(w.f)+"/auth/api-keys", map[string]any{"cluster_ids": pick(w, []any{id}, []any{})})
+		w.remember(got.get("id"), got.get("token"))
+	case 18:
+		key := "/" + w.someKey()
+		got = w.call(w.f, "DELETE", pick(w, keysPath(w.f, 1)+key, keysPath(w.f, 2)+key, keysPath(w.f, 2)+key+"?clusterId="+id, legacyPath(w.f)+"/auth/api-keys"+key), nil)
 	}
 	w.seen[fmt.Sprint(got.status)]++
 	if got.status >= 500 {
@@ -99,6 +120,59 @@ func (w *walk) step() {
 	}
 	if w.rng.IntN(5) == 0 {
 		w.invariants()
+	}
+}
+
+func (w *walk) remember(id, secret any) {
+	if s, ok := secret.(string); ok {
+		w.secrets[id.(string)] = s
+	}
+}
+
+// someKey returns the id of a key of either version.
+func (w *walk) someKey() string {
+	ids := append(w.keyIDs(w.f, 1, ""), w.keyIDs(w.f, 2, "")...)
+	slices.Sort(ids)
+	if len(ids) == 0 {
+		return newID()
+	}
+	return pick(w, ids...)
+}
+
+// keyInvariants: keys belong to clusters that are there, no more of them than the quota, and no
+// listing shows a secret.
+func (w *walk) keyInvariants(clusters map[string]bool) {
+	w.t.Helper()
+	count := map[string]int{}
+	check := func(path, cluster string) {
+		if !clusters[cluster] {
+			w.t.Errorf("%s has a key for the cluster %s, which is not there", path, cluster)
+		}
+		count[path+cluster]++
+	}
+	v1, v2 := w.call(w.f, "GET", keysPath(w.f, 1), nil).want(w.t, 200), w.call(w.f, "GET", keysPath(w.f, 2), nil).want(w.t, 200)
+	items, _ := v1.get("items").([]any)
+	for i := range items {
+		for _, id := range v1.get("items", i, "clusterIds").([]any) {
+			check("v1/", id.(string))
+		}
+	}
+	items, _ = v2.get("items").([]any)
+	for i := range items {
+		check("v2/", v2.get("items", i, "clusterId").(string))
+	}
+	legacy := w.call(w.f, "GET", legacyPath(w.f)+"/auth/api-keys", nil).want(w.t, 200)
+	for id, secret := range w.secrets {
+		for _, list := range []reply{v1, v2, legacy} {
+			if bytes.Contains(list.body, []byte(secret)) {
+				w.t.Errorf("a listing shows the secret of key %s", id)
+			}
+		}
+	}
+	for where, n := range count {
+		if quota := w.accounts[w.f.CloudAccountID].quotas.DatabaseKeys; n > quota {
+			w.t.Errorf("%d keys at %s, the quota is %d", n, where, quota)
+		}
 	}
 }
 
@@ -146,6 +220,7 @@ func (w *walk) invariants() {
 			w.gone[id] = true
 		}
 	}
+	w.keyInvariants(here)
 	quota := w.accounts[w.f.CloudAccountID].quotas.Clusters
 	if len(items) > quota {
 		w.t.Errorf("%d clusters, the quota is %d", len(items), quota)
