@@ -50,6 +50,7 @@ type Service struct {
 	verifying  sync.Mutex // held while the whole log is read
 	signIns    signInFailures
 	refreshing refreshing
+	keyrings   keyrings
 }
 
 // New returns a Service. It starts nothing; Run does.
