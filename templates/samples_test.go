@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func samplePages() map[string]templ.Component {
 	waiting := sampleFleet(nil, sampleStrip()[:1])
 	waiting.All = 0
 
-	return map[string]templ.Component{
+	pages := map[string]templ.Component{
 		"sign-in":           SignIn(SignInView{Page: signedOut, Provider: "login.example.test", Href: "/login?go=1"}),
 		"sign-in-down":      SignIn(SignInView{Page: signedOut, Provider: "login.example.test", ProviderDown: true, Message: "You are signed out.", RequestID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d"}),
 		"no-rights":         NoRights(NoRightsView{Page: denied, GroupClaim: "groups", Overage: true, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
@@ -93,6 +94,8 @@ func samplePages() map[string]templ.Component {
 		"packages":          Packages(samplePackages()),
 		"packages-none":     Packages(PackagesView{Page: samplePage("Packages and prices", "packages-index", "packages"), Failure: "The account is disabled: its key is not used.", Invalid: map[string]string{"ram": "Give a number, as in 16 or 0.5."}, MinRAM: "much"}),
 	}
+	maps.Copy(pages, keyPages())
+	return pages
 }
 
 func sampleFleet(rows []FleetRow, strip []AccountStrip) FleetView {

@@ -28,6 +28,10 @@ type verdict struct {
 	outcome audit.Outcome // empty: it cannot be told yet
 	reason  string
 	calls   []cloudapi.Call
+
+	// Of a thing that was made: what the attempt could not name yet.
+	id, name string
+	change   audit.Change
 }
 
 // reconcileOnce ends operations that were attempted longer ago than UnknownAfter and have no
@@ -94,8 +98,17 @@ func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict
 	e.Outcome, e.Reason, e.Inferred = v.outcome, v.reason, true
 	e.Actor.Via = audit.ViaJob
 	e.Upstream = upstreamOf(e.Upstream, v.calls)
-	if err := s.appendEvent(ctx, e); err != nil && !errors.Is(err, audit.ErrNotOpen) {
+	if v.id != "" {
+		e.Target.ID, e.Target.Name, e.Change = v.id, v.name, v.change
+	}
+	if err := s.appendEvent(ctx, e); errors.Is(err, audit.ErrNotOpen) {
+		return nil
+	} else if err != nil {
 		return err
+	}
+	// The form may be sent again when it has made nothing, and tells what it has made otherwise.
+	if v.outcome == audit.Failed || v.id != "" {
+		s.endForm(ctx, o.Operation, v.id)
 	}
 	return nil
 }
@@ -147,6 +160,9 @@ func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err err
 func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *link) (verdict, error) {
 	if act.Name == ActManagementKeyDelete.Name {
 		return lookForKey(ctx, o, up)
+	}
+	if act.TargetKind == KindKey || act.TargetKind == KindAdminKey {
+		return s.lookForDatabaseKey(ctx, act, o, up)
 	}
 	if act.TargetKind != KindCluster {
 		return verdict{outcome: audit.Unknown, reason: "There is no way to ask what became of it."}, nil

@@ -51,6 +51,7 @@ type Service struct {
 	exporting  chan struct{} // holds one for each export that runs
 	signIns    signInFailures
 	refreshing refreshing
+	keyrings   keyrings
 }
 
 // New returns a Service. It starts nothing; Run does.

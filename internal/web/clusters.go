@@ -391,6 +391,7 @@ func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDe
 		v.Pending = append(v.Pending, templates.PendingView{Act: pending.Act, By: pending.By, Since: pending.Since, Unknown: pending.Unknown})
 	}
 	v.Offers = clusterOffers(v.Self, d)
+	v.Tabs = clusterTabs(v.Self, v.Self)
 	v.Every = refreshEvery(d)
 	return v
 }

@@ -38,7 +38,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
-	}, s.pageRoutes()...)
+	}, append(s.pageRoutes(), s.keyRoutes()...)...)
 }
 
 // pageRoutes are the pages and their forms.
