@@ -42,6 +42,10 @@ generate: ## make the templ code and the style sheet anew
 	@go generate ./templates
 	@cd static && npm ci --no-audit --no-fund && npm run build
 
+.PHONY: docs
+docs: ## write docs/audit-events.md anew, from the act table
+	@UPDATE_DOCS=1 go test -count=1 -run '^TestAuditEventsDoc$$' ./internal/accounts
+
 .PHONY: check-generated
 check-generated: generate ## fail when committed generated files are not what generate makes
 	@git diff --exit-code -- templates static || { echo "Generated files are not current: run make generate and commit the result."; exit 1; }

@@ -11,6 +11,7 @@ type AuditView struct {
 	Next     string
 	Notes    []string
 	Warnings []string
+	Exports  []Offer // of what is listed, as files
 }
 
 // AuditFilter is what the list is narrowed by, as it was typed.

@@ -20,7 +20,7 @@ type ClusterFormView struct {
 	Tiers                 []string // speeds of disk that some package offers
 	StorageClasses        []string
 	VolumeSnapshotClasses []string
-	Price                 PriceView
+	Price                 NewPriceView
 	Unread                map[string]string // by field: why its list could not be read
 	Lacks                 []string          // what this API cannot be asked
 	Notes                 []string
@@ -76,8 +76,8 @@ func (p PackageOption) zones() string {
 	return "one zone, " + p.Tier
 }
 
-// PriceView is what the chosen cluster would cost.
-type PriceView struct {
+// NewPriceView is what the chosen cluster would cost.
+type NewPriceView struct {
 	Self              string // path that tells it
 	Problem           string // why it is not told
 	PerHour, PerMonth string

@@ -1208,7 +1208,7 @@ func packageChoice(v ClusterFormView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			for i, p := range v.Packages {
-				templ_7745c5c3_Err = packageRow(v, i, p).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = packageOption(v, i, p).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1230,7 +1230,7 @@ func packageChoice(v ClusterFormView) templ.Component {
 	})
 }
 
-func packageRow(v ClusterFormView, i int, p PackageOption) templ.Component {
+func packageOption(v ClusterFormView, i int, p PackageOption) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1498,7 +1498,7 @@ func packageRow(v ClusterFormView, i int, p PackageOption) templ.Component {
 
 // ClusterPrice is what the chosen cluster would cost. It asks for itself again whenever something that
 // it depends on is changed.
-func ClusterPrice(v PriceView) templ.Component {
+func ClusterPrice(v NewPriceView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

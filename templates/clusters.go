@@ -76,6 +76,7 @@ type ClusterView struct {
 	Page    Page
 	Self    string
 	Crumbs  []Link
+	Tabs    []Tab
 	Name    string
 	ID      string
 	Phase   string

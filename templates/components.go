@@ -123,6 +123,7 @@ type ConfirmView struct {
 	Danger  bool
 	Confirm string // the name that must be typed; empty when nothing must
 	Kind    string // what the name is of: cluster, account
+	Ask     string // what is to be typed, where it is no name
 	Typed   string // what was typed, when it was wrong
 	Radios  []Radios
 	Errors  map[string]string // by field; "" is the form

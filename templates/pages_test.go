@@ -77,6 +77,7 @@ func hostilePages(text string) map[string]templ.Component {
 		"sign-in": filled(text, SignIn), "no-rights": filled(text, NoRights), "error": filled(text, ErrorPage), "fleet": filled(text, Fleet),
 		"cluster": filled(text, Cluster), "confirm": filled(text, Confirm), "accounts": filled(text, Accounts), "account": filled(text, Account),
 		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
+		"keys": filled(text, Keys), "key-form": filled(text, KeyForm), "key-secret": filled(text, KeySecret),
 	}
 }
 
@@ -280,6 +281,7 @@ func TestHooks(t *testing.T) {
 	}{
 		{"fleet", "clusters-index", "cluster-row", 16, []string{"data-account", "data-cluster", "data-phase"}},
 		{"accounts", "accounts-index", "account-row", 4, []string{"data-account"}},
+		{"keys", "keys-index", "key-row", 7, []string{"data-key", "data-expires"}},
 		{"audit", "audit-index", "audit-row", 7, []string{"data-act", "data-outcome", "data-actor", "data-seq"}},
 	} {
 		root, _ := rendered(t, pages[want.page])

@@ -11,7 +11,7 @@ func sampleClusterForm() ClusterFormView {
 		Tiers:     []string{"COST_OPTIMISED", "BALANCED", "PERFORMANCE"},
 		Quotas:    []string{"The account may have 20 clusters and is known to have 14.", "A cluster may have 10 nodes."},
 		Notes:     []string{"The provider has no region mars, so eu-central-1 is chosen."},
-		Price: PriceView{
+		Price: NewPriceView{
 			Self: "/accounts/0192/clusters/quote", PerHour: "$0.28272", PerMonth: "$206.39", Listed: "$229.32", Discount: "10 %", Package: "mx2", Nodes: 3,
 			Parts: []Pair{{"Package", "$196.39"}, {"Additional disk", "$10.00"}},
 		},
@@ -34,7 +34,7 @@ func sampleWrongClusterForm() ClusterFormView {
 	for _, f := range clusterFields {
 		v.Errors[f] = "This is not right."
 	}
-	v.Price = PriceView{Self: v.Price.Self, Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
+	v.Price = NewPriceView{Self: v.Price.Self, Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
 	return v
 }
 

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func samplePages() map[string]templ.Component {
 	waiting := sampleFleet(nil, sampleStrip()[:1])
 	waiting.All = 0
 
-	return map[string]templ.Component{
+	pages := map[string]templ.Component{
 		"sign-in":           SignIn(SignInView{Page: signedOut, Provider: "login.example.test", Href: "/login?go=1"}),
 		"sign-in-down":      SignIn(SignInView{Page: signedOut, Provider: "login.example.test", ProviderDown: true, Message: "You are signed out.", RequestID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d"}),
 		"no-rights":         NoRights(NoRightsView{Page: denied, GroupClaim: "groups", Overage: true, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
@@ -70,6 +71,12 @@ func samplePages() map[string]templ.Component {
 		"restart":           Confirm(sampleRestart()),
 		"delete-cluster":    Confirm(sampleDelete(nil)),
 		"delete-wrong":      Confirm(sampleDelete(map[string]string{"confirm": "This is not the cluster's name.", "delete_backups": "Choose whether the backups are deleted."})),
+		"update":            ClusterUpdate(sampleUpdate(nil)),
+		"update-wrong":      ClusterUpdate(sampleUpdate(map[string]string{"": "Nothing in the form differs from what the cluster has.", "labels": "Line 2: write key=value.", "package_id": "Choose one of the packages that this cluster can have.", "restart_policy": "Choose one of the list."})),
+		"update-review":     ClusterReview(sampleReview()),
+		"update-smaller":    ClusterReview(sampleSmaller()),
+		"update-stale":      ClusterStale(sampleStale()),
+		"update-done":       ClusterStale(sampleStaleDone()),
 		"accounts":          Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true, Rows: sampleAccountRows()}),
 		"accounts-none":     Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true}),
 		"account":           Account(sampleAccount()),
@@ -88,7 +95,11 @@ func samplePages() map[string]templ.Component {
 		"log-check":         LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}}),
 		"log-check-long":    LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Check: &CheckView{TooLong: true, Took: "30.0 s"}}),
 		"me":                Me(sampleMe()),
+		"packages":          Packages(samplePackages()),
+		"packages-none":     Packages(PackagesView{Page: samplePage("Packages and prices", "packages-index", "packages"), Failure: "The account is disabled: its key is not used.", Invalid: map[string]string{"ram": "Give a number, as in 16 or 0.5."}, MinRAM: "much"}),
 	}
+	maps.Copy(pages, keyPages())
+	return pages
 }
 
 func sampleFleet(rows []FleetRow, strip []AccountStrip) FleetView {
@@ -161,6 +172,7 @@ func sampleStrip() []AccountStrip {
 
 func sampleCluster() ClusterView {
 	yes := []Offer{
+		{Label: "Change", Href: "/accounts/1/clusters/c/update", Offered: true},
 		{Label: "Restart", Href: "/accounts/1/clusters/c/restart", Offered: true},
 		{Label: "Suspend", Href: "/accounts/1/clusters/c/suspend", Offered: true},
 		{Label: "Delete", Href: "/accounts/1/clusters/c/delete", Offered: true, Danger: true},
@@ -314,6 +326,7 @@ func sampleAudit() AuditView {
 		row(120, "cluster.suspend", "unknown", "cluster", "chat-memory", sampleActor),
 		row(44, "config.changed", "ok", "config", "", job),
 	}
+	v.Exports = []Offer{{Label: "Export as CSV", Href: "/audit/export?format=csv", Offered: true}, {Label: "Export as NDJSON", Href: "/audit/export?format=ndjson", Offered: true}}
 	v.Rows[2].Reason, v.Rows[2].Count = "It needs write:clusters.", 7
 	v.Rows[3].Reason = "Qdrant Cloud refuses the key: token revoked."
 	v.Rows[5].Inferred = true
@@ -326,7 +339,7 @@ func sampleEmptyAudit() AuditView {
 		Act:     Select{Name: "act", Label: "Act", Any: "Any", Choices: []Choice{{Value: "cluster.restart", Label: "cluster.restart"}}},
 		Outcome: Select{Name: "outcome", Label: "Outcome", Any: "Any", Choices: []Choice{{Value: "ok", Label: "ok"}}},
 		From:    "2026-31-31", Errors: map[string]string{"from": "Give a day as in 2027-01-31."},
-	}}
+	}, Exports: []Offer{{Label: "Export as CSV", Reason: "You need audit:export here."}, {Label: "Export as NDJSON", Reason: "You need audit:export here."}}}
 }
 
 func sampleEvent() EventView {
@@ -361,6 +374,31 @@ func sampleMe() MeView {
 		Sessions: []SessionRow{
 			{ID: "s1", Current: true, Browser: "Chrome on Linux", UserAgent: sampleActor.UserAgent, IP: "203.0.113.24", CreatedAt: before(3 * time.Hour), LastSeenAt: before(2 * time.Second), ExpiresAt: sampleNow.Add(9 * time.Hour)},
 			{ID: "s2", Browser: "Safari on iPhone", UserAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1", IP: "198.51.100.9", CreatedAt: before(11 * time.Hour), LastSeenAt: before(4 * time.Hour), ExpiresAt: sampleNow.Add(time.Hour)},
+		},
+	}
+}
+
+func samplePackages() PackagesView {
+	return PackagesView{
+		Page: samplePage("Packages and prices", "packages-index", "packages"), Clear: "/packages", All: 34, Provider: "aws", GPU: true,
+		Filter: FleetFilter{Selects: []Select{
+			{Name: "account", Label: "Account", Choices: []Choice{{Value: "1", Label: "Search Production", Selected: true}}},
+			{Name: "cloud_provider", Label: "Provider", Choices: []Choice{{Value: "aws", Label: "aws", Selected: true}}},
+			{Name: "region", Label: "Region", Any: "All", Choices: []Choice{{Value: "eu-central-1", Label: "eu-central-1"}}},
+		}},
+		Columns: []Column{
+			{Sorts: []Sort{{Label: "Package", Href: "/packages?sort=package"}}}, {Sorts: []Sort{{Label: "Region", Href: "/packages?sort=region"}}}, {Sorts: []Sort{{Label: "Tier"}}},
+			{Sorts: []Sort{{Label: "RAM", Href: "/packages?sort=ram"}}, Numeric: true}, {Sorts: []Sort{{Label: "CPU", Href: "/packages?sort=cpu"}}, Numeric: true},
+			{Sorts: []Sort{{Label: "Disk", Href: "/packages?sort=disk"}}, Numeric: true}, {Sorts: []Sort{{Label: "GPU", Href: "/packages?sort=gpu"}}, Numeric: true},
+			{Sorts: []Sort{{Label: "An hour", Href: "/packages?sort=price&dir=desc", Order: "ascending"}}, Numeric: true}, {Sorts: []Sort{{Label: "A month"}}, Numeric: true},
+			{Sorts: []Sort{{Label: "Extra GiB, an hour"}}, Numeric: true}, {Sorts: []Sort{{Label: "Other regions"}}},
+		},
+		Notes:  []string{"The packages of eu-west-2 cannot be shown: Qdrant Cloud did not answer in time."},
+		Create: Offer{Offered: true},
+		Rows: []PackageRow{
+			{ID: "p1", Name: "free2", Region: "eu-central-1", RegionName: "Frankfurt", RAM: "1 GiB", CPU: "0.5 vCPU", Disk: "4 GiB", Free: true, Hour: "$0.00", Month: "$0.00", Against: "the same price", Create: "/accounts/1/clusters/new?package_id=p1"},
+			{ID: "p2", Name: "mx8-premium", Tier: "PREMIUM", MultiAZ: true, Region: "us-east-1", RegionName: "N. Virginia", RAM: "32 GiB", CPU: "4 vCPU", Disk: "128 GiB", Hour: "$0.56544", Month: "$412.77", ExtraDisk: "$0.00015", Against: "cheapest", Cheapest: true, Create: "/accounts/1/clusters/new?package_id=p2"},
+			{ID: "p3", Name: "gpu1", Tier: "STANDARD", Region: "ap-southeast-2", RegionName: "Sydney", RAM: "32 GiB", CPU: "8 vCPU", Disk: "128 GiB", GPU: "1 × 16 GiB", Hour: "$0.982", Month: "$716.86", Against: "+12.5 %", Create: "/accounts/1/clusters/new?package_id=p3"},
 		},
 	}
 }

@@ -32,6 +32,8 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"GET", own, nil, "", "", "", [4]int{200, 200, 200, 200}},
 		{"GET", old, nil, "", "", "", [4]int{200, 200, 200, 200}},
 		{"GET", "/me", nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", "/packages", nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", "/packages?account=" + st.accounts[legacy].id, nil, "", "", "", [4]int{200, 200, 200, 200}},
 
 		{"GET", "/accounts/new", nil, "account.create", "", "accounts:manage", [4]int{200, 403, 403, 403}},
 		{"POST", "/accounts", fields, "account.create", "", "accounts:manage", [4]int{422, 403, 403, 403}},
@@ -51,6 +53,7 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"POST", own + "/restart", nil, "cluster.restart", ownID, "write:clusters", [4]int{0, 303, 403, 403}},
 
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
+		{"GET", "/audit/export?format=csv&act=cluster.explode", nil, "audit.export", "", "audit:export", [4]int{200, 403, 403, 200}},
 		{"GET", "/audit/events/1", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 	} {
 		for i, member := range members {

@@ -18,7 +18,9 @@ func TestJourneys(t *testing.T) {
 			"in a browser without scripts":           func(t *testing.T, st *stage) { inTheBrowser(t, st, false) },
 			"every link":                             everyLink,
 			"many restarts at once":                  manyRestartsAtOnce,
+			"packages and their prices":              packagesAndPrices,
 			"two copies and one browser":             twoCopies,
+			"an auditor exports the log":             exportsTheLog,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

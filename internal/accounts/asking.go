@@ -62,6 +62,17 @@ func (s *Service) AskVerify(ctx context.Context, by audit.Actor) error {
 	return s.authorize(ctx, by, ActAuditVerify, installation(KindAudit))
 }
 
+// AskExport lets those pass who may take the log away. Others are refused, and that is recorded.
+func (s *Service) AskExport(ctx context.Context, by audit.Actor) error {
+	return s.authorize(ctx, by, ActAuditExport, installation(KindAudit))
+}
+
+// ExportOffer says whether this member may take the log away, and if not, why.
+func (s *Service) ExportOffer(by audit.Actor) Offer {
+	reason := s.notOffered(by, ActAuditExport, installation(KindAudit), "", ManagementKey{})
+	return Offer{Act: ActAuditExport.Name, Offered: reason == "", Reason: reason}
+}
+
 func conflictUnless(o Offer) error {
 	if o.Offered {
 		return nil

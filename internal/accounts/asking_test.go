@@ -26,6 +26,11 @@ func TestAskingIsRefusedAsTheActIs(t *testing.T) {
 			_, err := s.svc.AskCluster(ctx, by, ActClusterRestart, healthy)
 			return err
 		}, ActClusterRestart, "viewers", "write:clusters", healthy.ClusterID},
+		"update": {func(by audit.Actor) error { _, err := s.svc.AskClusterUpdate(ctx, by, healthy); return err }, ActClusterUpdate, "viewers", "write:clusters", healthy.ClusterID},
+		"update again": {func(by audit.Actor) error {
+			_, err := s.svc.ClusterUpdateAgain(ctx, by, healthy)
+			return err
+		}, ActClusterUpdate, "auditors", "write:clusters", healthy.ClusterID},
 		"delete": {func(by audit.Actor) error { _, err := s.svc.AskCluster(ctx, by, ActClusterDelete, healthy); return err }, ActClusterDelete, "auditors", "delete:clusters", healthy.ClusterID},
 		"remove": {func(by audit.Actor) error {
 			_, err := s.svc.AskAccount(ctx, by, ActAccountDelete, account.ID)

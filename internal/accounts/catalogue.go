@@ -122,6 +122,18 @@ func (c *catalogue) before(at shelf, now time.Time) (packages []cloudapi.Package
 	return packages, now.Before(l.failedUntil)
 }
 
+// remaining returns what was read of a shelf before, however old, and asks nobody.
+func remaining[T any](c *catalogue, at shelf, now time.Time) (value T, known bool) {
+	l := c.list(at, now)
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+		value, known = l.value.(T)
+	default: // being read
+	}
+	return value, known
+}
+
 func (c *catalogue) list(at shelf, now time.Time) *list {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,6 +176,18 @@ func (a Account) shelf(kind string) shelf {
 	return shelf{account: a.ID, key: a.Key.ID, generation: a.Generation, kind: kind}
 }
 
+func (a Account) packageShelf(provider, region string) shelf {
+	at := a.shelf(shelfPackages)
+	at.provider, at.region = provider, region
+	return at
+}
+
+func (a Account) releaseShelf(cluster string) shelf {
+	at := a.shelf(shelfReleases)
+	at.cluster = cluster
+	return at
+}
+
 // consult reads a list of the catalogue for a member who was authorised before. Errors are those of
 // connect and of the Cloud API.
 func consult[T any](ctx context.Context, s *Service, by audit.Actor, at shelf, ask func(context.Context, cloud) (T, error)) (T, error) {
@@ -180,18 +204,23 @@ func consult[T any](ctx context.Context, s *Service, by audit.Actor, at shelf, a
 }
 
 func (s *Service) providersOf(ctx context.Context, by audit.Actor, a Account) ([]cloudapi.Provider, error) {
+	if a.Generation == cloudapi.PAV1 {
+		return legacyProviders(), nil
+	}
 	return consult(ctx, s, by, a.shelf(shelfProviders), func(ctx context.Context, up cloud) ([]cloudapi.Provider, error) { return up.Providers(ctx) })
 }
 
 func (s *Service) regionsOf(ctx context.Context, by audit.Actor, a Account, provider string) ([]cloudapi.Region, error) {
+	if a.Generation == cloudapi.PAV1 {
+		return legacyRegions(provider), nil
+	}
 	at := a.shelf(shelfRegions)
 	at.provider = provider
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Region, error) { return up.Regions(ctx, provider) })
 }
 
 func (s *Service) packagesOf(ctx context.Context, by audit.Actor, a Account, provider, region string) ([]cloudapi.Package, error) {
-	at := a.shelf(shelfPackages)
-	at.provider, at.region = provider, region
+	at := a.packageShelf(provider, region)
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Package, error) {
 		return up.Packages(ctx, provider, region)
 	})
@@ -199,8 +228,7 @@ func (s *Service) packagesOf(ctx context.Context, by audit.Actor, a Account, pro
 
 // releasesOf lists the versions a new cluster can have, or for a cluster those it can be updated to.
 func (s *Service) releasesOf(ctx context.Context, by audit.Actor, a Account, cluster string) ([]cloudapi.Release, error) {
-	at := a.shelf(shelfReleases)
-	at.cluster = cluster
+	at := a.releaseShelf(cluster)
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Release, error) { return up.Releases(ctx, cluster) })
 }
 

@@ -95,18 +95,9 @@ type actedCluster struct {
 // decision does not rest on a snapshot, and again afterwards, so that the page shows what became
 // of it without waiting for the next refresh.
 func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref ClusterRef, do clusterAct) error {
-	known, err := s.loadCluster(ctx, ref)
+	known, err := s.clusterFor(ctx, by, act, ref)
 	if err != nil {
 		return err
-	}
-	if err := s.authorize(ctx, by, act, known.on); err != nil {
-		return err
-	}
-	if reason := notPossible(act, known.account.ref()); reason != "" {
-		return &ConflictError{Reason: reason}
-	}
-	if lacking := keyLacks(known.account.Key, requiredOfKey(act, *act.Op(known.account.Generation))); len(lacking) > 0 {
-		return &ConflictError{Reason: fmt.Sprintf("The account's management key lacks %s.", strings.Join(lacking, " and "))}
 	}
 	if do.check != nil {
 		if err := do.check(known); err != nil {
@@ -151,6 +142,25 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 		s.keepSnapshot(ctx, ref, after, gone)
 	}
 	return err
+}
+
+// clusterFor returns a cluster for an act that the member may do, and that the account's API and key
+// allow. Otherwise the error is that of authorize, or *ConflictError.
+func (s *Service) clusterFor(ctx context.Context, by audit.Actor, act Act, ref ClusterRef) (actedCluster, error) {
+	known, err := s.loadCluster(ctx, ref)
+	if err != nil {
+		return actedCluster{}, err
+	}
+	if err := s.authorize(ctx, by, act, known.on); err != nil {
+		return actedCluster{}, err
+	}
+	if reason := notPossible(act, known.account.ref()); reason != "" {
+		return actedCluster{}, &ConflictError{Reason: reason}
+	}
+	if lacking := keyLacks(known.account.Key, requiredOfKey(act, *act.Op(known.account.Generation))); len(lacking) > 0 {
+		return actedCluster{}, &ConflictError{Reason: fmt.Sprintf("The account's management key lacks %s.", strings.Join(lacking, " and "))}
+	}
+	return known, nil
 }
 
 // keepSnapshot stores what an act has read. When that fails the next refresh stores it.

@@ -169,16 +169,14 @@ func placeProblem(g cloudapi.Generation, provider, region string) (field, proble
 	switch {
 	case !legal(provider) || len(provider) < 3:
 		return "cloud_provider", "Choose a cloud provider."
-	case g == cloudapi.PAV1 && legacyRegions[provider] == nil && provider != hybridProvider:
-		return "cloud_provider", "The legacy pa/v1 API has no such cloud provider."
 	case provider == hybridProvider:
 		if id, err := uuid.Parse(region); err != nil || !strings.EqualFold(id.String(), region) {
 			return "region", "Choose an environment: its id is like 11111111-2222-4333-8444-555555555555."
 		}
+	case g == cloudapi.PAV1:
+		return legacyPlaceProblem(provider, region)
 	case !legal(region):
 		return "region", "Choose a region."
-	case g == cloudapi.PAV1 && !slices.Contains(legacyRegions[provider], region):
-		return "region", "The legacy pa/v1 API has no such region of this provider."
 	}
 	return "", ""
 }

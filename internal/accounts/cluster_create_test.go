@@ -20,22 +20,6 @@ import (
 	"quartermaster/internal/cloudapi"
 )
 
-// signedIn is a member of a group with a session, whose forms have tokens.
-func (s *stage) signedIn(group string) audit.Actor {
-	s.t.Helper()
-	token, err := s.svc.SignIn(s.t.Context(), member(""), Identity{
-		Issuer: "https://id.example.test", Subject: "sub-" + group, Name: "Name of " + group, Email: group + "@example.test", EmailVerified: true, Groups: []string{group},
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_, by, err := s.svc.Authenticate(s.t.Context(), member(""), token)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return by
-}
-
 // opened is a form for a cluster as it is opened, under a name.
 func (s *stage) opened(by audit.Actor, account Account, name string) NewCluster {
 	s.t.Helper()
@@ -163,18 +147,18 @@ func TestPricesAreQuotedOrEstimated(t *testing.T) {
 	by := s.signedIn("operators")
 	n := s.opened(by, account, "priced")
 	n.Region, n.Nodes, n.AdditionalDiskGiB, n.StorageTier = "eu-central-1", "3", "10", "BALANCED"
-	ask := func(a Account, change func(*NewCluster)) ClusterPrice {
+	ask := func(a Account, change func(*NewCluster)) NewClusterPrice {
 		t.Helper()
 		asked := n
 		change(&asked)
-		price, err := s.svc.ClusterPrice(t.Context(), by, a.ID, asked)
+		price, err := s.svc.PriceNewCluster(t.Context(), by, a.ID, asked)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return price
 	}
 	// mx1 at aws in Frankfurt is 4712 millicents, a tenth of it for balanced disks, 14 a GiB.
-	want := ClusterPrice{Currency: "USD", PerHour: 3 * (4712 + 471 + 140), Listed: 3 * (4712 + 471 + 140), Package: "mx1", Nodes: 3,
+	want := NewClusterPrice{Currency: "USD", PerHour: 3 * (4712 + 471 + 140), Listed: 3 * (4712 + 471 + 140), Package: "mx1", Nodes: 3,
 		Parts: []PricePart{{"package", 3 * 4712}, {"disk", 3 * 140}, {"speed", 3 * 471}}}
 	if diff := cmp.Diff(want, ask(account, func(*NewCluster) {})); diff != "" {
 		t.Errorf("quote (-want +got)\n%s", diff)
@@ -205,7 +189,7 @@ func TestPricesAreQuotedOrEstimated(t *testing.T) {
 		}
 	}
 	old := s.opened(by, legacy, "priced")
-	price, err := s.svc.ClusterPrice(t.Context(), by, legacy.ID, NewCluster{CloudProvider: "aws", Region: "eu-central-1", PackageID: old.PackageID, Nodes: "2", AdditionalDiskGiB: "8"})
+	price, err := s.svc.PriceNewCluster(t.Context(), by, legacy.ID, NewCluster{CloudProvider: "aws", Region: "eu-central-1", PackageID: old.PackageID, Nodes: "2", AdditionalDiskGiB: "8"})
 	if err != nil || price.PerHour != 2*4712 || !strings.Contains(price.Estimate, "no quote") || !strings.Contains(price.Estimate, "additional disk") {
 		t.Errorf("pa/v1: %+v, %v", price, err)
 	}
@@ -245,9 +229,8 @@ func TestACreatedClusterIsRecordedFieldByField(t *testing.T) {
 				t.Fatalf("%+v, %v", made, err)
 			}
 			actor := by
-			actor.RequestID = "req-" // as the request of the session has it
-			attempt := audit.Event{
-				Act: "cluster.create", Phase: audit.PhaseAttempt, Actor: actor, Account: audit.Ref{ID: account.ID.String(), Name: "Search"},
+						attempt := audit.Event{
+				Act: "cluster.create", Phase: audit.PhaseAttempt, Actor: by, Account: audit.Ref{ID: account.ID.String(), Name: "Search"},
 				Target: audit.Target{Kind: "cluster", Name: "new-one"}, Upstream: audit.Upstream{RPC: op.RPC, KeyID: account.Key.ID.String()}, Change: intended,
 			}
 			outcome := attempt
@@ -529,8 +512,12 @@ func TestRefusalsAreToldInWords(t *testing.T) {
 		"version at its end": {"version", "Qdrant Cloud says", func(n *NewCluster) { n.Version = "v1.16.3" }, func(Account) {
 			s.ask(http.MethodPost, "catalogue", map[string]any{"release_end_of_life": "v1.16.3"}, nil)
 		}, true},
-		"too many calls": {"", "Wait a moment", nil, func(Account) { s.fault(map[string]any{"operation": "CreateCluster", "kind": "status", "status": 429, "times": 1}) }, false},
-		"upstream fails": {"", "once more in a moment", nil, func(Account) { s.fault(map[string]any{"operation": "CreateCluster", "kind": "status", "status": 500, "times": 1}) }, false},
+		"too many calls": {"", "Wait a moment", nil, func(Account) {
+			s.fault(map[string]any{"operation": "CreateCluster", "kind": "status", "status": 429, "times": 1})
+		}, false},
+		"upstream fails": {"", "once more in a moment", nil, func(Account) {
+			s.fault(map[string]any{"operation": "CreateCluster", "kind": "status", "status": 500, "times": 1})
+		}, false},
 	} {
 		for _, a := range []Account{account, legacy} {
 			if a.ID == legacy.ID && !tt.legacy {
@@ -577,8 +564,11 @@ func TestWhoMayNotMakeClusters(t *testing.T) {
 	for group, want := range map[string]string{"viewers": "write:clusters", "auditors": "write:clusters", "sales": ""} {
 		by := member(group)
 		for name, do := range map[string]func() error{
-			"ask":    func() error { _, err := s.svc.AskClusterCreate(t.Context(), by, account.ID, NewCluster{}, false); return err },
-			"price":  func() error { _, err := s.svc.ClusterPrice(t.Context(), by, account.ID, NewCluster{}); return err },
+			"ask": func() error {
+				_, err := s.svc.AskClusterCreate(t.Context(), by, account.ID, NewCluster{}, false)
+				return err
+			},
+			"price":  func() error { _, err := s.svc.PriceNewCluster(t.Context(), by, account.ID, NewCluster{}); return err },
 			"create": func() error { _, err := s.svc.CreateCluster(t.Context(), by, account.ID, NewCluster{}); return err },
 		} {
 			err := do()
@@ -760,4 +750,3 @@ func TestNoClusterWithoutItsEvent(t *testing.T) {
 		t.Errorf("the same form when it was mended: %+v, %v", made, err)
 	}
 }
-

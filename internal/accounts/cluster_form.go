@@ -27,14 +27,14 @@ type ClusterForm struct {
 	Packages  []cloudapi.Package // that can be booked, cheapest first
 	Releases  []cloudapi.Release // that a new cluster can have, newest first
 	Quotas    cloudapi.Quotas    // 0: not told
-	Price     ClusterPrice
+	Price     NewClusterPrice
 	Problems  map[string]string // by form field, and quotas
 	Lacks     []string          // what this generation of the API cannot be asked
 	Notes     []string          // what of the choice was not understood
 }
 
-// ClusterPrice is what a cluster would cost, in millicents an hour for all nodes.
-type ClusterPrice struct {
+// NewClusterPrice is what a cluster would cost, in millicents an hour for all nodes.
+type NewClusterPrice struct {
 	Currency        string
 	PerHour         int64 // what is charged
 	Listed          int64 // before the discount
@@ -76,7 +76,7 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 	}
 	f := ClusterForm{Account: one[0], Asked: asked}
 	if account.Generation == cloudapi.PAV1 {
-		f.Lacks = legacyLacks
+		f.Lacks = legacyFormLacks
 	}
 	reading := formReading{s: s, by: by, fresh: fresh, keep: keep, form: &f, problems: map[string]string{}}
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
@@ -89,18 +89,18 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 	return f, nil
 }
 
-// ClusterPrice tells what a cluster as chosen so far would cost. It changes nothing; who may not make
+// PriceNewCluster tells what a cluster as chosen so far would cost. It changes nothing; who may not make
 // clusters in the account is refused.
-func (s *Service) ClusterPrice(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster) (ClusterPrice, error) {
+func (s *Service) PriceNewCluster(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster) (NewClusterPrice, error) {
 	account, err := s.accountToFill(ctx, by, accountID)
 	if err != nil {
-		return ClusterPrice{}, err
+		return NewClusterPrice{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
 	packages, err := s.bookable(ctx, by, account, asked)
 	if err != nil {
-		return ClusterPrice{Problem: s.notRead(ctx, account, "package_id", err)}, nil
+		return NewClusterPrice{Problem: s.notRead(ctx, account, "package_id", err)}, nil
 	}
 	return s.price(ctx, by, account, asked, packages), nil
 }
@@ -132,23 +132,18 @@ func (s *Service) notRead(ctx context.Context, a Account, list string, err error
 // place reads providers, regions of the chosen one, packages of the chosen region, and the price.
 func (r *formReading) place(ctx context.Context) {
 	f, account := r.form, r.form.Account
-	legacy := account.Generation == cloudapi.PAV1
 	var err error
-	f.Providers = legacyProviders
-	if !legacy {
-		if f.Providers, err = r.s.providersOf(ctx, r.by, account); err != nil {
-			r.problem(ctx, "cloud_provider", err)
-		}
+	if account.Generation == cloudapi.PAV1 {
+		f.Providers = legacyFormProviders()
+	} else if f.Providers, err = r.s.providersOf(ctx, r.by, account); err != nil {
+		r.problem(ctx, "cloud_provider", err)
 	}
 	r.choose(&f.Asked.CloudProvider, len(f.Providers), func(i int) (string, bool) { return f.Providers[i].ID, f.Providers[i].Available }, "The cloud provider %s is not offered, so %s is chosen.")
 	if f.Asked.CloudProvider == "" {
 		return
 	}
-	f.Regions = legacyRegionsOf(f.Asked.CloudProvider)
-	if !legacy {
-		if f.Regions, err = r.s.regionsOf(ctx, r.by, account, f.Asked.CloudProvider); err != nil {
-			r.problem(ctx, "region", err)
-		}
+	if f.Regions, err = r.s.regionsOf(ctx, r.by, account, f.Asked.CloudProvider); err != nil {
+		r.problem(ctx, "region", err)
 	}
 	r.choose(&f.Asked.Region, len(f.Regions), func(i int) (string, bool) { return f.Regions[i].ID, f.Regions[i].Available }, "The provider has no region %s, so %s is chosen.")
 	if f.Asked.Region == "" && f.Asked.CloudProvider != hybridProvider {
@@ -241,14 +236,14 @@ func (s *Service) bookable(ctx context.Context, by audit.Actor, a Account, asked
 
 // price asks upstream for a quote. Where the API or the key gives none it is computed from what the
 // package costs.
-func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked NewCluster, packages []cloudapi.Package) ClusterPrice {
+func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked NewCluster, packages []cloudapi.Package) NewClusterPrice {
 	wrong := false
 	say := func(problem string) { wrong = wrong || problem != "" }
 	nodes := typedNumber(asked.Nodes, 1, maxClusterNodes, 0, say)
 	disk := typedNumber(asked.AdditionalDiskGiB, 0, maxExtraDiskGiB, 0, say)
 	i := slices.IndexFunc(packages, func(p cloudapi.Package) bool { return p.ID == asked.PackageID })
 	if wrong || nodes == 0 || i < 0 {
-		return ClusterPrice{Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
+		return NewClusterPrice{Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
 	}
 	p := packages[i]
 	q := cloudapi.QuoteFor{
@@ -277,8 +272,8 @@ func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked Ne
 	return quoted(quote, p, q)
 }
 
-func quoted(quote cloudapi.Quote, p cloudapi.Package, q cloudapi.QuoteFor) ClusterPrice {
-	price := ClusterPrice{
+func quoted(quote cloudapi.Quote, p cloudapi.Package, q cloudapi.QuoteFor) NewClusterPrice {
+	price := NewClusterPrice{
 		Currency: quote.Currency, PerHour: quote.DiscountedPerHour, Listed: quote.OriginalPerHour, DiscountPercent: quote.DiscountPercent,
 		Package: p.Name, Nodes: q.Nodes,
 	}
@@ -294,10 +289,10 @@ func quoted(quote cloudapi.Quote, p cloudapi.Package, q cloudapi.QuoteFor) Clust
 }
 
 // estimated computes a price from what upstream lists.
-func estimated(p cloudapi.Package, q cloudapi.QuoteFor) ClusterPrice {
+func estimated(p cloudapi.Package, q cloudapi.QuoteFor) NewClusterPrice {
 	nodes, disk := int64(q.Nodes), int64(q.AdditionalDiskGiB)
 	times := func(n, millicents int64) int64 { return n * min(max(millicents, 0), math.MaxInt64>>32) } // n is below 2^25
-	price := ClusterPrice{Currency: p.Currency, Package: p.Name, Nodes: q.Nodes}
+	price := NewClusterPrice{Currency: p.Currency, Package: p.Name, Nodes: q.Nodes}
 	add := func(name string, perHour int64) {
 		price.Parts = append(price.Parts, PricePart{name, perHour})
 		price.PerHour += perHour

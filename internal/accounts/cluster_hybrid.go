@@ -9,9 +9,6 @@ import (
 	"quartermaster/internal/cloudapi"
 )
 
-// hybridProvider is what the current API calls clusters that run in an environment of the account's own.
-const hybridProvider = "hybrid"
-
 // NewHybrid is what only a cluster of a hybrid environment can be asked to have, as it was typed.
 type NewHybrid struct {
 	ServiceType        string // CLUSTER_IP, NODE_PORT, LOAD_BALANCER, or empty

@@ -79,8 +79,8 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 	if err := s.read(ctx, by, ActAuditRead, installation(KindAudit)); err != nil {
 		return audit.Page{}, err
 	}
-	if max(len(q.Text), len(q.Member)) > longestSearch {
-		return audit.Page{}, &InvalidError{Fields: map[string]string{"": fmt.Sprintf("A text to look for has at most %d characters.", longestSearch)}}
+	if err := checkSearch(q); err != nil {
+		return audit.Page{}, err
 	}
 	if asked := searchChange(q); len(asked) > 0 {
 		key := searchKey(sha256.Sum256(fmt.Appendf(nil, "%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})))
@@ -108,6 +108,13 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 		return audit.Page{}, dbError("searching the log", err)
 	}
 	return page, nil
+}
+
+func checkSearch(q audit.Query) error {
+	if max(len(q.Text), len(q.Member)) > longestSearch {
+		return &InvalidError{Fields: map[string]string{"": fmt.Sprintf("A text to look for has at most %d characters.", longestSearch)}}
+	}
+	return nil
 }
 
 // searchChange is what was asked, as the log keeps it; empty for the unfiltered list.

@@ -223,6 +223,12 @@ func reasonOf(err error) string {
 	if conflict, ok := errors.AsType[*ConflictError](err); ok {
 		return conflict.Reason
 	}
+	if _, stale := errors.AsType[*StaleError](err); stale {
+		return "The cluster was changed by somebody else meanwhile."
+	}
+	if _, invalid := errors.AsType[*InvalidError](err); invalid {
+		return "What was asked for is not offered."
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "The deadline passed."
 	}

@@ -123,7 +123,14 @@ func TestClusterActsAreRecordedFieldByField(t *testing.T) {
 func (s *stage) mutators(account Account, ref ClusterRef) map[string]func(context.Context) error {
 	by, no := member("admins"), false
 	spare := s.fixture(func(f sandbox.Fixture) bool { return f.Spare })
+	u, err := s.svc.ClusterUpdateAgain(s.t.Context(), by, ref)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return map[string]func(context.Context) error{
+		"update": func(ctx context.Context) error {
+			return s.svc.UpdateCluster(ctx, by, ref, ClusterUpdateForm{Revision: u.Revision, Fields: map[string]string{"name": "another-name"}})
+		},
 		"create": func(ctx context.Context) error {
 			_, err := s.svc.Create(ctx, by, newAccountOf(spare, "Spare"))
 			return err

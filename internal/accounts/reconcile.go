@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,8 +28,10 @@ type verdict struct {
 	outcome audit.Outcome // empty: it cannot be told yet
 	reason  string
 	calls   []cloudapi.Call
-	// id and name are those of a thing that was made and that the attempt could not name; else empty.
+
+	// Of a thing that was made: what the attempt could not name yet.
 	id, name string
+	change   audit.Change
 }
 
 // reconcileOnce ends operations that were attempted longer ago than UnknownAfter and have no
@@ -88,8 +91,7 @@ func (s *Service) reconcile(ctx context.Context, open []audit.OpenOperation, ref
 
 // conclude records the outcome, unless the operation has got one meanwhile: from another replica,
 // or from the process that acted, when that took longer than UnknownAfter. The log decides which
-// came first, so an operation never gets two. The form that began it, if any, then leads to what it made, or may
-// be sent again when it made nothing.
+// came first, so an operation never gets two.
 func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict) error {
 	e := o.Attempt.Event
 	e.ID, e.At, e.Phase = uuid.Nil, time.Time{}, audit.PhaseOutcome
@@ -97,14 +99,14 @@ func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict
 	e.Actor.Via = audit.ViaJob
 	e.Upstream = upstreamOf(e.Upstream, v.calls)
 	if v.id != "" {
-		e.Target.ID, e.Target.Name = v.id, v.name
+		e.Target.ID, e.Target.Name, e.Change = v.id, v.name, v.change
 	}
-	if err := s.appendEvent(ctx, e); err != nil {
-		if errors.Is(err, audit.ErrNotOpen) {
-			return nil
-		}
+	if err := s.appendEvent(ctx, e); errors.Is(err, audit.ErrNotOpen) {
+		return nil
+	} else if err != nil {
 		return err
 	}
+	// The form may be sent again when it has made nothing, and tells what it has made otherwise.
 	if v.outcome == audit.Failed || v.id != "" {
 		s.endForm(ctx, o.Operation, v.id)
 	}
@@ -162,6 +164,9 @@ func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *
 	if act.Name == ActClusterCreate.Name {
 		return s.lookForNewCluster(ctx, o, up)
 	}
+	if act.TargetKind == KindKey || act.TargetKind == KindAdminKey {
+		return s.lookForDatabaseKey(ctx, act, o, up)
+	}
 	if act.TargetKind != KindCluster {
 		return verdict{outcome: audit.Unknown, reason: "There is no way to ask what became of it."}, nil
 	}
@@ -184,7 +189,50 @@ func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *
 	if followed {
 		return verdict{outcome: audit.Unknown, reason: "Another act on the cluster followed, so its state no longer tells."}, nil
 	}
+	if act.Name == ActClusterUpdate.Name {
+		return updateVerdict(o.Attempt.Change, cluster), nil
+	}
 	return clusterVerdict(act, cluster, o.Attempt.RecordedAt), nil
+}
+
+// updateVerdict compares what was intended with the settings that the cluster has.
+func updateVerdict(intended audit.Change, c cloudapi.Cluster) verdict {
+	now := settingsOf(c)
+	before, after := 0, 0
+	for _, f := range clusterFields() {
+		values, meant := intended[f.name]
+		if !meant {
+			continue
+		}
+		is := asRecorded(f.value(now))
+		switch was, wanted := asRecorded(values[0]), asRecorded(values[1]); {
+		case was == wanted: // both cut alike: it tells nothing
+		case is == wanted:
+			after++
+		case is == was:
+			before++
+		}
+	}
+	switch {
+	case after > 0 && after == len(intended):
+		return verdict{outcome: audit.OK, reason: "Upstream shows the cluster as it was to be."}
+	case before > 0 && before == len(intended):
+		return verdict{outcome: audit.Failed, reason: "Upstream shows the cluster as it was before."}
+	}
+	return verdict{outcome: audit.Unknown, reason: "Upstream shows the cluster neither as it was before nor as it was to be."}
+}
+
+// asRecorded is a value as the log keeps it, so that it can be compared with one from there.
+func asRecorded(value any) string {
+	kept, err := audit.Decode(audit.Encode(audit.Event{Change: audit.Change{"value": {nil, value}}}))
+	if err != nil {
+		return ""
+	}
+	text, err := json.Marshal(kept.Change["value"][1])
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // otherActSince reports whether the log has another act on the same target, begun or ended after

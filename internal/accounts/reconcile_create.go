@@ -42,7 +42,7 @@ func (s *Service) lookForNewCluster(ctx context.Context, o audit.OpenOperation, 
 		return verdict{outcome: audit.Unknown, reason: "Upstream has one new cluster of this name and place, and somebody else asked for one as well."}, nil
 	case len(free) == 1:
 		made := free[0]
-		return verdict{outcome: audit.OK, reason: "Upstream has a new cluster of this name and place.", id: plain(made.ID), name: plain(made.Name)}, nil
+		return verdict{outcome: audit.OK, reason: "Upstream has a new cluster of this name and place.", id: plain(made.ID), name: plain(made.Name), change: o.Attempt.Change}, nil
 	case s.cfg.Now().Sub(o.Attempt.RecordedAt) < stillActing:
 		return verdict{}, &listingError{"Upstream may still be at it."}
 	}

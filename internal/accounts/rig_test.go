@@ -249,6 +249,7 @@ type scriptedAccount struct {
 	onList   func()             // runs in each listing, before it is answered
 
 	lists, gets, booked, inside, most int
+	sent                              []map[string]any // bodies of changes, numbers as written
 }
 
 type scriptedCluster struct {
@@ -265,6 +266,7 @@ func newScriptedUpstream(t testing.TB) *scriptedUpstream {
 	mux := http.NewServeMux()
 	mux.HandleFunc(cloudapi.OpListClusters.Method+" "+cloudapi.OpListClusters.Path, up.list)
 	mux.HandleFunc(cloudapi.OpGetCluster.Method+" "+cloudapi.OpGetCluster.Path, up.get)
+	mux.HandleFunc("PUT /api/cluster/v1/accounts/{account_id}/clusters/{cluster_id}", up.update)
 	mux.HandleFunc(cloudapi.OpListEffectivePermissions.Method+" "+cloudapi.OpListEffectivePermissions.Path, up.permissions)
 	mux.HandleFunc(cloudapi.OpListPackages.Method+" "+cloudapi.OpListPackages.Path, up.listPackages)
 	up.server = httptest.NewServer(mux)
@@ -425,6 +427,29 @@ func (up *scriptedUpstream) get(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	answer(w, http.StatusNotFound, map[string]any{"code": 5, "message": "cluster not found"})
+}
+
+// update keeps what is sent; a change takes effect as it is sent.
+func (up *scriptedUpstream) update(w http.ResponseWriter, req *http.Request) {
+	a := up.enter(w, req)
+	if a == nil {
+		return
+	}
+	var body map[string]any
+	decoder := json.NewDecoder(req.Body)
+	decoder.UseNumber()
+	err := decoder.Decode(&body)
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	a.sent = append(a.sent, body)
+	for _, c := range a.clusters {
+		if resource, ok := body["cluster"].(map[string]any); ok && err == nil && c.ID == req.PathValue("cluster_id") {
+			c.Extra = resource
+			answer(w, http.StatusOK, map[string]any{"cluster": c.json(a.id)})
+			return
+		}
+	}
+	answer(w, http.StatusBadRequest, map[string]any{"code": 3, "message": "no such cluster, or no JSON"})
 }
 
 func (up *scriptedUpstream) permissions(w http.ResponseWriter, req *http.Request) {

@@ -47,9 +47,11 @@ type Service struct {
 	// leaves alone however long they take.
 	underway   sync.Map
 	searches   searches
-	verifying  sync.Mutex // held while the whole log is read
+	verifying  sync.Mutex    // held while the whole log is read
+	exporting  chan struct{} // holds one for each export that runs
 	signIns    signInFailures
 	refreshing refreshing
+	keyrings   keyrings
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -60,5 +62,8 @@ func New(cfg Config) *Service {
 	if cfg.Owner == "" {
 		cfg.Owner = uuid.NewString()
 	}
-	return &Service{cfg: cfg, refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)}}
+	return &Service{
+		cfg: cfg, exporting: make(chan struct{}, exportsAtOnce),
+		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
+	}
 }

@@ -146,7 +146,7 @@ func (s *Service) endingOf(ctx context.Context, w longWork, outcome audit.Stored
 	age := s.now().Sub(outcome.RecordedAt)
 	e := ending{}
 	if seen.told {
-		e = endOf(outcome.Act, outcome.Change["phase"][0], seen, age)
+		e = endOfWork(outcome.Act, outcome.Change["phase"][0], seen, age)
 	}
 	if e.outcome == audit.Failed {
 		// Somebody may have done something else with it meanwhile, and this is that act's doing.
@@ -206,9 +206,9 @@ func (s *Service) seenAfter(ctx context.Context, outcome audit.Stored) (seen, er
 	return c, nil
 }
 
-// endOf tells whether what is seen of a cluster is the end of an act's work, and which. before is the phase
+// endOfWork tells whether what is seen of a cluster is the end of an act's work, and which. before is the phase
 // that the outcome says it was in before, age how long ago the outcome is.
-func endOf(act string, before any, c seen, age time.Duration) ending {
+func endOfWork(act string, before any, c seen, age time.Duration) ending {
 	was, _ := before.(string)
 	wanted := []cloudapi.Phase{cloudapi.PhaseHealthy}
 	switch {

@@ -115,7 +115,7 @@ func TestHowWorkEnds(t *testing.T) {
 		"deleted":                           {ActClusterDelete, "HEALTHY", "DELETING", true, young, audit.OK},
 		"a phase nobody knows":              {ActClusterRestart, "HEALTHY", "A_NEW_ONE", false, young, ""},
 	} {
-		got := endOf(tt.act.Name, tt.before, seen{told: true, gone: tt.gone, phase: tt.phase, reason: "Because."}, tt.age)
+		got := endOfWork(tt.act.Name, tt.before, seen{told: true, gone: tt.gone, phase: tt.phase, reason: "Because."}, tt.age)
 		if got.outcome != tt.want || tt.want == audit.Failed && got.reason == "" {
 			t.Errorf("%s: %+v, want %q", name, got, tt.want)
 		}

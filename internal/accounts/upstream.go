@@ -35,6 +35,7 @@ type cloud interface {
 	DeleteManagementKey(ctx context.Context, id string) error
 
 	Packages(ctx context.Context, provider, region string) ([]cloudapi.Package, error)
+	Package(ctx context.Context, provider, region, id string) (cloudapi.Package, error)
 	Providers(ctx context.Context) ([]cloudapi.Provider, error)
 	Regions(ctx context.Context, provider string) ([]cloudapi.Region, error)
 	Releases(ctx context.Context, cluster string) ([]cloudapi.Release, error)

@@ -11,10 +11,10 @@ type Via string
 
 // The doors.
 const (
-	ViaBrowser Via = "browser"
-	ViaToken   Via = "token"
-	ViaJob     Via = "job"
-	ViaCLI     Via = "cli"
+	ViaBrowser Via = "browser" // a member in a browser
+	ViaToken   Via = "token"   // a program with a token of a member
+	ViaJob     Via = "job"     // the console itself, in the background
+	ViaCLI     Via = "cli"     // the command line where the console runs
 )
 
 // Actor is who acts, from where, in which request. It is an explicit argument of every domain
@@ -59,9 +59,9 @@ type Outcome string
 
 // The outcomes.
 const (
-	OK      Outcome = "ok"
-	Failed  Outcome = "failed"
-	Denied  Outcome = "denied"
+	OK      Outcome = "ok"      // it was done
+	Failed  Outcome = "failed"  // it was tried and not done; reason says why
+	Denied  Outcome = "denied"  // the member lacks the right; nothing was tried
 	Unknown Outcome = "unknown" // the answer was lost and upstream does not tell
 )
 

@@ -100,11 +100,7 @@ func exportIn(ctx context.Context, tx pgx.Tx, w io.Writer, from, to int64) (int6
 			Seq: e.Seq, RecordedAt: e.RecordedAt.UTC().Format(timeLayout),
 			Leaf: hex.EncodeToString(e.Leaf), Chain: hex.EncodeToString(e.Chain),
 		}
-		if sameInline(e.Body) {
-			line.Body = e.Body
-		} else {
-			line.RawBody = e.Body
-		}
+		line.Body, line.RawBody = inline(e.Body)
 		if err := enc.Encode(line); err != nil {
 			return trailer.Events, err
 		}
@@ -118,6 +114,14 @@ func exportIn(ctx context.Context, tx pgx.Tx, w io.Writer, from, to int64) (int6
 		return trailer.Events, err
 	}
 	return trailer.Events, out.Flush()
+}
+
+// inline gives the body as a value on a line, or raw where its bytes would not be kept there.
+func inline(body []byte) (value json.RawMessage, raw []byte) {
+	if sameInline(body) {
+		return body, nil
+	}
+	return nil, body
 }
 
 // sameInline tells whether a body keeps its bytes as a JSON value inside a line: the encoder

@@ -140,20 +140,43 @@ func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([
 	if region != "" {
 		query.Set("cloudProviderRegionId", region)
 	}
-	return listOf(ctx, api.conn, OpListPackages, nil, query, "items", func(n node) (Package, error) {
-		id, err := n.id()
-		size := n.object("resourceConfiguration")
-		return Package{
-			ID: id, Name: n.words("name"), Type: n.words("type"), Currency: n.text("currency"), MultiAZ: n.bool("multiAz"),
-			Tier:     n.enum("tier", enumPackageTier),
-			Status:   n.enum("status", enumPackageStatus),
-			CPUMilli: milli(size.text("cpu")), RAMMiB: mebibytes(size.text("ram")), DiskMiB: mebibytes(size.text("disk")),
-			GPUMilli: milli(size.text("gpu")), GPURAMMiB: mebibytes(size.text("gpuRam")),
-			PricePerHourMillicents:     max(0, n.integer("unitIntPricePerHour")),
-			DiskPricePerHourMillicents: max(0, n.object("availableAdditionalResources").integer("diskPricePerHour")),
-			StorageTiers:               storageTiers(n.objects("availableStorageTierConfigurations")),
-		}, err
-	})
+	return listOf(ctx, api.conn, OpListPackages, nil, query, "items", currentPackage)
+}
+
+// Package returns one size of node, also one that cannot be booked any more.
+func (api *CurrentAPI) Package(ctx context.Context, provider, region, id string) (Package, error) {
+	query := url.Values{"cloudProviderId": {provider}}
+	if region != "" {
+		query.Set("cloudProviderRegionId", region)
+	}
+	answer, err := api.conn.Do(ctx, OpGetPackage, Params{"id": id}, query, nil)
+	if err != nil {
+		return Package{}, err
+	}
+	n, err := parseNode(answer.Body)
+	var p Package
+	if err == nil {
+		p, err = currentPackage(n.object("package"))
+	}
+	if err != nil {
+		return Package{}, api.conn.misshapen(OpGetPackage, answer, err)
+	}
+	return p, nil
+}
+
+func currentPackage(n node) (Package, error) {
+	id, err := n.id()
+	size := n.object("resourceConfiguration")
+	return Package{
+		ID: id, Name: n.words("name"), Type: n.words("type"), Currency: n.text("currency"), MultiAZ: n.bool("multiAz"),
+		Tier:     n.enum("tier", enumPackageTier),
+		Status:   n.enum("status", enumPackageStatus),
+		CPUMilli: milli(size.text("cpu")), RAMMiB: mebibytes(size.text("ram")), DiskMiB: mebibytes(size.text("disk")),
+		GPUMilli: milli(size.text("gpu")), GPURAMMiB: mebibytes(size.text("gpuRam")),
+		PricePerHourMillicents:     max(0, n.integer("unitIntPricePerHour")),
+		DiskPricePerHourMillicents: max(0, n.object("availableAdditionalResources").integer("diskPricePerHour")),
+		StorageTiers:               storageTiers(n.objects("availableStorageTierConfigurations")),
+	}, err
 }
 
 func storageTiers(offered []node) []StorageTier {

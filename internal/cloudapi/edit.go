@@ -2,12 +2,15 @@ package cloudapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +46,10 @@ func (api *CurrentAPI) UpdateCluster(ctx context.Context, read Cluster, e Cluste
 	if err != nil {
 		return Cluster{}, &Error{Kind: Invalid, Op: OpUpdateCluster, Message: "The cluster as it was read cannot be edited."}
 	}
+	for _, inPath := range []string{"id", "accountId", "account_id"} {
+		delete(resource, inPath) // the path says them, and the published body has no place for them
+	}
+	dropUnset(resource)
 	answer, err := api.conn.Do(ctx, OpUpdateCluster, Params{"cluster.id": read.ID}, nil, map[string]any{"cluster": resource, "updateMask": strings.Join(mask, ",")})
 	if err != nil {
 		return Cluster{}, err
@@ -74,6 +81,26 @@ func (api *LegacyAPI) UpdateCluster(ctx context.Context, read Cluster, e Cluster
 	return api.conn.oneCluster(OpPAUpdateCluster, answer, answer.Body, read.ID)
 }
 
+// dropUnset takes out what the gateway wrote as "" because it is not set, and would not read so itself:
+// enums and times. The mask does not name them, so upstream changes nothing for want of them.
+func dropUnset(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(name string, member any) bool {
+			name = lowerCamel(name)
+			_, isEnum := settingEnums[name]
+			return member == "" && (isEnum || strings.HasSuffix(name, "At") || slices.Contains([]string{"phase", "state", "status", "condition", "event", "kind"}, name))
+		})
+		for _, member := range v {
+			dropUnset(member)
+		}
+	case []any:
+		for _, item := range v {
+			dropUnset(item)
+		}
+	}
+}
+
 // applyCurrent makes the edit in a resource of the current API and returns it with the mask.
 func (e ClusterEdit) applyCurrent(raw json.RawMessage) (resource map[string]any, mask []string, err error) {
 	n, err := parseNode(raw)
@@ -88,7 +115,7 @@ func (e ClusterEdit) applyCurrent(raw json.RawMessage) (resource map[string]any,
 		set(*e.Name, "name")
 	}
 	if e.Labels != nil {
-		set(pairList(*e.Labels), "labels")
+		set(keptPairs(n.objects("labels"), *e.Labels), "labels")
 	}
 	if e.CostAllocationLabel != nil {
 		set(orAbsent(*e.CostAllocationLabel), "costAllocationLabel")
@@ -202,6 +229,23 @@ func prefixed(member, value string) string {
 	return settingEnums[member].prefix + value
 }
 
+// keptPairs is a list of KeyValue in which each pair that was there before is still what it was, with
+// all that is unknown here.
+func keptPairs(before []node, wanted []Label) []any {
+	list := pairList(wanted)
+	for i, l := range wanted {
+		was := slices.IndexFunc(before, func(n node) bool { return n.words("key") == l.Key })
+		if was < 0 {
+			continue
+		}
+		if before[was].words("value") != l.Value {
+			put(before[was].members, l.Value, []string{"value"})
+		}
+		list[i] = before[was].members
+	}
+	return list
+}
+
 func stringList(values []string) []any {
 	list := make([]any, len(values))
 	for i, v := range values {
@@ -254,22 +298,23 @@ func (c Cluster) Revision(generation Generation) string {
 	if err != nil {
 		return ""
 	}
-	members := map[string]any{}
-	for name, value := range n.members {
-		switch snakeCase(name) {
-		case "state", "resources", "url", "deleted_at", "marked_for_deletion_at":
-			continue
-		}
-		members[name] = value
+	state := []string{"state"}
+	if generation == PAV1 {
+		state = []string{"state", "resources", "url"}
+	}
+	members := maps.Clone(n.members)
+	for _, name := range state {
+		delete(members, name)
 	}
 	var b bytes.Buffer
-	writeSettled(&b, generation, members)
+	writeObject(&b, generation, members)
 	sum := sha256.Sum256(b.Bytes())
 	return hex.EncodeToString(sum[:16])
 }
 
-// writeSettled writes a value in one spelling, and reports whether there is anything in it.
-func writeSettled(b *bytes.Buffer, generation Generation, v any) bool {
+// writeSettled writes the value of a member in one spelling, and reports whether there is anything in it.
+func writeSettled(b *bytes.Buffer, generation Generation, member string, v any) bool {
+	text := ""
 	switch v := v.(type) {
 	case map[string]any:
 		return writeObject(b, generation, v)
@@ -279,55 +324,49 @@ func writeSettled(b *bytes.Buffer, generation Generation, v any) bool {
 		}
 		b.WriteByte('[')
 		for _, item := range v {
-			writeSettled(b, generation, item)
+			writeSettled(b, generation, member, item)
 			b.WriteByte(',')
 		}
 		b.WriteByte(']')
 		return true
+	case string:
+		text = v
+	default:
+		text = scalar(v)
 	}
-	text := scalar(v)
-	if text == "" || text == "0" || text == "false" || strings.HasSuffix(text, "_UNSPECIFIED") {
+	if of, known := settingEnums[member]; known && generation == Current {
+		text = node{map[string]any{member: text}}.enum(member, of)
+	}
+	if slices.Contains([]string{"", "0", "false", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"}, text) || strings.HasSuffix(text, "_UNSPECIFIED") {
 		return false
 	}
-	quoted, err := json.Marshal(text)
-	if err != nil {
-		return false
-	}
-	b.Write(quoted)
+	b.WriteString(strconv.Quote(text))
 	return true
 }
 
+// writeObject writes members by their documented names. Two spellings of one name are both written.
 func writeObject(b *bytes.Buffer, generation Generation, object map[string]any) bool {
-	spelling := make(map[string]string, len(object))
-	for name := range object {
+	documented := func(name string) string {
 		if generation == Current {
-			spelling[lowerCamel(name)] = name
-		} else {
-			spelling[name] = name
+			return lowerCamel(name)
 		}
+		return name
 	}
-	names := make([]string, 0, len(spelling))
-	for name := range spelling {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	any := false
+	names := slices.SortedFunc(maps.Keys(object), func(x, y string) int {
+		return cmp.Or(strings.Compare(documented(x), documented(y)), strings.Compare(x, y))
+	})
+	there := false
 	b.WriteByte('{')
 	for _, name := range names {
 		start := b.Len()
-		quoted, err := json.Marshal(name)
-		if err != nil {
-			continue
-		}
-		b.Write(quoted)
-		b.WriteByte(':')
-		if !writeSettled(b, generation, object[spelling[name]]) {
+		b.WriteString(strconv.Quote(documented(name)) + ":")
+		if !writeSettled(b, generation, documented(name), object[name]) {
 			b.Truncate(start)
 			continue
 		}
 		b.WriteByte(',')
-		any = true
+		there = true
 	}
 	b.WriteByte('}')
-	return any
+	return there
 }

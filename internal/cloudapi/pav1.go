@@ -111,6 +111,11 @@ func (api *LegacyAPI) Packages(ctx context.Context, provider, region string) ([]
 	return read.items, nil
 }
 
+// Package is not in pa/v1.
+func (*LegacyAPI) Package(context.Context, string, string, string) (Package, error) {
+	return Package{}, lacks("Package", "way to ask for a single package")
+}
+
 func legacyPackage(n node) (Package, error) {
 	id, err := n.id()
 	p := Package{ID: id, Name: n.words("name"), Currency: strings.ToUpper(n.text("currency")),

@@ -281,3 +281,48 @@ func upstreamError(t *testing.T, err error) *cloudapi.Error {
 	}
 	return e
 }
+
+// TestSandboxUpdatesInEverySpelling: however the gateway spells a cluster, its revision is the same, and
+// a change takes nothing from it but what was asked for.
+func TestSandboxUpdatesInEverySpelling(t *testing.T) {
+	w := newWorld(t)
+	f := w.fixture(cloudapi.Current)
+	api := cloudapi.NewCurrentAPI(w.connect(f))
+	spellings := []string{
+		`{}`, `{"unset":"gateway"}`, `{"unset":"null"}`, `{"unset":"zero"}`, `{"unset":"empty"}`, `{"numeric_int64":true}`, `{"snake_case":true}`, `{"numeric_enums":true}`,
+		`{"unset":"zero","numeric_int64":true,"snake_case":true,"numeric_enums":true}`,
+	}
+	revisions := map[string]string{}
+	for _, spelling := range spellings {
+		w.control("/_sandbox/spelling", spelling)
+		for _, c := range w.clusters(f) {
+			if known := revisions[c.ID]; known != "" && known != c.Revision(cloudapi.Current) {
+				t.Errorf("%s: %s has another revision", spelling, c.Name)
+			}
+			revisions[c.ID] = c.Revision(cloudapi.Current)
+		}
+	}
+	all := w.clusters(f)
+	id := all[slices.IndexFunc(all, func(c cloudapi.Cluster) bool { return c.State.Phase == cloudapi.PhaseHealthy })].ID
+	for i, spelling := range spellings {
+		w.control("/_sandbox/spelling", spelling)
+		w.control("/_sandbox/clock", `{"advance":"1h"}`)
+		read := must(t, w.cluster(f, id))
+		name, factor := fmt.Sprintf("spelt-%d", i), 1+i%3
+		labels := []cloudapi.Label{{Key: "spelling", Value: fmt.Sprint(i)}}
+		if _, err := api.UpdateCluster(t.Context(), read, cloudapi.ClusterEdit{Name: &name, ReplicationFactor: &factor, Labels: &labels}); err != nil {
+			t.Fatalf("%s: %v", spelling, err)
+		}
+		want := read
+		want.Name, want.Labels, want.Configuration.ReplicationFactor = name, labels, factor
+		// What is flattened, and when it was changed, follow from the rest.
+		ignore := cmp.Options{cmpopts.IgnoreFields(cloudapi.Cluster{}, "Raw", "State"), cmpopts.IgnoreFields(cloudapi.Configuration{}, "Settings", "LastModifiedAt")}
+		after := must(t, w.cluster(f, id))
+		if diff := cmp.Diff(want, after, ignore); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", spelling, diff)
+		}
+		if after.Revision(cloudapi.Current) == read.Revision(cloudapi.Current) {
+			t.Errorf("%s: changed, and the revision stays", spelling)
+		}
+	}
+}

@@ -26,6 +26,7 @@ import (
 const (
 	pathAudit       = "/audit"
 	pathAuditVerify = "/audit/verify"
+	pathAuditExport = "/audit/export"
 )
 
 // auditQuery is what the address of the log may say.
@@ -43,7 +44,9 @@ type auditQuery struct {
 var auditOutcomes = []string{"ok", "failed", "denied", "unknown", "pending"}
 
 // address is the canonical address of the log narrowed like this.
-func (q auditQuery) address() string {
+func (q auditQuery) address() string { return withQuery(pathAudit, q.values()) }
+
+func (q auditQuery) values() url.Values {
 	v := url.Values{}
 	for _, p := range []struct{ name, value string }{
 		{"q", q.Text}, {"member", q.Member}, {"account", q.Account}, {"act", q.Act}, {"outcome", q.Outcome},
@@ -53,7 +56,7 @@ func (q auditQuery) address() string {
 			v.Set(p.name, p.value)
 		}
 	}
-	return withQuery(pathAudit, v)
+	return v
 }
 
 func (q auditQuery) filtered() bool {
@@ -142,6 +145,7 @@ func (s *Server) handleAudit(c echo.Context) error {
 	}
 	v := auditView(s.page(c, "Audit", "audit-index", "audit"), q, list, page)
 	v.Filter.Errors, v.Warnings = invalid, s.accounts.AuditWarnings()
+	v.Exports = exportOffers(q, len(invalid) == 0, s.accounts.ExportOffer(by))
 	if len(invalid) > 0 {
 		v.Notes = append(v.Notes, "Nothing was searched: a date is not right.")
 	}

@@ -154,13 +154,13 @@ func (s *Server) handleClusterQuote(c echo.Context) error {
 	if err := bindQuery(c, &q); err != nil {
 		return err
 	}
-	price, err := s.accounts.ClusterPrice(c.Request().Context(), actorFrom(c), id, accounts.NewCluster{
+	price, err := s.accounts.PriceNewCluster(c.Request().Context(), actorFrom(c), id, accounts.NewCluster{
 		CloudProvider: q.CloudProvider, Region: q.Region, PackageID: q.PackageID, Nodes: q.Nodes, AdditionalDiskGiB: q.AdditionalDiskGiB, StorageTier: q.StorageTier,
 	})
 	if err != nil {
 		return fmt.Errorf("price cluster: %w", err)
 	}
-	return s.render(c, http.StatusOK, templates.ClusterPrice(priceView(price, accountPath(id)+"/clusters/quote")))
+	return s.render(c, http.StatusOK, templates.ClusterPrice(newPriceView(price, accountPath(id)+"/clusters/quote")))
 }
 
 // handleClusterCreate handles POST /accounts/{id}/clusters.
@@ -238,7 +238,7 @@ func clusterFormView(p templates.Page, f accounts.ClusterForm) templates.Cluster
 		ServiceType: n.Hybrid.ServiceType, NodeSelector: n.Hybrid.NodeSelector, Tolerations: n.Hybrid.Tolerations, Annotations: n.Hybrid.Annotations,
 		ServiceAnnotations: n.Hybrid.ServiceAnnotations, PodLabels: n.Hybrid.PodLabels, ReservedCPU: n.Hybrid.ReservedCPU, ReservedMemory: n.Hybrid.ReservedMemory,
 		DatabaseStorageClass: n.Hybrid.DatabaseStorageClass, SnapshotStorageClass: n.Hybrid.SnapshotStorageClass, VolumeSnapshotClass: n.Hybrid.VolumeSnapshotClass,
-		Unread: f.Problems, Lacks: f.Lacks, Notes: f.Notes, Quotas: quotaWords(f), Price: priceView(f.Price, self+"/clusters/quote"),
+		Unread: f.Problems, Lacks: f.Lacks, Notes: f.Notes, Quotas: quotaWords(f), Price: newPriceView(f.Price, self+"/clusters/quote"),
 	}
 	for _, provider := range f.Providers {
 		v.Providers = append(v.Providers, placeChoice(provider.ID, provider.Name, provider.Available, n.CloudProvider))
@@ -316,8 +316,8 @@ func quotaWords(f accounts.ClusterForm) []string {
 	return words
 }
 
-func priceView(p accounts.ClusterPrice, self string) templates.PriceView {
-	v := templates.PriceView{Self: self, Problem: p.Problem, Estimate: p.Estimate, Package: p.Package, Nodes: p.Nodes}
+func newPriceView(p accounts.NewClusterPrice, self string) templates.NewPriceView {
+	v := templates.NewPriceView{Self: self, Problem: p.Problem, Estimate: p.Estimate, Package: p.Package, Nodes: p.Nodes}
 	if p.Problem != "" {
 		return v
 	}

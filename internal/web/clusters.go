@@ -392,6 +392,7 @@ func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDe
 		v.Pending = append(v.Pending, templates.PendingView{Act: pending.Act, By: pending.By, Since: pending.Since, Unknown: pending.Unknown})
 	}
 	v.Offers = clusterOffers(v.Self, d)
+	v.Tabs = clusterTabs(v.Self, v.Self)
 	v.Every = refreshEvery(d)
 	return v
 }
@@ -434,6 +435,7 @@ func clusterOffers(self string, d accounts.ClusterDetail) []templates.Offer {
 		o := d.Offers[act]
 		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason}
 	}
+	change := offer(accounts.ActClusterUpdate.Name, "Change", "update")
 	restart := offer(accounts.ActClusterRestart.Name, "Restart", "restart")
 	turn := offer(accounts.ActClusterSuspend.Name, "Suspend", "suspend")
 	if phase := d.Cluster.State.Phase; phase == cloudapi.PhaseSuspended || phase == cloudapi.PhaseFailedToResume || phase == cloudapi.PhaseResuming {
@@ -442,7 +444,7 @@ func clusterOffers(self string, d accounts.ClusterDetail) []templates.Offer {
 	}
 	remove := offer(accounts.ActClusterDelete.Name, "Delete", "delete")
 	remove.Danger = true
-	return []templates.Offer{restart, turn, remove}
+	return []templates.Offer{change, restart, turn, remove}
 }
 
 func onOff(b *bool) string {

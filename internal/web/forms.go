@@ -18,8 +18,8 @@ import (
 
 // bindForm fills the fields of the struct that form points to from the request's body, and from
 // nothing else: not from the query, not from the path. Only fields with a `form` tag are set, by
-// their exact name; what the body holds beyond them is ignored. Field types are string, []string,
-// bool, int and cloudapi.Secret. A field that is sent twice (but []string), a number that is none,
+// their exact name; what the body holds beyond them is ignored. Field types are string, *string (nil
+// when the field was not sent), []string, bool, int and cloudapi.Secret. A field that is sent twice (but []string), a number that is none,
 // text that is not UTF-8 or holds NUL is a 400; another content type is 415, a body over 1 MiB 413.
 func bindForm[T any](c echo.Context, form *T) error {
 	r := c.Request()
@@ -83,6 +83,8 @@ func bindField(field reflect.Value, name string, sent []string) error {
 	switch p := field.Addr().Interface().(type) {
 	case *string:
 		*p = sent[0]
+	case **string:
+		*p = &sent[0]
 	case *cloudapi.Secret:
 		*p = cloudapi.NewSecret([]byte(sent[0]))
 	case *bool:

@@ -60,21 +60,35 @@ func requestID(c echo.Context) string {
 func noteError(c echo.Context, err error) { c.Set(keyError, err) }
 
 // observe gives the request its id, turns errors and panics into pages, and afterwards writes the
-// one log line and the metrics. It is the outermost part, so nothing goes unseen.
+// one log line and the metrics. It is the outermost part, so nothing goes unseen. A download
+// that fails under way is cut off, so that nobody takes a part for the whole.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := s.now()
 		c.Set(keyRequestID, s.newID())
 		c.Response().Header().Set("X-Request-Id", requestID(c))
-		ctx, cancel := context.WithTimeout(c.Request().Context(), requestTime)
+		ctx, cancel := context.WithTimeout(c.Request().Context(), s.timeOf(c))
 		defer cancel() // after the error page, which asks who is signed in
 		c.SetRequest(c.Request().WithContext(ctx))
+		cutOff := false
 		if err := s.runRecovered(next, c); err != nil {
+			cutOff = c.Response().Committed && errors.Is(err, errBrokeOff)
 			s.handleError(err, c)
 		}
 		s.report(c, s.now().Sub(start))
+		if cutOff {
+			panic(http.ErrAbortHandler) // net/http's way to end an answer without its end
+		}
 		return nil
 	}
+}
+
+// timeOf is how long the request may be handled.
+func (s *Server) timeOf(c echo.Context) time.Duration {
+	if c.Path() == pathAuditExport {
+		return s.exportTime
+	}
+	return requestTime
 }
 
 // panicError is a panic of a handler.

@@ -116,7 +116,7 @@ func TestAuditQuery(t *testing.T) {
 
 func TestClusterOffers(t *testing.T) {
 	offers := map[string]accounts.Offer{}
-	for _, a := range []accounts.Act{accounts.ActClusterRestart, accounts.ActClusterSuspend, accounts.ActClusterUnsuspend, accounts.ActClusterDelete} {
+	for _, a := range []accounts.Act{accounts.ActClusterUpdate, accounts.ActClusterRestart, accounts.ActClusterSuspend, accounts.ActClusterUnsuspend, accounts.ActClusterDelete} {
 		offers[a.Name] = accounts.Offer{Act: a.Name, Offered: true}
 	}
 	labels := func(phase cloudapi.Phase, gone bool) (out []string) {
@@ -126,10 +126,10 @@ func TestClusterOffers(t *testing.T) {
 		}
 		return out
 	}
-	if diff := cmp.Diff([]string{"Restart", "Suspend", "Delete"}, labels(cloudapi.PhaseHealthy, false)); diff != "" {
+	if diff := cmp.Diff([]string{"Change", "Restart", "Suspend", "Delete"}, labels(cloudapi.PhaseHealthy, false)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"Restart", "Resume", "Delete"}, labels(cloudapi.PhaseSuspended, false)); diff != "" {
+	if diff := cmp.Diff([]string{"Change", "Restart", "Resume", "Delete"}, labels(cloudapi.PhaseSuspended, false)); diff != "" {
 		t.Error(diff)
 	}
 	if got := labels(cloudapi.PhaseHealthy, true); got != nil {

@@ -38,7 +38,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
-	}, s.pageRoutes()...)
+	}, append(s.pageRoutes(), s.keyRoutes()...)...)
 }
 
 // pageRoutes are the pages and their forms.
@@ -64,6 +64,9 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: account + "/clusters/quote", Handler: s.handleClusterQuote},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
+		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
+		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
+		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},
 		{Method: get, Path: cluster + "/restart", Handler: s.handleClusterRestartForm},
 		{Method: post, Path: cluster + "/restart", Handler: s.handleClusterRestart},
 		{Method: get, Path: cluster + "/suspend", Handler: s.handleClusterSuspendForm},
@@ -72,8 +75,11 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: cluster + "/delete", Handler: s.handleClusterDeleteForm},
 		{Method: post, Path: cluster + "/delete", Handler: s.handleClusterDelete},
 
+		{Method: get, Path: pathPackages, Handler: s.handlePackages},
+
 		{Method: get, Path: pathAudit, Handler: s.handleAudit},
 		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
+		{Method: get, Path: pathAuditExport, Handler: s.handleAuditExport},
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
 

@@ -64,6 +64,8 @@ const (
 	maxHeaders  = 32 << 10
 	requestTime = 50 * time.Second // a handler's deadline, so that its error page is still written
 	checkTime   = 30 * time.Second // of checking the whole log; shorter, so that the page can say so
+	exportTime  = 15 * time.Minute // of sending an export of the log, in place of requestTime; rights that end meanwhile count from then on
+	exportStall = 30 * time.Second // of sending one piece of it
 )
 
 // Server answers the console's requests. It is safe for concurrent use.
@@ -81,8 +83,10 @@ type Server struct {
 	now      func() time.Time
 	newID    func() string
 
-	checking  sync.Mutex // held while the whole log is checked
-	checkTime time.Duration
+	checking    sync.Mutex // held while the whole log is checked
+	checkTime   time.Duration
+	exportTime  time.Duration
+	exportStall time.Duration
 }
 
 // New checks the options and lays out the routes. It does not talk to the provider; Run does.
@@ -115,7 +119,9 @@ func New(o Options) (*Server, error) {
 		now:      o.Now,
 		newID:    newRequestID,
 
-		checkTime: checkTime,
+		checkTime:   checkTime,
+		exportTime:  exportTime,
+		exportStall: exportStall,
 	}
 	if s.echo, err = s.newEcho(); err != nil {
 		return nil, err

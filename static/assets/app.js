@@ -124,6 +124,9 @@
     for (const button of all("[aria-busy]")) button.removeAttribute("aria-busy");
   });
 
+  // A secret is shown once. It goes with its page, also where the browser keeps the page to come back to.
+  addEventListener("pagehide", () => { for (const el of all("[data-once]")) el.remove(); });
+
   // Background refresh: elements with data-live ask for themselves again. Not while the page is
   // hidden, while somebody types or selects, or after the server said that it will not answer.
   let lastKey = 0;

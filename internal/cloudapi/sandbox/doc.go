@@ -37,9 +37,12 @@
 //     revision of it has a code for is {"detail": "E1015 Cluster not found"} and so on with the
 //     status of the current API; what is invalid otherwise is 422. Its keys are those of version 1; a PUT
 //     that names the clusters of a key changes nothing, any other is 422.
+//   - A PATCH of pa/v1 keeps the lists and maps of a configuration that it leaves out or that are null,
+//     and clears them when they are empty: what its last client does not know of, allowed addresses
+//     among it, survives that client. A version that is "" is no version: 422.
 //   - The body of an error names broken rules in a google.rpc.BadRequest detail.
 //
-// Backups, schedules and roles can be listed and read; changing them is not served: 501, code 12.
+// Backups, schedules, roles and users can be listed and read; changing them is not served: 501, code 12.
 // Rpcs for users only answer 403 to keys.
 //
 // # Control surface

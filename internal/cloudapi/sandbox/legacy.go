@@ -303,7 +303,10 @@ func legacyDatabase(db msg) map[string]any {
 			m["write_consistency_factor"] = collection.int("write_consistency_factor")
 		}
 		if vectors := collection.sub("vectors"); vectors != nil {
-			m["vectors"] = map[string]any{"on_disk": vectors.flag("on_disk")}
+			m["vectors"] = map[string]any{"on_disk": nil}
+			if vectors.has("on_disk") {
+				m["vectors"] = map[string]any{"on_disk": vectors.flag("on_disk")}
+			}
 		}
 		out["collection"] = m
 	}

@@ -42,7 +42,7 @@ func TestLegacyLife(t *testing.T) {
 	for _, p := range offered {
 		prices[p.Name] = p.Price
 	}
-	if prices["mx2"] != 9424 || prices["gpx1"] != 0 {
+	if free, ok := prices["free2"]; prices["mx2"] != 9424 || !ok || free != 0 {
 		t.Errorf("packages: %v", prices)
 	}
 	made := b.call(f, "POST", legacyPath(f)+"/clusters", legacySpec(f, "terraformed")).want(t, 200)

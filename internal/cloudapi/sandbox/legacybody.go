@@ -140,6 +140,17 @@ func (n node) list() []node {
 	return out
 }
 
+// texts reads a list of strings.
+func (n node) texts() []any {
+	var out []any
+	for _, item := range n.list() {
+		if s, ok := item.text(); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // pairs reads a map of strings as KeyValue messages in the order of their keys.
 func (n node) pairs() []any {
 	if !n.object() {
@@ -212,8 +223,8 @@ func (r *legacyRequest) readKey() ([]any, error) {
 }
 
 // readCluster reads a ClusterSchema into a cluster.v1.Cluster specification. With old it is an
-// update: the whole object is sent, read-only fields are ignored, and what pa/v1 cannot say (labels
-// and the newer settings) stays as it is.
+// update: read-only fields are ignored, and what pa/v1 cannot say (labels and the newer settings) or
+// the body leaves out of what is optional stays as it is.
 func (r *legacyRequest) readCluster(old *cluster) (msg, error) {
 	body, err := r.readBody()
 	if err != nil {
@@ -277,12 +288,11 @@ func (r *legacyRequest) readPlace(body node, spec msg, old *cluster) {
 	}
 }
 
-// readLegacyConfig reads a ClusterConfigurationSchema over what is kept of an old configuration.
+// readLegacyConfig reads a ClusterConfigurationSchema over an old configuration. Lists and maps that
+// are left out stay, because Terraform's provider knows none of them but the disk; empty ones clear.
 func readLegacyConfig(in node, old msg) msg {
 	config := old.clone()
-	for _, told := range []string{"additional_resources", "node_selector", "tolerations", "annotations", "allowed_ip_source_ranges", "last_modified_at"} {
-		delete(config, told)
-	}
+	delete(config, "last_modified_at")
 	if n, ok := in.get("number_of_nodes").needed().integer(); ok {
 		if n < 0 || n > math.MaxUint32 {
 			in.wrong([]any{"configuration", "number_of_nodes"}, "greater_than_equal", "Input should be greater than or equal to 1")
@@ -296,21 +306,15 @@ func readLegacyConfig(in node, old msg) msg {
 		readLegacyNode(field, config)
 	}
 	for name, target := range map[string]string{"node_selector": "node_selector", "cluster_annotations": "annotations"} {
-		if pairs := in.get(name).pairs(); len(pairs) > 0 {
-			config[target] = pairs
+		if field := in.get(name); field.value != nil {
+			config.replace(target, field.pairs())
 		}
 	}
-	var ranges []any
-	for _, item := range in.get("allowed_ip_source_ranges").list() {
-		if s, ok := item.text(); ok {
-			ranges = append(ranges, s)
-		}
+	if field := in.get("allowed_ip_source_ranges"); field.value != nil {
+		config.replace("allowed_ip_source_ranges", field.texts())
 	}
-	if len(ranges) > 0 {
-		config["allowed_ip_source_ranges"] = ranges
-	}
-	if tolerations := readLegacyTolerations(in.get("tolerations")); len(tolerations) > 0 {
-		config["tolerations"] = tolerations
+	if field := in.get("tolerations"); field.value != nil {
+		config.replace("tolerations", readLegacyTolerations(field))
 	}
 	if field := in.get("qdrant_configuration"); field.object() {
 		if db := readLegacyDatabase(field, config.sub("database_configuration")); len(db) > 0 {
@@ -324,7 +328,11 @@ func readLegacyNode(in node, config msg) {
 	if id, ok := in.get("package_id").needed().uuid(); ok {
 		config["package_id"] = id
 	}
-	for i, item := range in.get("resource_configurations").list() {
+	resources := in.get("resource_configurations")
+	if resources.value != nil {
+		delete(config, "additional_resources")
+	}
+	for i, item := range resources.list() {
 		if !item.object() {
 			continue
 		}

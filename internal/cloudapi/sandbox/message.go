@@ -37,6 +37,14 @@ func (m msg) when(name string) time.Time  { v, _ := m[name].(time.Time); return 
 func (m msg) has(name string) bool        { _, ok := m[name]; return ok }
 func (m msg) with(name string, v any) msg { c := m.clone(); c[name] = v; return c }
 
+// replace sets a list, or takes the field away when the list is empty.
+func (m msg) replace(name string, list []any) {
+	delete(m, name)
+	if len(list) > 0 {
+		m[name] = list
+	}
+}
+
 // clone returns a shallow copy.
 func (m msg) clone() msg {
 	c := make(msg, len(m)+1)

@@ -1,0 +1,138 @@
+package accounts
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// keysLife is how long an account's list of database keys is used before it is asked for again.
+const keysLife = 10 * time.Second
+
+// keyList is what one account answered about its database keys, of all its clusters. Secrets are in
+// no listing, so there is none in here.
+type keyList struct {
+	keys []cloudapi.DatabaseKey // those with a name first, then admin keys
+	// adminsFailed says why the admin keys are not among them. They come from an API that upstream gives
+	// up, and must not take the others with them.
+	adminsFailed string
+}
+
+// ringAt names a list: another key or another API of the account may be shown other keys.
+type ringAt struct {
+	account    uuid.UUID
+	key        uuid.UUID
+	generation cloudapi.Generation
+}
+
+// keyrings remembers the lists of accounts for ten seconds.
+type keyrings struct {
+	mu    sync.Mutex
+	rings map[ringAt]*keyring
+}
+
+// keyring is one list. Whoever reads it from upstream holds the turn, so that it is read once however
+// many ask; everything else is guarded by the keyrings' lock.
+type keyring struct {
+	turn    chan struct{} // of capacity one
+	list    keyList
+	until   time.Time
+	version int // how often it was dropped
+}
+
+func (r *keyrings) at(at ringAt, now time.Time) *keyring {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.rings) >= maxCatalogues {
+		maps.DeleteFunc(r.rings, func(_ ringAt, ring *keyring) bool { return !now.Before(ring.until) })
+	}
+	if r.rings == nil || len(r.rings) >= maxCatalogues {
+		r.rings = map[ringAt]*keyring{}
+	}
+	ring := r.rings[at]
+	if ring == nil {
+		ring = &keyring{turn: make(chan struct{}, 1)}
+		r.rings[at] = ring
+	}
+	return ring
+}
+
+func (r *keyrings) known(ring *keyring, now time.Time) (list keyList, version int, fresh bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return ring.list, ring.version, now.Before(ring.until)
+}
+
+// keep stores a list unless it was dropped since version: then it may have been read before the
+// change that dropped it.
+func (r *keyrings) keep(ring *keyring, version int, list keyList, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ring.version == version {
+		ring.list, ring.until = list, until
+	}
+}
+
+// drop forgets what is known of an account's keys.
+func (r *keyrings) drop(account uuid.UUID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at, ring := range r.rings {
+		if at.account == account {
+			ring.version++
+			ring.until = time.Time{}
+		}
+	}
+}
+
+// databaseKeys lists the keys of all clusters of an account, for a member who was authorised before.
+// Errors are those of connect and of the Cloud API.
+func (s *Service) databaseKeys(ctx context.Context, by audit.Actor, a Account) (keyList, error) {
+	ring := s.keyrings.at(ringAt{account: a.ID, key: a.Key.ID, generation: a.Generation}, s.now())
+	select {
+	case ring.turn <- struct{}{}:
+		defer func() { <-ring.turn }()
+	case <-ctx.Done():
+		return keyList{}, fmt.Errorf("waiting for the list of keys: %w", ctx.Err())
+	}
+	list, version, fresh := s.keyrings.known(ring, s.now())
+	if fresh {
+		return list, nil
+	}
+	up, err := s.connect(ctx, a.ID, by.RequestID)
+	if err != nil {
+		return keyList{}, err
+	}
+	list, err = readKeys(ctx, up.cloud, a.Generation)
+	s.noteKey(ctx, up, err)
+	if err != nil {
+		return keyList{}, fmt.Errorf("listing keys: %w", err)
+	}
+	s.keyrings.keep(ring, version, list, s.now().Add(keysLife))
+	return list, nil
+}
+
+func readKeys(ctx context.Context, up cloud, g cloudapi.Generation) (keyList, error) {
+	if g == cloudapi.PAV1 {
+		admins, err := up.AdminKeys(ctx, "")
+		return keyList{keys: admins}, err
+	}
+	named, err := up.DatabaseKeys(ctx, "")
+	if err != nil {
+		return keyList{}, err
+	}
+	list := keyList{keys: named}
+	if admins, err := up.AdminKeys(ctx, ""); err != nil {
+		list.adminsFailed = reasonOf(err)
+	} else {
+		list.keys = append(list.keys, admins...)
+	}
+	return list, nil
+}

@@ -1,0 +1,36 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// OutcomesOf gives what is on record as done with success to things of one kind in an account, oldest
+// first. What was inferred gives way to what the same operation told after it. Without ids it is
+// nothing.
+func (l *Log) OutcomesOf(ctx context.Context, account, targetKind string, targetIDs []string) ([]Stored, error) {
+	ids := make([]string, len(targetIDs))
+	for i, id := range targetIDs {
+		ids[i] = visible(id, maxName)
+	}
+	rows, err := l.db.Query(ctx, `
+		SELECT `+storedColumns+` FROM audit.events e
+		WHERE e.target_kind = @kind AND e.target_id = ANY(@ids) AND e.account_id = @account AND e.phase = 'outcome' AND e.outcome = 'ok'
+			AND NOT (e.inferred AND EXISTS (SELECT FROM audit.events told
+				WHERE told.operation_id = e.operation_id AND told.phase = 'outcome' AND NOT told.inferred))
+		ORDER BY e.seq`, pgx.NamedArgs{"kind": visible(targetKind, maxName), "ids": ids, "account": visible(account, maxName)})
+	if err != nil {
+		return nil, fmt.Errorf("reading outcomes: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[storedRow])
+	if err != nil {
+		return nil, fmt.Errorf("reading outcomes: %w", err)
+	}
+	outcomes := make([]Stored, len(found))
+	for i, r := range found {
+		outcomes[i] = r.stored()
+	}
+	return outcomes, nil
+}
