@@ -76,7 +76,8 @@ func hostilePages(text string) map[string]templ.Component {
 	return map[string]templ.Component{
 		"sign-in": filled(text, SignIn), "no-rights": filled(text, NoRights), "error": filled(text, ErrorPage), "fleet": filled(text, Fleet),
 		"cluster": filled(text, Cluster), "confirm": filled(text, Confirm), "accounts": filled(text, Accounts), "account": filled(text, Account),
-		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
+		"account-edit": filled(text, AccountEdit), "account-key": filled(text, AccountKey), "account-mint": filled(text, AccountMint),
+		"old-key": filled(text, AccountOldKey), "switch": filled(text, AccountSwitch), "account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
 	}
 }
 
@@ -279,6 +280,8 @@ func TestHooks(t *testing.T) {
 		attributes       []string
 	}{
 		{"fleet", "clusters-index", "cluster-row", 16, []string{"data-account", "data-cluster", "data-phase"}},
+		{"account", "account-show", "old-key", 2, []string{"data-key", "data-unseen"}},
+		{"switch-differs", "account-switch", "switch-row", 4, []string{"data-cluster", "data-differs"}},
 		{"accounts", "accounts-index", "account-row", 4, []string{"data-account"}},
 		{"audit", "audit-index", "audit-row", 7, []string{"data-act", "data-outcome", "data-actor", "data-seq"}},
 	} {

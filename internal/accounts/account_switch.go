@@ -28,6 +28,9 @@ type SwitchPreview struct {
 	Permissions  []string
 	NotAble      []string // upstream permissions the key lacks among those the console uses there
 	Clusters     []SwitchedCluster
+	// LegacyError is why pa/v1 did not tell its clusters, in words for people; they are those that were
+	// last known here then. That API has ended, or will.
+	LegacyError string
 	// Differences is how many clusters only one API lists, or lists under another name. Seen stands for
 	// exactly these differences.
 	Differences int
@@ -162,23 +165,23 @@ func (s *Service) compare(ctx context.Context, c *comparison, account Account, l
 	if err != nil {
 		return atForm(err)
 	}
-	before, unreadable, err := listClusters(ctx, legacy.cloud)
+	before, legacyError, err := s.legacyClusters(ctx, account.ID, legacy.cloud)
 	if err != nil {
-		return fmt.Errorf("listing clusters through pa/v1: %w", err)
+		return err
 	}
-	after, unreadableToo, err := listClusters(ctx, current.cloud)
+	after, unreadable, err := listClusters(ctx, current.cloud)
 	if err != nil {
 		return fmt.Errorf("listing clusters through the current API: %w", err)
 	}
-	for _, u := range slices.Concat(unreadable, unreadableToo) {
-		return &ConflictError{Reason: fmt.Sprintf("The console could not read all clusters that Qdrant Cloud lists, so they cannot be compared: %s.", u.Reason)}
+	if len(unreadable) > 0 {
+		return unreadableClusters(unreadable)
 	}
 	c.found = found
 	c.rows = s.snapshots(ctx, current, after, nil)
 	key := ManagementKey{Permissions: found.permissions}
 	c.preview = SwitchPreview{
 		UpstreamName: found.account.Name, OwnerEmail: found.account.OwnerEmail, Permissions: found.permissions,
-		NotAble: keyLacks(key, usedOfKeys(cloudapi.Current)), Clusters: sideBySide(before, after),
+		NotAble: keyLacks(key, usedOfKeys(cloudapi.Current)), Clusters: sideBySide(before, namesOf(after)), LegacyError: legacyError,
 	}
 	seen := sha256.New()
 	for _, k := range c.preview.Clusters {
@@ -206,30 +209,69 @@ func atForm(err error) error {
 	return err
 }
 
+// legacyClusters lists the names of the account's clusters by id, as pa/v1 tells them. That API may have
+// ended: when it does not answer they are those that were last known here, and why says for people why.
+func (s *Service) legacyClusters(ctx context.Context, accountID uuid.UUID, legacy cloud) (names map[string]string, why string, err error) {
+	listed, unreadable, err := listClusters(ctx, legacy)
+	switch {
+	case err == nil && len(unreadable) > 0:
+		return nil, "", unreadableClusters(unreadable)
+	case err == nil:
+		return namesOf(listed), "", nil
+	case ctx.Err() != nil:
+		return nil, "", fmt.Errorf("listing clusters through pa/v1: %w", err)
+	}
+	why = refreshWords(err)
+	rows, err := s.cfg.DB.Query(ctx, `SELECT cluster_id, name FROM clusters WHERE account_id = $1 AND gone_at IS NULL`, accountID)
+	if err != nil {
+		return nil, "", dbError("reading known clusters", err)
+	}
+	names = map[string]string{}
+	var id, name string
+	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error {
+		names[strings.ToLower(id)] = name
+		return nil
+	}); err != nil {
+		return nil, "", dbError("reading known clusters", err)
+	}
+	return names, why, nil
+}
+
+func unreadableClusters(unreadable []cloudapi.UnreadableCluster) *ConflictError {
+	return &ConflictError{Reason: fmt.Sprintf("The console could not read %d of the clusters that Qdrant Cloud lists, so they cannot be compared: %s.", len(unreadable), unreadable[0].Reason)}
+}
+
+func namesOf(clusters []cloudapi.Cluster) map[string]string {
+	names := make(map[string]string, len(clusters))
+	for _, c := range clusters {
+		names[strings.ToLower(plain(c.ID))] = plain(c.Name)
+	}
+	return names
+}
+
 // sideBySide puts the clusters of two listings beside each other: those that differ first, then by name.
-func sideBySide(legacy, current []cloudapi.Cluster) []SwitchedCluster {
-	all := map[string]*SwitchedCluster{}
-	at := func(c cloudapi.Cluster) *SwitchedCluster {
-		id := strings.ToLower(plain(c.ID))
-		if all[id] == nil {
-			all[id] = &SwitchedCluster{ID: id}
+func sideBySide(legacy, current map[string]string) []SwitchedCluster {
+	var list []SwitchedCluster
+	for id, name := range legacy {
+		k := SwitchedCluster{ID: id, Legacy: &name}
+		if other, both := current[id]; both {
+			k.Current = &other
 		}
-		return all[id]
+		list = append(list, k)
 	}
-	for _, c := range legacy {
-		name := plain(c.Name)
-		at(c).Legacy = &name
-	}
-	for _, c := range current {
-		name := plain(c.Name)
-		at(c).Current = &name
-	}
-	list := make([]SwitchedCluster, 0, len(all))
-	for _, c := range all {
-		list = append(list, *c)
+	for id, name := range current {
+		if _, both := legacy[id]; !both {
+			list = append(list, SwitchedCluster{ID: id, Current: &name})
+		}
 	}
 	slices.SortFunc(list, func(a, b SwitchedCluster) int {
-		return cmp.Or(-cmp.Compare(boolRank(a.Differs()), boolRank(b.Differs())), cmp.Compare(a.name(), b.name()), cmp.Compare(a.ID, b.ID))
+		if a.Differs() != b.Differs() {
+			if a.Differs() {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.name(), b.name()), cmp.Compare(a.ID, b.ID))
 	})
 	return list
 }
@@ -239,13 +281,6 @@ func (c SwitchedCluster) name() string {
 		return *c.Current
 	}
 	return *c.Legacy
-}
-
-func boolRank(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // storeSwitch stores the account as the current API has it, with the outcome.
