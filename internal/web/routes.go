@@ -57,6 +57,18 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: account + "/delete", Handler: s.handleAccountDeleteForm},
 		{Method: post, Path: account + "/delete", Handler: s.handleAccountDelete},
 
+		{Method: get, Path: account + "/edit", Handler: s.handleAccountEditForm},
+		{Method: post, Path: account + "/edit", Handler: s.handleAccountEdit},
+		{Method: get, Path: account + "/key", Handler: s.handleAccountKeyForm},
+		{Method: post, Path: account + "/key", Handler: s.handleAccountKey},
+		{Method: get, Path: account + "/key/mint", Handler: s.handleAccountMintForm},
+		{Method: post, Path: account + "/key/mint", Handler: s.handleAccountMint},
+		{Method: get, Path: account + "/key/old/:key/delete", Handler: s.handleOldKeyForm},
+		{Method: post, Path: account + "/key/old/:key/delete", Handler: s.handleOldKeyDelete},
+		{Method: post, Path: account + "/key/old/:key/dismiss", Handler: s.handleOldKeyDismiss},
+		{Method: get, Path: account + "/switch", Handler: s.handleAccountSwitchForm},
+		{Method: post, Path: account + "/switch", Handler: s.handleAccountSwitch},
+
 		{Method: get, Path: cluster, Handler: s.handleCluster},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
 		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
