@@ -64,15 +64,14 @@ type AccountView struct {
 	CreatedBy      string
 	Offers         []Offer
 
-	KeyPrefix     string
-	KeyProvenance string
-	KeyAddedAt    time.Time
-	KeyAddedBy    string
-	KeyProbedAt   *time.Time
-	KeyRefused    string
-	Permissions   []PermissionGroup
-	PermsTold     bool   // the Cloud API told what the key may do
-	NotOffered    []Pair // an act that the account cannot be worked on with, and why
+	Key         KeyView
+	KeyOffers   []Offer // what can be done with the key
+	OldKeys     []OldKeyView
+	KeyProbedAt *time.Time
+	KeyRefused  string
+	Permissions []PermissionGroup
+	PermsTold   bool   // the Cloud API told what the key may do
+	NotOffered  []Pair // acts that the account cannot be worked on with, and why
 
 	OKAt     *time.Time
 	FailedAt *time.Time

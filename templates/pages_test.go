@@ -78,6 +78,8 @@ func hostilePages(text string) map[string]templ.Component {
 		"cluster": filled(text, Cluster), "confirm": filled(text, Confirm), "accounts": filled(text, Accounts), "account": filled(text, Account),
 		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
 		"keys": filled(text, Keys), "key-form": filled(text, KeyForm), "key-secret": filled(text, KeySecret),
+		"account-edit": filled(text, AccountEdit), "account-key": filled(text, AccountKey), "account-mint": filled(text, AccountMint),
+		"old-key": filled(text, AccountOldKey), "switch": filled(text, AccountSwitch),
 	}
 }
 
@@ -280,6 +282,8 @@ func TestHooks(t *testing.T) {
 		attributes       []string
 	}{
 		{"fleet", "clusters-index", "cluster-row", 16, []string{"data-account", "data-cluster", "data-phase"}},
+		{"account", "account-show", "old-key", 2, []string{"data-key", "data-unseen"}},
+		{"switch-differs", "account-switch", "switch-row", 4, []string{"data-cluster", "data-differs"}},
 		{"accounts", "accounts-index", "account-row", 4, []string{"data-account"}},
 		{"keys", "keys-index", "key-row", 7, []string{"data-key", "data-expires"}},
 		{"audit", "audit-index", "audit-row", 7, []string{"data-act", "data-outcome", "data-actor", "data-seq"}},

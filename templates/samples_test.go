@@ -84,6 +84,17 @@ func samplePages() map[string]templ.Component {
 		"account-new":       AccountForm(AccountFormView{Page: samplePage("Add an account", "account-new", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, FormToken: "t0k3n", Generation: "current"}),
 		"account-new-wrong": AccountForm(sampleWrongForm()),
 		"account-choose":    AccountForm(sampleChooseForm()),
+		"account-edit":      AccountEdit(sampleAccountEdit()),
+		"account-changed":   AccountEdit(sampleAccountChanged()),
+		"account-key":       AccountKey(sampleAccountKey(false)),
+		"account-key-wrong": AccountKey(sampleWrongKey()),
+		"account-mint":      AccountMint(sampleAccountKey(true)),
+		"old-key":           AccountOldKey(sampleOldKeyPage()),
+		"old-key-unseen":    AccountOldKey(sampleUnseenKeyPage()),
+		"old-key-legacy":    AccountOldKey(sampleLegacyOldKeyPage()),
+		"switch":            AccountSwitch(sampleSwitch()),
+		"switch-differs":    AccountSwitch(sampleSwitchThatDiffers()),
+		"switch-blocked":    AccountSwitch(AccountSwitchView{Page: samplePage("Move Legacy vectors", "account-switch", "accounts"), Self: "/accounts/3", Blocked: "The key does not open this account."}),
 		"cluster-new":       ClusterForm(sampleClusterForm()),
 		"cluster-new-wrong": ClusterForm(sampleWrongClusterForm()),
 		"cluster-new-none":  ClusterForm(sampleUnreadClusterForm()),
@@ -270,8 +281,10 @@ func sampleAccount() AccountView {
 		Page: samplePage("Search production", "account-show", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, ID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d",
 		Name: "Search production", CloudAccountID: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55", UpstreamName: "ACME Search", OwnerEmail: "billing@example.test", Environment: "production",
 		Owner: "Search platform", Note: "Paid from the search budget.\nAsk before adding clusters.", RotateBy: &soon, Enabled: true, CreatedAt: before(40 * day), CreatedBy: "Ada Admin",
-		Offers:    []Offer{{Label: "Disable", Post: true, Href: "/accounts/1/disable", Offered: true}, {Label: "Remove", Href: "/accounts/1/delete", Offered: true, Danger: true}},
-		KeyPrefix: "eyJhbGci", KeyProvenance: "pasted", KeyAddedAt: before(40 * day), KeyAddedBy: "Ada Admin", KeyProbedAt: beforePtr(2 * time.Hour),
+		Offers: []Offer{{Label: "Edit", Href: "/accounts/1/edit", Offered: true}, {Label: "Disable", Post: true, Href: "/accounts/1/disable", Offered: true}, {Label: "Remove", Href: "/accounts/1/delete", Offered: true, Danger: true}},
+		Key:    sampleKey(), KeyOffers: []Offer{{Label: "Replace the key", Href: "/accounts/1/key", Offered: true}, {Label: "Mint a key here", Href: "/accounts/1/key/mint", Reason: "The account's management key lacks write:management_keys."}},
+		OldKeys:     sampleOldKeys(),
+		KeyProbedAt: beforePtr(2 * time.Hour),
 		Permissions: []PermissionGroup{{"API keys", []string{"read"}}, {"clusters", []string{"read", "write", "delete"}}}, PermsTold: true, NotOffered: []Pair{{"Delete management key", "The key lacks delete:management_keys and read:management_keys."}},
 		OKAt: beforePtr(12 * time.Second), Clusters: 18, ClustersHref: "/clusters?account=1", Rows: sampleRows()[:5],
 	}
@@ -280,11 +293,99 @@ func sampleAccount() AccountView {
 func sampleRefusedAccount() AccountView {
 	v := sampleAccount()
 	v.Name, v.Legacy, v.PermsTold, v.Permissions = "Legacy vectors", true, false, nil
-	v.NotOffered = []Pair{{"Restart cluster", "The legacy pa/v1 API has no restart."}, {"Suspend cluster", "The legacy pa/v1 API has no suspend."}}
+	v.NotOffered = []Pair{{"Restart cluster", "The legacy pa/v1 API has no restart."}, {"Read key, create key, rotate key, delete key", "The legacy pa/v1 API has no keys with a name or an end, only admin keys."}}
+	v.Page.Legacy = &LegacyNotice{Contact: []string{"platform-admins", "admin@example.test"}}
+	v.OldKeys = nil
 	v.KeyRefused, v.Error, v.FailedAt, v.OKAt, v.Stale = "token revoked.", "Qdrant Cloud refuses the key.", beforePtr(20*time.Second), beforePtr(3*time.Hour), true
 	v.Vanished = 4
 	v.Offers = []Offer{{Label: "Disable", Reason: "You need accounts:manage here."}, {Label: "Remove", Reason: "You need accounts:manage here.", Danger: true}}
 	v.Rows = nil
+	return v
+}
+
+func sampleKey() KeyView {
+	return KeyView{Prefix: "eyJhbGci", AddedAt: before(40 * day), AddedBy: "Ada Admin"}
+}
+
+func sampleOldKeys() []OldKeyView {
+	return []OldKeyView{
+		{KeyView: KeyView{Prefix: "9f0b4d6a", AddedAt: before(400 * day), AddedBy: "Ada Admin"}, ID: "k1", Href: "/accounts/1/key/old/k1/delete", RetiredAt: before(40 * day), Lost: []string{"delete:backups", "write:management_keys"}},
+		{KeyView: KeyView{Prefix: "2b3a4c5d6e7f", Minted: true, Unseen: true, AddedAt: before(2 * day), AddedBy: "Ada Admin"}, ID: "k2", Href: "/accounts/1/key/old/k2/delete", RetiredAt: before(2 * day)},
+	}
+}
+
+func sampleAccountEdit() AccountEditView {
+	return AccountEditView{
+		Page: samplePage("Edit Search production", "account-edit", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}, {"Search production", "/accounts/1"}}, Self: "/accounts/1",
+		Revision: strings.Repeat("ab", 32), Name: "Search production", Env: "production", Owner: "Search platform", Note: "Paid from the search budget.", RotateBy: "2027-01-31",
+	}
+}
+
+func sampleAccountChanged() AccountEditView {
+	v := sampleAccountEdit()
+	v.Errors = map[string]string{"": "Somebody changed the account after you opened this form.", "rotate_by": "Give a day after today."}
+	v.Changed = []ChangedField{{"Responsible", "Platform", "Search platform"}, {"Note", "", "Paid from the search budget."}}
+	return v
+}
+
+func sampleAccountKey(minting bool) AccountKeyView {
+	v := AccountKeyView{
+		Page: samplePage("Replace the key of Search production", "account-key", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}, {"Search production", "/accounts/1"}}, Self: "/accounts/1",
+		FormToken: "t0k3n", Name: "Search production", Key: sampleKey(), Other: Offer{Href: "/accounts/1/key/mint", Offered: true}, Enabled: true,
+	}
+	if minting {
+		v.Page = samplePage("Mint a key for Search production", "account-mint", "accounts")
+		v.Key.Minted, v.Other.Href = true, "/accounts/1/key"
+	}
+	return v
+}
+
+func sampleWrongKey() AccountKeyView {
+	v := sampleAccountKey(false)
+	v.Errors, v.KeyAgain, v.Enabled = map[string]string{"management_key": "The key does not open this account."}, true, false
+	v.Other = Offer{Reason: "The account is disabled: its key is not used."}
+	return v
+}
+
+func sampleOldKeyPage() OldKeyPage {
+	return OldKeyPage{
+		Page: samplePage("Delete an old key of Search production", "account-old-key", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}, {"Search production", "/accounts/1"}}, Self: "/accounts/1",
+		Name: "Search production", InUse: sampleKey(), Old: sampleOldKeys()[0], Delete: Offer{Href: "/accounts/1/key/old/k1/delete", Offered: true},
+		Dismiss: "/accounts/1/key/old/k1/dismiss", Overdue: beforePtr(3 * day), EditHref: "/accounts/1/edit",
+	}
+}
+
+func sampleUnseenKeyPage() OldKeyPage {
+	v := sampleOldKeyPage()
+	v.Old, v.Overdue = sampleOldKeys()[1], nil
+	v.Typed, v.Errors = "2b3a", map[string]string{"confirm": "These are not the key’s first characters."}
+	return v
+}
+
+func sampleLegacyOldKeyPage() OldKeyPage {
+	v := sampleOldKeyPage()
+	v.Page.Legacy = &LegacyNotice{SwitchHref: "/accounts/1/switch"}
+	v.Delete = Offer{Reason: "The legacy pa/v1 API cannot delete a management key. Delete it in Qdrant's own console."}
+	return v
+}
+
+func sampleSwitch() AccountSwitchView {
+	return AccountSwitchView{
+		Page: samplePage("Move Legacy vectors to the current API", "account-switch", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}, {"Legacy vectors", "/accounts/3"}}, Self: "/accounts/3",
+		Name: "Legacy vectors", UpstreamName: "ACME Legacy", OwnerEmail: "billing@example.test",
+		Rows: []SwitchRow{{ID: "7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa", Legacy: "old-vectors", Current: "old-vectors", InLegacy: true, InCurrent: true}},
+		Seen: strings.Repeat("cd", 32),
+	}
+}
+
+func sampleSwitchThatDiffers() AccountSwitchView {
+	v := sampleSwitch()
+	v.NotAble, v.LegacyError = []string{"delete:clusters"}, "upstream request timeout."
+	v.Rows = append([]SwitchRow{
+		{ID: "0d27a5b2-58a0-4f6e-8d0c-7c9f4b60f9aa", Legacy: "only-there", InLegacy: true}, {ID: "f9aa0d27-58a0-4f6e-8d0c-7c9f4b60a5b2", Current: "only-here", InCurrent: true},
+		{ID: "a5b20d27-58a0-4f6e-8d0c-7c9f4b60f9aa", Legacy: "before", Current: "this-is-a-cluster-name-as-long-as-the-cloud-api-ever-allows-64ch", InLegacy: true, InCurrent: true},
+	}, v.Rows...)
+	v.Differences, v.Errors = 3, map[string]string{"accepted": "Say that the differences are in order."}
 	return v
 }
 

@@ -13,7 +13,8 @@ type Page struct {
 	Section string // clusters, accounts, audit, me: which item of the navigation is current
 	Member  *Member
 	Flash   string
-	Dev     bool // made by dev: a banner says so
+	Dev     bool          // made by dev: a banner says so
+	Legacy  *LegacyNotice // of an account of the first API generation; nil for every other page
 	Now     time.Time
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,13 +39,14 @@ type accountRow struct {
 	AddedAt        time.Time  `db:"added_at"`
 	AddedBy        string     `db:"added_by"`
 	Refused        string     `db:"refused"`
+	UpstreamID     string     `db:"upstream_id"`
 }
 
 // selectAccounts reads accountRow; a WHERE clause may follow. The sealed key is not among its columns.
 const selectAccounts = `
 	SELECT a.id, a.generation, a.cloud_account_id, a.upstream_name, a.owner_email, a.name, a.environment, a.owner, a.note,
 		a.rotate_by, a.enabled, a.created_at, a.created_by, k.id AS key_id, k.prefix, k.provenance, k.permissions,
-		k.probed_at, k.added_at, k.added_by, k.refused
+		k.probed_at, k.added_at, k.added_by, k.refused, k.upstream_id
 	FROM accounts a
 	JOIN management_keys k ON k.account_id = a.id AND k.retired_at IS NULL`
 
@@ -57,7 +57,7 @@ func (r accountRow) account() Account {
 		RotateBy: r.RotateBy, Enabled: r.Enabled, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
 		Key: ManagementKey{
 			ID: r.KeyID, Prefix: r.Prefix, Provenance: r.Provenance, Permissions: r.Permissions, ProbedAt: r.ProbedAt,
-			AddedAt: r.AddedAt, AddedBy: r.AddedBy, Refused: r.Refused,
+			AddedAt: r.AddedAt, AddedBy: r.AddedBy, Refused: r.Refused, UpstreamID: r.UpstreamID,
 		},
 	}
 }
@@ -151,6 +151,9 @@ func (s *Service) Account(ctx context.Context, by audit.Actor, id uuid.UUID) (Ac
 		Offers:  s.offers(by, on, "", account.Key),
 		NotAble: keyLacks(account.Key, usedOfKeys(account.Generation)),
 		Legacy:  account.Generation == cloudapi.PAV1,
+	}
+	if detail.OldKeys, err = s.oldKeys(ctx, account); err != nil {
+		return AccountDetail{}, err
 	}
 	if s.rights(by).Allows(ActClusterRead.Needs, on.access()) {
 		if detail.Snapshot, err = s.firstClusters(ctx, account.ID); err != nil {
@@ -274,7 +277,7 @@ func (s *Service) deleteKeyUpstream(ctx context.Context, by audit.Actor, account
 		if err != nil {
 			return done{}, fmt.Errorf("listing management keys: %w", err)
 		}
-		key, err := ownKey(keys, account.Key.Prefix)
+		key, err := listedKey(keys, account.Key, "Remove the account without deleting its key.")
 		if err != nil {
 			return done{}, err
 		}
@@ -283,24 +286,4 @@ func (s *Service) deleteKeyUpstream(ctx context.Context, by audit.Actor, account
 		}
 		return done{change: audit.Change{"management_key_prefix": {account.Key.Prefix, nil}, "upstream_key_id": {key.ID, nil}}}, nil
 	})
-}
-
-// ownKey finds the key that begins with prefix. How many characters upstream tells of a key is not
-// documented, so the shorter of the two decides; fewer than four are too few to go by.
-func ownKey(keys []cloudapi.ManagementKey, prefix string) (cloudapi.ManagementKey, error) {
-	const fewest = 4
-	var found []cloudapi.ManagementKey
-	for _, k := range keys {
-		if min(len(k.Prefix), len(prefix)) >= fewest && (strings.HasPrefix(k.Prefix, prefix) || strings.HasPrefix(prefix, k.Prefix)) {
-			found = append(found, k)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return cloudapi.ManagementKey{}, &ConflictError{Reason: "Qdrant Cloud lists no key that begins like this one; it may be deleted already. Remove the account without deleting its key."}
-	default:
-		return cloudapi.ManagementKey{}, &ConflictError{Reason: "Qdrant Cloud lists several keys that begin like this one, so it is not certain which to delete. Delete it in Qdrant's own console."}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -68,22 +67,21 @@ func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Acc
 	}
 
 	attempt := c.target().event(by, ActAccountCreate)
-	attempt.Phase, attempt.Operation, attempt.Change = audit.PhaseAttempt, s.newID(), accountChange(nil, &c.Account)
-	s.underway.Store(attempt.Operation, struct{}{})
-	defer s.underway.Delete(attempt.Operation)
-	if err := s.appendEvent(ctx, attempt); err != nil {
+	attempt.Change = accountChange(nil, &c.Account)
+	outcome, end, err := s.begin(ctx, attempt)
+	if err != nil {
 		return Account{}, err
 	}
-	outcome := attempt
-	outcome.Phase, outcome.Outcome = audit.PhaseOutcome, audit.Failed
+	defer end()
 
-	calls, err := s.probe(ctx, by, &c)
+	found, calls, err := s.probe(ctx, by, c.Generation, c.CloudAccountID, c.key)
 	outcome.Upstream = upstreamOf(outcome.Upstream, calls)
 	if err != nil {
-		outcome.Reason = createReason(err)
+		outcome.Reason = formReason(err)
 		s.appendOutcome(ctx, outcome)
 		return Account{}, err
 	}
+	c.complete(found)
 	account, already, err := s.store(ctx, by, c, outcome)
 	switch {
 	case already != "":
@@ -93,12 +91,10 @@ func (s *Service) Create(ctx context.Context, by audit.Actor, n NewAccount) (Acc
 	case err == nil:
 		s.refreshing.nudge()
 		return account, nil
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrAuditUnavailable), errors.Is(err, context.DeadlineExceeded):
-		// Whether it was committed is not known. The operation is closed if it was; else the
-		// reconciler closes it.
+	case unsettled(err):
 		return Account{}, err
 	default:
-		outcome.Reason = createReason(err)
+		outcome.Reason = formReason(err)
 		s.appendOutcome(ctx, outcome)
 		return Account{}, err
 	}
@@ -114,8 +110,7 @@ func (s *Service) newCandidate(by audit.Actor, n NewAccount) (candidate, error) 
 	}
 	now := s.now()
 	c := candidate{formToken: n.FormToken, Account: Account{
-		ID: s.newID(), Generation: n.Generation, CloudAccountID: strings.TrimSpace(n.CloudAccountID),
-		Name: tidy(n.Name), Environment: n.Environment, Owner: tidy(n.Owner), Note: tidy(n.Note), Enabled: true,
+		ID: s.newID(), Generation: n.Generation, CloudAccountID: strings.TrimSpace(n.CloudAccountID), Enabled: true,
 		CreatedAt: now, CreatedBy: nameOf(by),
 		Key: ManagementKey{ID: s.newID(), Provenance: "pasted", AddedAt: now, AddedBy: nameOf(by)},
 	}}
@@ -130,29 +125,13 @@ func (s *Service) newCandidate(by audit.Actor, n NewAccount) (candidate, error) 
 		} else {
 			c.CloudAccountID = id.String()
 		}
-		if c.Name == "" {
+		if tidy(n.Name) == "" {
 			say("name", "The legacy API does not tell the account's name: give one.")
 		}
 	default:
 		say("generation", "Choose the API: current or pa-v1.")
 	}
-	say("name", textProblem(c.Name, nameLength, false))
-	say("owner", textProblem(c.Owner, ownerLength, false))
-	say("note", textProblem(c.Note, noteLength, true))
-	if !slices.Contains(Environments, n.Environment) {
-		say("environment", "Choose production, staging, development or other.")
-	}
-	if n.RotateBy != "" {
-		day, err := time.Parse(time.DateOnly, n.RotateBy)
-		switch {
-		case err != nil:
-			say("rotate_by", "Give a date as in 2027-01-31.")
-		case !day.After(now) || day.Year() > now.Year()+100:
-			say("rotate_by", "Give a day after today.")
-		default:
-			c.RotateBy = &day
-		}
-	}
+	s.describe(&c.Account, AccountDetails{Name: n.Name, Environment: n.Environment, Owner: n.Owner, Note: n.Note, RotateBy: n.RotateBy}, say)
 	problem, err := s.sealKey(&c, n.Key)
 	if err != nil {
 		return candidate{}, err
@@ -184,54 +163,73 @@ func (s *Service) sealKey(c *candidate, pasted cloudapi.Secret) (problem string,
 	return "", nil
 }
 
-// probe asks upstream which account the key opens and what it may do, and completes the candidate.
-// The calls it made are returned also with an error.
-func (s *Service) probe(ctx context.Context, by audit.Actor, c *candidate) ([]cloudapi.Call, error) {
+// opened is what a key was found to open, and what it may do there.
+type opened struct {
+	account     cloudapi.Account // zero for pa/v1, which does not tell
+	permissions []string         // nil for pa/v1, which does not tell
+	at          *time.Time       // when the permissions were read
+}
+
+// probe asks upstream which account a key opens and what it may do there. A cloudAccountID says which
+// one it must be; without it the key must open one only. The calls it made are returned also with an
+// error.
+func (s *Service) probe(ctx context.Context, by audit.Actor, g cloudapi.Generation, cloudAccountID string, key cloudapi.Secret) (found opened, calls []cloudapi.Call, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var calls []cloudapi.Call
-	connect := func(cloudAccountID string) (cloud, func()) {
-		conn := s.cfg.Cloud.Connect(cloudapi.ConnConfig{
-			Generation: c.Generation, CloudAccountID: cloudAccountID, Key: c.key, RequestID: by.RequestID,
-		})
-		return cloudOf(c.Generation, conn), func() { calls = append(calls, conn.Calls()...) }
+	var conns []*cloudapi.Conn
+	connect := func(cloudAccountID string) cloud {
+		conn := s.cfg.Cloud.Connect(cloudapi.ConnConfig{Generation: g, CloudAccountID: cloudAccountID, Key: key, RequestID: by.RequestID})
+		conns = append(conns, conn)
+		return cloudOf(g, conn)
 	}
-	if c.Generation == cloudapi.PAV1 {
-		up, done := connect(c.CloudAccountID)
-		_, err := up.ListClusters(ctx, "")
-		done()
-		return calls, probeError("listing clusters", err)
+	if g == cloudapi.PAV1 {
+		_, err = connect(cloudAccountID).ListClusters(ctx, "")
+		err = probeError("listing clusters", err)
+	} else {
+		found, err = s.identify(ctx, connect, cloudAccountID)
 	}
+	for _, conn := range conns {
+		calls = append(calls, conn.Calls()...)
+	}
+	return found, calls, err
+}
 
-	up, done := connect("")
-	opened, err := up.Accounts(ctx)
-	done()
+// identify asks the current API which account a key opens and what it may do there. connect opens it
+// for an account; for none while that is not known.
+func (s *Service) identify(ctx context.Context, connect func(cloudAccountID string) cloud, cloudAccountID string) (opened, error) {
+	all, err := connect("").Accounts(ctx)
 	if err != nil {
-		return calls, probeError("finding the key's account", err)
+		return opened{}, probeError("finding the key's account", err)
 	}
-	account, err := chosen(opened, c.CloudAccountID)
+	account, err := chosen(all, cloudAccountID)
 	if err != nil {
-		return calls, err
+		return opened{}, err
 	}
-	up, done = connect(account.ID)
-	permissions, err := up.Permissions(ctx)
-	done()
+	permissions, err := connect(account.ID).Permissions(ctx)
 	if err != nil {
-		return calls, probeError("reading the key's permissions", err)
+		return opened{}, probeError("reading the key's permissions", err)
 	}
 	if !slices.Contains(permissions, access.ReadClusters) {
-		return calls, invalidField("management_key", "The key lacks read:clusters, without which there is nothing to show.")
+		return opened{}, invalidField("management_key", "The key lacks read:clusters, without which there is nothing to show.")
 	}
-	probed := s.now()
-	c.CloudAccountID, c.UpstreamName, c.OwnerEmail = account.ID, shown(account.Name, 256), shown(account.OwnerEmail, 320)
-	c.Key.Permissions, c.Key.ProbedAt = sortedOnce(permissions), &probed
+	at := s.now()
+	account.Name, account.OwnerEmail = shown(account.Name, 256), shown(account.OwnerEmail, 320)
+	return opened{account: account, permissions: sortedOnce(permissions), at: &at}, nil
+}
+
+// complete adds to a candidate what its key was found to open.
+func (c *candidate) complete(found opened) {
+	if c.Generation == cloudapi.PAV1 {
+		return
+	}
+	c.CloudAccountID, c.UpstreamName, c.OwnerEmail = found.account.ID, found.account.Name, found.account.OwnerEmail
+	c.Key.Permissions, c.Key.ProbedAt = found.permissions, found.at
 	if c.Name == "" {
-		c.Name = shown(account.Name, nameLength)
+		c.Name = shown(found.account.Name, nameLength)
 	}
 	if c.Name == "" {
-		c.Name = shown(account.ID, nameLength)
+		c.Name = shown(found.account.ID, nameLength)
 	}
-	return calls, nil
 }
 
 // chosen picks the account among those the key opens.
@@ -273,8 +271,8 @@ func probeError(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// createReason is what the log says of a key that was not taken.
-func createReason(err error) string {
+// formReason is what the log says of a form that was not taken.
+func formReason(err error) string {
 	if invalid, ok := errors.AsType[*InvalidError](err); ok {
 		fields := make([]string, 0, len(invalid.Fields))
 		for field := range invalid.Fields {
@@ -350,10 +348,15 @@ func insertAccount(ctx context.Context, tx pgx.Tx, by audit.Actor, c candidate) 
 		c.RotateBy, c.Enabled, c.CreatedAt, c.CreatedBy, by.Issuer, by.Subject); err != nil {
 		return err
 	}
+	return insertKey(ctx, tx, c)
+}
+
+// insertKey stores the candidate's key as the one in use.
+func insertKey(ctx context.Context, tx pgx.Tx, c candidate) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO management_keys (id, account_id, prefix, sealed, provenance, permissions, probed_at, added_at, added_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		c.Key.ID, c.ID, c.Key.Prefix, c.sealed, c.Key.Provenance, c.Key.Permissions, c.Key.ProbedAt, c.Key.AddedAt, c.Key.AddedBy)
+		INSERT INTO management_keys (id, account_id, prefix, sealed, provenance, permissions, probed_at, added_at, added_by, upstream_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		c.Key.ID, c.ID, c.Key.Prefix, c.sealed, c.Key.Provenance, c.Key.Permissions, c.Key.ProbedAt, c.Key.AddedAt, c.Key.AddedBy, c.Key.UpstreamID)
 	return err
 }
 
@@ -376,20 +379,9 @@ func (s *Service) madeBefore(ctx context.Context, by audit.Actor, token string) 
 	if token == "" {
 		return Account{}, false, nil
 	}
-	tx, err := s.cfg.DB.Begin(ctx)
-	if err != nil {
-		return Account{}, false, dbError("looking at the form token", err)
-	}
-	// Only looked at: the transaction that stores the account takes it.
-	already, err := s.useFormToken(ctx, tx, by, ActAccountCreate.Name, token)
-	if rollback := tx.Rollback(context.WithoutCancel(ctx)); rollback != nil {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "form token not let go", slog.Any("error", rollback))
-	}
-	if err != nil {
-		return Account{}, false, dbError("looking at the form token", err)
-	}
-	if already == "" {
-		return Account{}, false, nil
+	already, err := s.formResult(ctx, by, ActAccountCreate, token)
+	if err != nil || already == "" {
+		return Account{}, false, err
 	}
 	account, err = s.made(ctx, already)
 	return account, err == nil, err

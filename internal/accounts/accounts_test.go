@@ -207,12 +207,12 @@ func TestOwnKeyIsCertainOrNothing(t *testing.T) {
 		"empty prefix":     {key(""), ""},
 		"too short":        {key("abc"), ""},
 	} {
-		got, err := ownKey(tt.keys, "abcd1234")
+		got, err := listedKey(tt.keys, ManagementKey{Prefix: "abcd1234"}, "")
 		if got.ID != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%s: %q, %v", name, got.ID, err)
 		}
 	}
-	if got, err := ownKey(key("abcd"), ""); err == nil {
+	if got, err := listedKey(key("abcd"), ManagementKey{}, ""); err == nil {
 		t.Errorf("an empty prefix finds %v", got)
 	}
 }

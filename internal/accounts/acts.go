@@ -89,6 +89,11 @@ var (
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API cannot delete a management key. Delete it in Qdrant's own console."},
 	}
 
+	// An old key that a member says is gone upstream; upstream is not asked.
+	ActManagementKeyDismiss = Act{
+		Name: "management_key.dismiss", Needs: access.Needs(access.AccountsManage), TargetKind: KindManagementKey, Mutates: true, Idempotent: true,
+	}
+
 	ActClusterRead = Act{
 		Name: "cluster.read", Needs: access.Needs(access.ReadClusters),
 		TargetKind: KindCluster, Idempotent: true, Current: &cloudapi.OpGetCluster, PAV1: &cloudapi.OpPAGetCluster,
@@ -186,7 +191,7 @@ func Acts() []Act {
 	return []Act{
 		ActAccountRead, ActAccountCreate, ActAccountDisable, ActAccountEnable, ActAccountDelete,
 		ActAccountEdit, ActAccountKey, ActAccountSwitch,
-		ActManagementKeyCreate, ActManagementKeyDelete,
+		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -48,6 +49,13 @@ func (s *Service) notOffered(by audit.Actor, act Act, on target, phase cloudapi.
 		if !on.Account.Enabled {
 			return "The account is disabled already."
 		}
+	case ActAccountSwitch.Name:
+		switch {
+		case on.Account.Generation != cloudapi.PAV1:
+			return "The account works through the current API already."
+		case !on.Account.Enabled:
+			return disabledReason
+		}
 	case ActAccountEnable.Name:
 		if on.Account.Enabled {
 			return "The account is enabled already."
@@ -63,8 +71,11 @@ func (s *Service) notOffered(by audit.Actor, act Act, on target, phase cloudapi.
 // what has to be read to find its target.
 func requiredOfKey(act Act, op cloudapi.Op) []string {
 	required := slices.Clone(op.Permissions)
-	if act.Name == ActManagementKeyDelete.Name && op.Generation == cloudapi.Current {
+	switch {
+	case act.Name == ActManagementKeyDelete.Name && op.Generation == cloudapi.Current:
 		required = append(required, cloudapi.OpListManagementKeys.Permissions...)
+	case act.Name == ActManagementKeyCreate.Name:
+		required = append(required, access.ReadClusters) // the new key can do what this one can, and is tried for that
 	}
 	return required
 }

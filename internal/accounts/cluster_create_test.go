@@ -228,8 +228,7 @@ func TestACreatedClusterIsRecordedFieldByField(t *testing.T) {
 			if err != nil || made.ClusterID == "" || made.Before {
 				t.Fatalf("%+v, %v", made, err)
 			}
-			actor := by
-						attempt := audit.Event{
+			attempt := audit.Event{
 				Act: "cluster.create", Phase: audit.PhaseAttempt, Actor: by, Account: audit.Ref{ID: account.ID.String(), Name: "Search"},
 				Target: audit.Target{Kind: "cluster", Name: "new-one"}, Upstream: audit.Upstream{RPC: op.RPC, KeyID: account.Key.ID.String()}, Change: intended,
 			}

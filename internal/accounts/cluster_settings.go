@@ -290,13 +290,6 @@ func labelTexts(labels []cloudapi.Label) any {
 	return texts
 }
 
-func textOrNil(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
-}
-
 func countOrNil(n int) any {
 	if n == 0 {
 		return nil

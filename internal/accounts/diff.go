@@ -53,6 +53,7 @@ func keyFields() []field[ManagementKey] {
 		{"Prefix", "management_key_prefix", tracked, func(k ManagementKey) any { return k.Prefix }},
 		{"Provenance", "management_key_provenance", tracked, func(k ManagementKey) any { return k.Provenance }},
 		{"Permissions", "management_key_permissions", tracked, func(k ManagementKey) any { return listOrNil(k.Permissions) }},
+		{"UpstreamID", "upstream_key_id", tracked, func(k ManagementKey) any { return textOrNil(k.UpstreamID) }},
 		{of: "ProbedAt", treatment: ignored}, // found by the probe, no decision
 		{of: "Refused", treatment: ignored},  // found by calls, no decision
 		{of: "AddedAt", treatment: ignored},  // the event's own time
@@ -106,6 +107,13 @@ func dateOrNil(t *time.Time) any {
 		return nil
 	}
 	return t.Format(time.DateOnly)
+}
+
+func textOrNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 func listOrNil(list []string) any {

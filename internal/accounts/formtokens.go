@@ -100,6 +100,23 @@ func (s *Service) finishFormToken(ctx context.Context, tx pgx.Tx, token, result 
 	return nil
 }
 
+// formResult only looks at a form's token, for who must ask upstream before the transaction that takes
+// it: it returns what the form has made, empty when nothing yet. *InvalidError as useFormToken.
+func (s *Service) formResult(ctx context.Context, by audit.Actor, act Act, token string) (string, error) {
+	tx, err := s.cfg.DB.Begin(ctx)
+	if err != nil {
+		return "", dbError("looking at the form token", err)
+	}
+	already, err := s.useFormToken(ctx, tx, by, act.Name, token)
+	if rollback := tx.Rollback(context.WithoutCancel(ctx)); rollback != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "form token not let go", slog.Any("error", rollback))
+	}
+	if err != nil {
+		return "", dbError("looking at the form token", err)
+	}
+	return already, nil
+}
+
 // begun marks what a form has begun upstream and what has no answer yet; the operation's id follows.
 const begun = "begun:"
 

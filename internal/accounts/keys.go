@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,10 +34,16 @@ type link struct {
 }
 
 // connect unseals the account's key for one request. It is the only way to a key: perform uses it
-// for acts, and the jobs that refresh and reconcile use it to read. ErrNotFound when there is no
+// for acts, and the jobs that refresh and reconcile and the pages that compare use it to read. ErrNotFound when there is no
 // such account, *ConflictError when it is disabled. It calls no upstream and keeps no pooled
 // connection.
 func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID string) (*link, error) {
+	return s.connectTo(ctx, accountID, "", requestID)
+}
+
+// connectTo is connect to a generation of the API, which may be another than the account's; empty for
+// the account's.
+func (s *Service) connectTo(ctx context.Context, accountID uuid.UUID, generation cloudapi.Generation, requestID string) (*link, error) {
 	registered, err := accountByID(ctx, s.cfg.DB, accountID, false)
 	if err != nil {
 		return nil, err
@@ -61,11 +68,15 @@ func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID st
 	}
 	key := cloudapi.NewSecret(plain)
 	clear(plain)
+	if generation == "" {
+		generation = account.Generation
+	}
+	up.account.Generation = generation
 	up.conn = s.cfg.Cloud.Connect(cloudapi.ConnConfig{
-		Generation: account.Generation, CloudAccountID: account.CloudAccountID, Key: key,
+		Generation: generation, CloudAccountID: account.CloudAccountID, Key: key,
 		RequestID: requestID, Budget: account.ID.String(),
 	})
-	up.cloud = cloudOf(account.Generation, up.conn)
+	up.cloud = cloudOf(generation, up.conn)
 	return up, nil
 }
 
@@ -75,6 +86,24 @@ func cloudOf(g cloudapi.Generation, conn *cloudapi.Conn) cloud {
 		return cloudapi.NewLegacyAPI(conn)
 	}
 	return cloudapi.NewCurrentAPI(conn)
+}
+
+// isStoredKey reports whether the secret is that of a stored key. A stored key that does not open any
+// more is no other key's.
+func (s *Service) isStoredKey(ctx context.Context, keyID uuid.UUID, key cloudapi.Secret) (bool, error) {
+	var sealed []byte
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT sealed FROM management_keys WHERE id = $1`, keyID).Scan(&sealed); err != nil {
+		return false, dbError("reading the sealed key", err)
+	}
+	plain, err := s.cfg.Vault.Open(vault.ManagementKeys, keyPlace(keyID), sealed)
+	if errors.Is(err, vault.ErrSealed) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("unsealing key %s: %w", keyID, err)
+	}
+	defer clear(plain)
+	return subtle.ConstantTimeCompare(plain, key.Reveal()) == 1, nil
 }
 
 const disabledReason = "The account is disabled: its key is not used."

@@ -64,7 +64,7 @@ func TestAKeyWhoseAnswerWasLostIsFound(t *testing.T) {
 			if err != nil || len(page.Pending) != 0 {
 				t.Errorf("afterwards %+v, %v", page.Pending, err)
 			}
-			k := listedKey(t, page, got[1].Target.ID)
+			k := rowOf(t, page, got[1].Target.ID)
 			if !k.NobodySaw || k.Creator != "Name of operators" || tt.act.Name == ActKeyRotate.Name && k.SuccessorOf != old.ID {
 				t.Errorf("listed as %+v", k)
 			}
@@ -101,7 +101,7 @@ func TestWhatBecameOfAKeyIsToldFromTheList(t *testing.T) {
 	account := s.register(s.current(), "Search")
 	by := s.signedIn("operators")
 	elsewhere := func(ref ClusterRef, name string) {
-		s.outside(account, map[string]any{"act": "create_key", "cluster": ref.ClusterID, "name": name, "days": 3}, nil)
+		s.elsewhere(account, map[string]any{"act": "create_key", "cluster": ref.ClusterID, "name": name, "days": 3}, nil)
 	}
 	ref, other := s.keyed(account, "with-keys"), s.keyed(account, "other-cluster")
 	for name, tt := range map[string]struct {

@@ -50,15 +50,6 @@ func (s *stage) newKey(by audit.Actor, act Act, name string) NewKey {
 	return NewKey{Name: name, ExpiresInDays: &days, Access: KeyReads, FormToken: s.token(by, act)}
 }
 
-func (s *stage) token(by audit.Actor, act Act) string {
-	s.t.Helper()
-	token, err := s.svc.FormToken(s.t.Context(), by, act.Name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return token
-}
-
 func (s *stage) createKey(by audit.Actor, ref ClusterRef, n NewKey) MadeKey {
 	s.t.Helper()
 	made, err := s.svc.CreateKey(s.t.Context(), by, ref, n)
@@ -77,8 +68,8 @@ func (s *stage) keys(by audit.Actor, ref ClusterRef) ClusterKeys {
 	return list
 }
 
-// listedKey returns a key of a list.
-func listedKey(t *testing.T, list ClusterKeys, id string) ClusterKey {
+// rowOf returns a key of a list.
+func rowOf(t *testing.T, list ClusterKeys, id string) ClusterKey {
 	t.Helper()
 	for _, k := range list.Keys {
 		if k.ID == id {
@@ -89,8 +80,8 @@ func listedKey(t *testing.T, list ClusterKeys, id string) ClusterKey {
 	return ClusterKey{}
 }
 
-// outside has somebody else do something in the account.
-func (s *stage) outside(account Account, what map[string]any, out any) {
+// elsewhere has somebody else do something in the account.
+func (s *stage) elsewhere(account Account, what map[string]any, out any) {
 	s.t.Helper()
 	what["account"] = account.CloudAccountID
 	s.ask(http.MethodPost, "outside", what, out)
@@ -128,7 +119,7 @@ func TestAKeyIsMadeAndRecordedFieldByField(t *testing.T) {
 	}
 	wantOperation(t, s.eventsOf(ActKeyCreate), attempt, outcome)
 
-	k := listedKey(t, s.keys(by, ref), made.Key.ID)
+	k := rowOf(t, s.keys(by, ref), made.Key.ID)
 	if k.Creator != "Name of operators" || !k.Here || k.NobodySaw || !k.Offers["key.delete"].Offered || !k.Offers["key.rotate"].Offered {
 		t.Errorf("listed as %+v", k)
 	}
@@ -266,8 +257,8 @@ func TestKeysOfAClusterAreListed(t *testing.T) {
 		t.Fatalf("a new cluster has %d keys", len(list.Keys))
 	}
 	var made struct{ Key string }
-	s.outside(account, map[string]any{"act": "create_key", "cluster": ref.ClusterID, "name": "made elsewhere", "days": 3}, &made)
-	k := listedKey(t, s.keys(by, ref), made.Key)
+	s.elsewhere(account, map[string]any{"act": "create_key", "cluster": ref.ClusterID, "name": "made elsewhere", "days": 3}, &made)
+	k := rowOf(t, s.keys(by, ref), made.Key)
 	if k.Here || k.Creator == "" || k.Creator != k.CreatedBy || k.NobodySaw {
 		t.Errorf("a key made elsewhere is listed as %+v", k)
 	}
@@ -458,7 +449,7 @@ func TestARotation(t *testing.T) {
 	wantOperation(t, rotation, attempt, outcome)
 
 	list := s.keys(by, ref)
-	if a, b := listedKey(t, list, old.ID), listedKey(t, list, made.Key.ID); a.Successor != made.Key.ID || b.SuccessorOf != old.ID || a.Offers["key.rotate"].Offered || !b.Offers["key.rotate"].Offered {
+	if a, b := rowOf(t, list, old.ID), rowOf(t, list, made.Key.ID); a.Successor != made.Key.ID || b.SuccessorOf != old.ID || a.Offers["key.rotate"].Offered || !b.Offers["key.rotate"].Offered {
 		t.Errorf("while it is pending: %+v and %+v", a, b)
 	}
 	if again, err := s.svc.RotateKey(t.Context(), by, ref, old.ID, form); err != nil || !again.Again || again.Unsure {
@@ -478,7 +469,7 @@ func TestARotation(t *testing.T) {
 			t.Errorf("deleting the old key belongs to %s, not to the rotation %s", e.Parent, rotation[0].Operation)
 		}
 	}
-	if k := listedKey(t, s.keys(by, ref), made.Key.ID); k.SuccessorOf != "" {
+	if k := rowOf(t, s.keys(by, ref), made.Key.ID); k.SuccessorOf != "" {
 		t.Error("the rotation is still pending")
 	}
 }
@@ -499,14 +490,14 @@ func TestARotationEndsWithEitherKey(t *testing.T) {
 	}
 	ref := s.keyed(account, "old-key-goes")
 	old, successor := rotate(ref)
-	s.outside(account, map[string]any{"act": "delete_key", "cluster": ref.ClusterID, "key": old.ID}, nil)
-	if k := listedKey(t, s.keys(by, ref), successor.ID); k.SuccessorOf != "" || !k.Offers["key.rotate"].Offered {
+	s.elsewhere(account, map[string]any{"act": "delete_key", "cluster": ref.ClusterID, "key": old.ID}, nil)
+	if k := rowOf(t, s.keys(by, ref), successor.ID); k.SuccessorOf != "" || !k.Offers["key.rotate"].Offered {
 		t.Errorf("with the old key gone: %+v", k)
 	}
 	ref = s.keyed(account, "successor-goes")
 	old, successor = rotate(ref)
-	s.outside(account, map[string]any{"act": "delete_key", "cluster": ref.ClusterID, "key": successor.ID}, nil)
-	if k := listedKey(t, s.keys(by, ref), old.ID); k.Successor != "" || !k.Offers["key.rotate"].Offered {
+	s.elsewhere(account, map[string]any{"act": "delete_key", "cluster": ref.ClusterID, "key": successor.ID}, nil)
+	if k := rowOf(t, s.keys(by, ref), old.ID); k.Successor != "" || !k.Offers["key.rotate"].Offered {
 		t.Errorf("with the successor gone: %+v", k)
 	}
 	// A key that goes in the moment between the list and the making has no successor made.
@@ -667,7 +658,7 @@ func TestAdminKeysOfPAV1(t *testing.T) {
 	outcome.Target.ID, outcome.Target.Name = made.Key.ID, made.Key.Prefix+"…"
 	outcome.Change = audit.Change{"cluster_id": {nil, ref.ClusterID}, "cluster_ids": {nil, ids}, "prefix": {nil, made.Key.Prefix}}
 	wantOperation(t, s.eventsOf(ActAdminKeyCreate), attempt, outcome)
-	if k := listedKey(t, s.keys(by, ref), made.Key.ID); k.Creator != "Name of operators" || len(k.Opens) != 2 || !k.Offers["admin_key.update"].Offered {
+	if k := rowOf(t, s.keys(by, ref), made.Key.ID); k.Creator != "Name of operators" || len(k.Opens) != 2 || !k.Offers["admin_key.update"].Offered {
 		t.Errorf("listed as %+v", k)
 	}
 

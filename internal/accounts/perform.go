@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
@@ -40,6 +41,9 @@ type operation struct {
 type done struct {
 	change   audit.Change
 	id, name string // of the target; empty: as the attempt had them
+	// keep stores what follows from it here, in the transaction that records the outcome, and returns
+	// the events of that, which are recorded after the outcome. Optional.
+	keep func(ctx context.Context, tx pgx.Tx) ([]audit.Event, error)
 }
 
 // perform is the one way through for every change upstream and every answer that carries a
@@ -59,6 +63,9 @@ type done struct {
 // when the outcome cannot be written, and when call panics after a mutating call. An error that
 // call returns after a mutating call that succeeded would be recorded as a failure, so call must
 // not return one.
+//
+// What call wants to be kept is stored with the outcome or not at all; when it cannot be stored that
+// is the error, and the operation stays open.
 //
 // A disabled account and an act that its API generation lacks are *ConflictError, before anything
 // is recorded.
@@ -128,6 +135,9 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, op operation, cal
 		if did.id != "" {
 			outcome.Target.ID, outcome.Target.Name = did.id, did.name
 		}
+		if did.keep != nil {
+			return s.keepOutcome(ctx, outcome, did.keep)
+		}
 	case answerLost(calls):
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "answer lost, operation left open",
 			slog.String("act", act.Name), slog.String("operation", outcome.Operation.String()), slog.String("request_id", by.RequestID))
@@ -172,6 +182,45 @@ func (s *Service) appendOutcome(ctx context.Context, e audit.Event) {
 			slog.String("act", e.Act), slog.String("operation", e.Operation.String()), slog.String("outcome", string(e.Outcome)),
 			slog.String("request_id", e.Actor.RequestID), slog.Any("error", err))
 	}
+}
+
+// keepOutcome records how an operation ended in one transaction with what is kept of it.
+func (s *Service) keepOutcome(ctx context.Context, outcome audit.Event, keep func(ctx context.Context, tx pgx.Tx) ([]audit.Event, error)) error {
+	ctx, cancel := detached(ctx, storeTimeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		following, err := keep(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return s.recordLast(ctx, tx, outcome, following...)
+	})
+	if err != nil {
+		return dbError("keeping what "+outcome.Act+" has done", err)
+	}
+	return nil
+}
+
+// begin records the attempt of an act that the console does by itself once upstream was asked. It
+// returns the outcome as a failure, to be completed; end must be called when it was recorded, or when
+// nobody knows whether it was.
+func (s *Service) begin(ctx context.Context, attempt audit.Event) (outcome audit.Event, end func(), err error) {
+	attempt.Phase, attempt.Operation = audit.PhaseAttempt, s.newID()
+	s.underway.Store(attempt.Operation, struct{}{})
+	end = func() { s.underway.Delete(attempt.Operation) }
+	if err := s.appendEvent(ctx, attempt); err != nil {
+		end()
+		return audit.Event{}, nil, err
+	}
+	outcome = attempt
+	outcome.Phase, outcome.Outcome = audit.PhaseOutcome, audit.Failed
+	return outcome, end, nil
+}
+
+// unsettled reports whether a transaction that failed may have been committed all the same. Then the
+// operation is closed if it was, and else the reconciler closes it.
+func unsettled(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrAuditUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // upstreamOf adds what the calls tell to u: the last one that changes something counts, else the

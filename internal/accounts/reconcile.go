@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
@@ -28,10 +29,11 @@ type verdict struct {
 	outcome audit.Outcome // empty: it cannot be told yet
 	reason  string
 	calls   []cloudapi.Call
-
-	// Of a thing that was made: what the attempt could not name yet.
+	change  audit.Change // what was found to be changed; nil: what was intended
+	// id and name are of a thing that was made, which the attempt could not name yet.
 	id, name string
-	change   audit.Change
+	// keep stores what was found, with the outcome; nil for nothing.
+	keep func(ctx context.Context, tx pgx.Tx) ([]audit.Event, error)
 }
 
 // reconcileOnce ends operations that were attempted longer ago than UnknownAfter and have no
@@ -99,11 +101,21 @@ func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict
 	e.Actor.Via = audit.ViaJob
 	e.Upstream = upstreamOf(e.Upstream, v.calls)
 	if v.id != "" {
-		e.Target.ID, e.Target.Name, e.Change = v.id, v.name, v.change
+		e.Target.ID, e.Target.Name = v.id, v.name
 	}
-	if err := s.appendEvent(ctx, e); errors.Is(err, audit.ErrNotOpen) {
+	if v.change != nil {
+		e.Change = v.change
+	}
+	var err error
+	if v.keep != nil {
+		err = s.keepOutcome(ctx, e, v.keep)
+	} else {
+		err = s.appendEvent(ctx, e)
+	}
+	switch {
+	case errors.Is(err, audit.ErrNotOpen):
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
 	// The form may be sent again when it has made nothing, and tells what it has made otherwise.
@@ -119,9 +131,8 @@ func (s *Service) investigate(ctx context.Context, o audit.OpenOperation) verdic
 	if !known {
 		return verdict{outcome: audit.Unknown, reason: "This release does not know the act."}
 	}
-	if act.Name == ActAccountCreate.Name {
-		// The account and the outcome are stored together, so no outcome means no account.
-		return verdict{outcome: audit.Failed, reason: "The account was not stored."}
+	if reason := notStored(act); reason != "" {
+		return verdict{outcome: audit.Failed, reason: reason}
 	}
 	accountID, err := uuid.Parse(o.Attempt.Account.ID)
 	if err != nil {
@@ -146,6 +157,20 @@ func (s *Service) investigate(ctx context.Context, o audit.OpenOperation) verdic
 	return v
 }
 
+// notStored says what an act has not done that is without an outcome and stores what it does together
+// with its outcome; empty for acts that upstream must be asked about.
+func notStored(act Act) string {
+	switch act.Name {
+	case ActAccountCreate.Name:
+		return "The account was not stored."
+	case ActAccountKey.Name:
+		return "The key was not replaced."
+	case ActAccountSwitch.Name:
+		return "The account was not moved."
+	}
+	return ""
+}
+
 // cannotLook logs why an operation is left for later. A disabled account is nobody's fault.
 func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err error) {
 	level := slog.LevelWarn
@@ -158,8 +183,11 @@ func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err err
 
 // look asks upstream.
 func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *link) (verdict, error) {
-	if act.Name == ActManagementKeyDelete.Name {
-		return lookForKey(ctx, o, up)
+	switch act.Name {
+	case ActManagementKeyDelete.Name:
+		return s.lookForKey(ctx, o, up)
+	case ActManagementKeyCreate.Name:
+		return s.lookForMintedKey(ctx, o, up)
 	}
 	if act.Name == ActClusterCreate.Name {
 		return s.lookForNewCluster(ctx, o, up)
@@ -298,20 +326,4 @@ func clusterVerdict(act Act, c cloudapi.Cluster, attempted time.Time) verdict {
 		}
 	}
 	return verdict{outcome: audit.Unknown, reason: "There is no way to tell from the cluster's state."}
-}
-
-// lookForKey tells whether the account's own key was deleted. If it was it cannot be used to ask,
-// and that is the answer.
-func lookForKey(ctx context.Context, o audit.OpenOperation, up *link) (verdict, error) {
-	keys, err := up.cloud.ManagementKeys(ctx)
-	if e, ok := cloudapi.AsError(err); ok && e.Kind == cloudapi.Unauthenticated {
-		return verdict{outcome: audit.OK, reason: "Upstream does not accept the key any more."}, err
-	}
-	if err != nil {
-		return verdict{}, fmt.Errorf("listing management keys: %w", err)
-	}
-	if _, err := ownKey(keys, o.Attempt.Target.Name); err == nil {
-		return verdict{outcome: audit.Failed, reason: "Upstream still lists the key."}, nil
-	}
-	return verdict{outcome: audit.Unknown, reason: "Upstream lists no key or several that begin like this one."}, nil
 }

@@ -71,6 +71,8 @@ type lease struct {
 	Vanished  int        // as the last refresh left it
 	OKAt      *time.Time // nil: never
 	StartedAt time.Time  // the database's clock; everything read is read after it
+
+	Generation string // of the account when it was leased; what is read through another API is not stored
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -120,13 +122,13 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 	rows, err := s.cfg.DB.Query(ctx, `
 		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
 		FROM (
-			SELECT f.account_id, f.kind FROM refresh f JOIN accounts a ON a.id = f.account_id
+			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id
 			WHERE a.enabled AND f.kind = 'clusters' AND f.next_at <= clock_timestamp() AND (f.failures > 0) = $3
 				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp())
 			ORDER BY f.next_at LIMIT $4 FOR UPDATE OF f SKIP LOCKED
 		) due
 		WHERE r.account_id = due.account_id AND r.kind = due.kind
-		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at`,
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at, due.generation`,
 		leaseTime, owner, troubled, n)
 	if err != nil {
 		return nil, fmt.Errorf("leasing refreshes: %w", err)
@@ -253,7 +255,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	}()
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	up, err := s.connect(reading, l.AccountID, s.newID().String())
+	up, err := s.connectTo(reading, l.AccountID, cloudapi.Generation(l.Generation), s.newID().String())
 	if err != nil {
 		return err
 	}
@@ -520,12 +522,16 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	return nil
 }
 
-// holdLease locks the account's row and then the lease's, in the order in which removing an
-// account takes them. errLeaseLost when either is not there any more.
+// holdLease locks the account's row and then the lease's, in the order in which removing an account
+// and moving it to another API take them. errLeaseLost when either is not there any more, or the
+// account was moved.
 func holdLease(ctx context.Context, tx pgx.Tx, l lease) error {
-	var held bool
-	err := tx.QueryRow(ctx, `SELECT true FROM accounts WHERE id = $1 FOR KEY SHARE`, l.AccountID).Scan(&held)
+	moved, err := movedFrom(ctx, tx, l.AccountID, cloudapi.Generation(l.Generation))
+	if errors.Is(err, ErrNotFound) || moved {
+		return errLeaseLost
+	}
 	if err == nil {
+		var held bool
 		err = tx.QueryRow(ctx, `
 			SELECT true FROM refresh WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2 AND lease_until > clock_timestamp() FOR UPDATE`,
 			l.AccountID, l.Owner).Scan(&held)

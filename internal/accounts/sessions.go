@@ -437,10 +437,10 @@ func (s *Service) cleanSessions(ctx context.Context) error {
 	return nil
 }
 
-// recordLast records an event in a transaction. It must be the last statement before the commit.
-func (s *Service) recordLast(ctx context.Context, tx pgx.Tx, e audit.Event) error {
-	if err := s.cfg.Log.Record(ctx, tx, e); err != nil {
-		return fmt.Errorf("recording %s: %w: %w", e.Act, ErrAuditUnavailable, err)
+// recordLast records events in a transaction. It must be the last statement before the commit.
+func (s *Service) recordLast(ctx context.Context, tx pgx.Tx, first audit.Event, more ...audit.Event) error {
+	if err := s.cfg.Log.Record(ctx, tx, append([]audit.Event{first}, more...)...); err != nil {
+		return fmt.Errorf("recording %s: %w: %w", first.Act, ErrAuditUnavailable, err)
 	}
 	return nil
 }

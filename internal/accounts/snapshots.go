@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"quartermaster/internal/cloudapi"
 )
@@ -185,9 +184,13 @@ func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool) 
 }
 
 // storeCluster stores a cluster as it was read after an act of ours. Refreshes that began before
-// this do not overwrite it. ErrNotFound when the account is not registered any more.
+// this do not overwrite it. Nothing is stored when the account has been moved to another API meanwhile.
+// ErrNotFound when the account is not registered any more.
 func (s *Service) storeCluster(ctx context.Context, accountID uuid.UUID, c cloudapi.Cluster) error {
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if moved, err := movedFrom(ctx, tx, accountID, c.Generation); err != nil || moved {
+			return err
+		}
 		var now time.Time
 		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
 			return err
@@ -201,13 +204,27 @@ func (s *Service) storeCluster(ctx context.Context, accountID uuid.UUID, c cloud
 		}
 		return notifyClusters(ctx, tx, accountID)
 	})
-	if broken, ok := errors.AsType[*pgconn.PgError](err); ok && broken.ConstraintName == "clusters_account_fkey" {
+	if errors.Is(err, ErrNotFound) {
 		return ErrNotFound
 	}
 	if err != nil {
 		return fmt.Errorf("storing a cluster: %w", unavailable(err))
 	}
 	return nil
+}
+
+// movedFrom reports whether the account is on another API than the one that was read, and keeps it
+// where it is until the transaction ends. ErrNotFound when it is not registered any more.
+func movedFrom(ctx context.Context, tx pgx.Tx, accountID uuid.UUID, read cloudapi.Generation) (bool, error) {
+	var generation string
+	err := tx.QueryRow(ctx, `SELECT generation FROM accounts WHERE id = $1 FOR KEY SHARE`, accountID).Scan(&generation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, ErrNotFound
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the account's API: %w", err)
+	}
+	return cloudapi.Generation(generation) != read, nil
 }
 
 // storeGone stores that upstream answered not found for a cluster after an act of ours.

@@ -53,6 +53,8 @@ type ManagementKey struct {
 	ProbedAt    *time.Time
 	AddedAt     time.Time
 	AddedBy     string
+	// UpstreamID is upstream's id, known of a key that was made here; else its prefix must do.
+	UpstreamID string
 	// Refused is upstream's reason when the last call was answered with unauthenticated or
 	// forbidden; empty while the key works.
 	Refused string
@@ -116,6 +118,7 @@ type AccountDetail struct {
 	Offers   map[string]Offer // by act, for the acts on an account and cluster.create
 	NotAble  []string         // upstream permissions the key lacks among those the console uses
 	Legacy   bool
+	OldKeys  []OldKey     // not in use, and valid upstream as far as is known
 	Snapshot []ClusterRow // first clusters, by name
 }
 

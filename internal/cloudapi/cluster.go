@@ -38,7 +38,7 @@ func DecodeCluster(generation Generation, raw []byte) (Cluster, error) {
 	default:
 		return Cluster{}, fmt.Errorf("cluster of an unknown generation %q", generation)
 	}
-	cluster.ID = id
+	cluster.ID, cluster.Generation = id, generation
 	cluster.Raw, err = storable(raw, n.members)
 	return cluster, err
 }

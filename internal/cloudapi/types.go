@@ -19,6 +19,8 @@ const (
 // insignificant space, and for what jsonb cannot hold (see DecodeCluster). Strings are at most
 // 1,024 bytes of valid UTF-8 without NUL.
 type Cluster struct {
+	Generation Generation // that tells of it, and in whose shape Raw is
+
 	ID        string
 	AccountID string
 	Name      string

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -136,7 +134,7 @@ func (s *Server) handleAccount(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read account: %w", err)
 	}
-	return s.render(c, http.StatusOK, templates.Account(accountView(s.page(c, d.Name, "account-show", "accounts"), d)))
+	return s.render(c, http.StatusOK, templates.Account(accountView(s.accountPage(c, d.Account, d.Name, "account-show", "accounts"), d)))
 }
 
 func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountView {
@@ -145,7 +143,7 @@ func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountVi
 		ID: d.ID.String(), Name: d.Name, CloudAccountID: d.CloudAccountID, UpstreamName: d.UpstreamName, OwnerEmail: d.OwnerEmail,
 		Environment: string(d.Environment), Owner: d.Owner, Note: d.Note, RotateBy: d.RotateBy, Enabled: d.Enabled,
 		Legacy: d.Legacy || d.Generation == cloudapi.PAV1, CreatedAt: d.CreatedAt, CreatedBy: d.CreatedBy, Offers: accountOffers(d),
-		KeyPrefix: d.Key.Prefix, KeyProvenance: d.Key.Provenance, KeyAddedAt: d.Key.AddedAt, KeyAddedBy: d.Key.AddedBy,
+		Key: keyView(d.Key), KeyOffers: keyOffers(d), OldKeys: oldKeyViews(d),
 		KeyProbedAt: d.Key.ProbedAt, KeyRefused: asSentence(d.Key.Refused), Permissions: permissionGroups(d.Key.Permissions),
 		PermsTold: d.Key.Permissions != nil, NotOffered: notOfferedHere(d),
 		OKAt: d.Sync.OKAt, FailedAt: d.Sync.FailedAt, Error: d.Sync.Error, Stale: d.Sync.Stale, Vanished: d.Sync.Vanished,
@@ -156,25 +154,6 @@ func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountVi
 		v.Rows = append(v.Rows, fleetRow(r, stale))
 	}
 	return v
-}
-
-// notOfferedHere lists the acts that nobody is offered on the account, whatever their rights: the
-// API has no such operation, or the key lacks what upstream asks for it.
-func notOfferedHere(d accounts.AccountDetail) []templates.Pair {
-	var out []templates.Pair
-	for _, act := range accounts.Acts() {
-		if act.Current == nil && act.PAV1 == nil {
-			continue
-		}
-		lacking := slices.DeleteFunc(act.KeyNeeds(d.Generation), func(p string) bool { return !slices.Contains(d.NotAble, p) })
-		switch {
-		case act.Op(d.Generation) == nil:
-			out = append(out, templates.Pair{Name: templates.ActWords(act.Name), Value: act.Lacking[d.Generation]})
-		case len(lacking) > 0:
-			out = append(out, templates.Pair{Name: templates.ActWords(act.Name), Value: "The key lacks " + strings.Join(lacking, " and ") + "."})
-		}
-	}
-	return out
 }
 
 // accountOffers lists the acts of an account's page. Disable and enable share one place.
@@ -192,7 +171,11 @@ func accountOffers(d accounts.AccountDetail) []templates.Offer {
 	turn.Post = true
 	remove := offer(accounts.ActAccountDelete, "Remove", "delete")
 	remove.Danger = true
-	return []templates.Offer{clusterOffer(d), turn, remove}
+	offers := []templates.Offer{clusterOffer(d), offer(accounts.ActAccountEdit, "Edit", "edit")}
+	if d.Legacy {
+		offers = append(offers, offer(accounts.ActAccountSwitch, "Move to the current API", "switch"))
+	}
+	return append(offers, turn, remove)
 }
 
 // handleAccountDisable handles POST /accounts/{id}/disable.
@@ -241,8 +224,8 @@ func (s *Server) handleAccountDeleteForm(c echo.Context) error {
 func (s *Server) renderAccountDelete(c echo.Context, status int, d accounts.AccountDetail, form accountRemovalForm, invalid map[string]string) error {
 	self := accountPath(d.ID)
 	v := templates.ConfirmView{
-		Page:   s.page(c, "Remove "+d.Name, "account-delete", "accounts"),
-		Crumbs: []templates.Link{{Label: "Accounts", Href: pathAccounts}, {Label: d.Name, Href: self}},
+		Page:   s.accountPage(c, d.Account, "Remove "+d.Name, "account-delete", "accounts"),
+		Crumbs: accountCrumbs(d.Account),
 		Lead:   fmt.Sprintf("The account %s, its sealed management key and what is known of its clusters are removed from this console.", d.Name),
 		Points: []string{
 			"Its clusters go on running. Nothing is deleted at Qdrant Cloud, but for the key if you choose so below.",

@@ -337,7 +337,7 @@ func (s *Server) handleCluster(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read cluster: %w", err)
 	}
-	view := clusterView(s.page(c, named(d.Cluster.Name, ref.ClusterID), "cluster-show", "clusters"), ref, d)
+	view := clusterView(s.accountPage(c, d.Account, named(d.Cluster.Name, ref.ClusterID), "cluster-show", "clusters"), ref, d)
 	if wantsPart(c) {
 		return s.render(c, http.StatusOK, templates.ClusterRegion(view))
 	}
@@ -513,7 +513,7 @@ func (s *Server) handleClusterRestartForm(c echo.Context) error {
 		return err
 	}
 	name := named(d.Cluster.Name, ref.ClusterID)
-	v := clusterConfirm(s.page(c, "Restart "+name, "cluster-restart", "clusters"), ref, d, "restart")
+	v := clusterConfirm(s.accountPage(c, d.Account, "Restart "+name, "cluster-restart", "clusters"), ref, d, "restart")
 	v.Lead = fmt.Sprintf("Every node of the cluster %s in %s is restarted.", name, d.Account.Name)
 	v.Points = restartPoints(d.Cluster)
 	v.Button = "Restart cluster"
@@ -547,7 +547,7 @@ func (s *Server) handleClusterSuspendForm(c echo.Context) error {
 		return err
 	}
 	name := named(d.Cluster.Name, ref.ClusterID)
-	v := clusterConfirm(s.page(c, "Suspend "+name, "cluster-suspend", "clusters"), ref, d, "suspend")
+	v := clusterConfirm(s.accountPage(c, d.Account, "Suspend "+name, "cluster-suspend", "clusters"), ref, d, "suspend")
 	v.Lead = fmt.Sprintf("The cluster %s in %s is stopped until somebody resumes it.", name, d.Account.Name)
 	v.Points = []string{"It does not answer until then.", "Suspending deletes nothing: it can be resumed from its page."}
 	v.Button, v.Danger = "Suspend cluster", true
@@ -604,7 +604,7 @@ func (s *Server) handleClusterDeleteForm(c echo.Context) error {
 
 func (s *Server) renderClusterDelete(c echo.Context, status int, ref accounts.ClusterRef, d accounts.ClusterDetail, form clusterDeletionForm, invalid map[string]string) error {
 	name := named(d.Cluster.Name, ref.ClusterID)
-	v := clusterConfirm(s.page(c, "Delete "+name, "cluster-delete", "clusters"), ref, d, "delete")
+	v := clusterConfirm(s.accountPage(c, d.Account, "Delete "+name, "cluster-delete", "clusters"), ref, d, "delete")
 	v.Lead = fmt.Sprintf("The cluster %s in %s is deleted with all its collections.", name, d.Account.Name)
 	v.Points = []string{"Whatever uses its endpoint stops working at once.", "Its database keys stop working."}
 	v.Warning = "A deleted cluster cannot be brought back. Only a backup can, and only if you keep the backups."

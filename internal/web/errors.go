@@ -89,6 +89,10 @@ func explainDomain(err error) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right",
 			detail: sentence(e.Fields[""]) + "Nothing was done. Go back, correct the fields and send it again."}
 	}
+	if e, ok := errors.AsType[*accounts.UnusedKeyError](err); ok {
+		return &problem{status: http.StatusConflict, heading: "A key was made, and is not used",
+			detail: sentence(e.Reason) + "Qdrant Cloud made a management key that this console could not put into use. The account’s page shows the key in use, and the new one, to be deleted, as one whose secret nobody saw."}
+	}
 	if _, ok := errors.AsType[*accounts.ChooseAccountError](err); ok {
 		return &problem{status: http.StatusUnprocessableEntity, heading: "The key opens several accounts",
 			detail: "Nothing was stored. Go back and pick one of them."}

@@ -58,6 +58,18 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: account + "/delete", Handler: s.handleAccountDeleteForm},
 		{Method: post, Path: account + "/delete", Handler: s.handleAccountDelete},
 
+		{Method: get, Path: account + "/edit", Handler: s.handleAccountEditForm},
+		{Method: post, Path: account + "/edit", Handler: s.handleAccountEdit},
+		{Method: get, Path: account + "/key", Handler: s.handleAccountKeyForm},
+		{Method: post, Path: account + "/key", Handler: s.handleAccountKey},
+		{Method: get, Path: account + "/key/mint", Handler: s.handleAccountMintForm},
+		{Method: post, Path: account + "/key/mint", Handler: s.handleAccountMint},
+		{Method: get, Path: account + "/key/old/:key/delete", Handler: s.handleOldKeyForm},
+		{Method: post, Path: account + "/key/old/:key/delete", Handler: s.handleOldKeyDelete},
+		{Method: post, Path: account + "/key/old/:key/dismiss", Handler: s.handleOldKeyDismiss},
+		{Method: get, Path: account + "/switch", Handler: s.handleAccountSwitchForm},
+		{Method: post, Path: account + "/switch", Handler: s.handleAccountSwitch},
+
 		{Method: post, Path: account + "/clusters", Handler: s.handleClusterCreate},
 		{Method: get, Path: account + "/clusters/new", Handler: s.handleClusterNew},
 		{Method: post, Path: account + "/clusters/new", Handler: s.handleClusterPreview},

@@ -1,0 +1,127 @@
+package accounts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/audit"
+)
+
+// AccountDetails is what the team says of an account.
+type AccountDetails struct {
+	Name        string
+	Environment Environment
+	Owner       string // who is responsible
+	Note        string
+	RotateBy    string // date, 2006-01-02, or empty
+}
+
+// AccountEdit is what an account is to be like. Revision is that of the account as the member saw it.
+type AccountEdit struct {
+	Revision string
+	AccountDetails
+}
+
+// AccountChangedError says that somebody changed the account after the member had read it. Now is what
+// it is like by now; what the member wants they know themselves.
+type AccountChangedError struct{ Now Account }
+
+func (e *AccountChangedError) Error() string { return "the account was changed meanwhile" }
+
+// Revision stands for what can be edited of the account: it differs when any of that differs.
+func (a Account) Revision() string {
+	text, _ := json.Marshal([]any{a.Name, a.Environment, a.Owner, a.Note, dateOrNil(a.RotateBy)}) //nolint:errchkjson // strings only
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// describe puts what a member says of an account into a, and says what is wrong with it, by the same
+// rules for a new account and an edited one. A day that is gone by may stay, but not be given anew.
+func (s *Service) describe(a *Account, d AccountDetails, say func(field, problem string)) {
+	now, before := s.now(), a.RotateBy
+	a.Name, a.Environment, a.Owner, a.Note, a.RotateBy = tidy(d.Name), d.Environment, tidy(d.Owner), tidy(d.Note), nil
+	say("name", textProblem(a.Name, nameLength, false))
+	say("owner", textProblem(a.Owner, ownerLength, false))
+	say("note", textProblem(a.Note, noteLength, true))
+	if !slices.Contains(Environments, d.Environment) {
+		say("environment", "Choose production, staging, development or other.")
+	}
+	if d.RotateBy == "" {
+		return
+	}
+	day, err := time.Parse(time.DateOnly, d.RotateBy)
+	kept := before != nil && day.Equal(*before)
+	switch {
+	case err != nil:
+		say("rotate_by", "Give a date as in 2027-01-31.")
+	case !kept && (!day.After(now) || day.Year() > now.Year()+100):
+		say("rotate_by", "Give a day after today.")
+	default:
+		a.RotateBy = &day
+	}
+}
+
+// EditAccount changes what the team says of an account and records account.edit in the same
+// transaction. When nothing differs nothing is recorded. *InvalidError tells everything that is wrong
+// with the form, *AccountChangedError that the revision is not the account's any more.
+func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID, e AccountEdit) error {
+	account, err := accountByID(ctx, s.cfg.DB, id, false)
+	if err != nil {
+		return err
+	}
+	if err := s.authorize(ctx, by, ActAccountEdit, accountTarget(account.ref())); err != nil {
+		return err
+	}
+	invalid := map[string]string{}
+	say := func(field, problem string) {
+		if problem != "" && invalid[field] == "" {
+			invalid[field] = problem
+		}
+	}
+	if e.Revision == "" {
+		say("", "The form does not say which state of the account it changes. Open it again.")
+	}
+	edited := account
+	s.describe(&edited, e.AccountDetails, say)
+	if edited.Name == "" {
+		say("name", "Give a name.")
+	}
+	if len(invalid) > 0 {
+		return &InvalidError{Fields: invalid}
+	}
+	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		before, err := accountByID(ctx, tx, id, true)
+		if err != nil {
+			return err
+		}
+		after := before
+		after.Name, after.Environment, after.Owner, after.Note, after.RotateBy = edited.Name, edited.Environment, edited.Owner, edited.Note, edited.RotateBy
+		change := accountChange(&before, &after)
+		if len(change) == 0 {
+			return nil
+		}
+		if before.Revision() != e.Revision {
+			return &AccountChangedError{Now: before}
+		}
+		if _, err := tx.Exec(ctx, `
+			UPDATE accounts SET name = $2, environment = $3, owner = $4, note = $5, rotate_by = $6, updated_at = $7 WHERE id = $1`,
+			id, after.Name, string(after.Environment), after.Owner, after.Note, after.RotateBy, s.now()); err != nil {
+			return err
+		}
+		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
+	})
+	if violates(err, "accounts_name_key") {
+		return invalidField("name", "An account has this name already; give another.")
+	}
+	if err != nil {
+		return dbError(ActAccountEdit.Name, err)
+	}
+	return nil
+}
