@@ -31,7 +31,7 @@ func everyLink(t *testing.T, st *stage) {
 		}
 		want := []string{"accounts-index", "account-show", "clusters-index", "cluster-show", "me-show"}
 		if member == admin {
-			want = append(want, "account-new", "account-delete", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event")
+			want = append(want, "account-new", "account-delete", "account-edit", "account-key", "account-mint", "account-switch", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event")
 		}
 		for _, kind := range want {
 			if kinds[kind] == "" {
@@ -74,7 +74,7 @@ func (st *stage) crawl(t *testing.T, member string) []page {
 				continue // a file and no page; a journey of its own looks at it
 			}
 			kind := number.ReplaceAllString(u.Path, "/N")
-			if parts := strings.Split(u.Path, "/"); len(parts) > 2 && parts[1] == "accounts" && !seeded[parts[2]] && parts[2] != "new" || len(parts) > 4 && !seeded[parts[4]] {
+			if parts := strings.Split(u.Path, "/"); len(parts) > 2 && parts[1] == "accounts" && !seeded[parts[2]] && parts[2] != "new" || len(parts) > 4 && parts[3] == "clusters" && !seeded[parts[4]] {
 				continue
 			}
 			u.Fragment = ""

@@ -16,6 +16,7 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 	own, ownID := st.newCluster(t, production, "roles-meet-acts")
 	old, oldID := st.cluster(t, "market-reports")
 	account := "/accounts/" + st.accounts[production].id
+	moving, noKey := "/accounts/"+st.accounts[legacy].id, uuid.NewString()
 	fields := url.Values{"form_token": {""}}
 	members := []string{admin, operator, viewer, auditor}
 	for _, row := range []struct {
@@ -41,6 +42,19 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"POST", account + "/disable", nil, "account.disable", st.accounts[production].id, "accounts:manage", [4]int{0, 403, 403, 403}},
 		{"GET", account + "/delete", nil, "account.delete", st.accounts[production].id, "accounts:manage", [4]int{200, 403, 403, 403}},
 		{"POST", account + "/delete", nil, "account.delete", st.accounts[production].id, "accounts:manage", [4]int{422, 403, 403, 403}},
+
+		{"GET", account + "/edit", nil, "account.edit", st.accounts[production].id, "accounts:manage", [4]int{200, 403, 403, 403}},
+		{"POST", account + "/edit", nil, "account.edit", st.accounts[production].id, "accounts:manage", [4]int{422, 403, 403, 403}},
+		{"GET", account + "/key", nil, "account.key", st.accounts[production].id, "accounts:manage", [4]int{200, 403, 403, 403}},
+		{"POST", account + "/key", fields, "account.key", st.accounts[production].id, "accounts:manage", [4]int{422, 403, 403, 403}},
+		{"GET", account + "/key/mint", nil, "management_key.create", st.accounts[production].id, "accounts:manage", [4]int{200, 403, 403, 403}},
+		{"POST", account + "/key/mint", fields, "management_key.create", st.accounts[production].id, "accounts:manage", [4]int{422, 403, 403, 403}},
+		{"GET", account + "/key/old/" + noKey + "/delete", nil, "management_key.delete", st.accounts[production].id, "accounts:manage", [4]int{404, 403, 403, 403}},
+		{"POST", account + "/key/old/" + noKey + "/delete", nil, "management_key.delete", st.accounts[production].id, "accounts:manage", [4]int{404, 403, 403, 403}},
+		{"POST", account + "/key/old/" + noKey + "/dismiss", nil, "management_key.dismiss", st.accounts[production].id, "accounts:manage", [4]int{404, 403, 403, 403}},
+		{"GET", account + "/switch", nil, "account.switch", st.accounts[production].id, "accounts:manage", [4]int{409, 403, 403, 403}},
+		{"GET", moving + "/switch", nil, "account.switch", st.accounts[legacy].id, "accounts:manage", [4]int{200, 403, 403, 403}},
+		{"POST", moving + "/switch", nil, "account.switch", st.accounts[legacy].id, "accounts:manage", [4]int{0, 403, 403, 403}},
 
 		{"GET", own + "/restart", nil, "cluster.restart", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
 		{"GET", own + "/suspend", nil, "cluster.suspend", ownID, "write:clusters", [4]int{200, 200, 403, 403}},

@@ -121,6 +121,9 @@ func (st *stage) secrets(t *testing.T) []secret {
 		newSecret("the sandbox's control token", state.Secrets.ControlToken))
 	st.sessions.mu.Lock()
 	defer st.sessions.mu.Unlock()
+	for _, key := range st.pasted {
+		all = append(all, newSecret("a pasted key", key))
+	}
 	for member, v := range st.sessions.by {
 		cookies := v.http.Jar.Cookies(mustURL(st.about.URL))
 		for _, c := range cookies {

@@ -38,8 +38,9 @@ type stage struct {
 		mu sync.Mutex
 		by map[string]*visitor // one session a member, for journeys that do not mind
 	}
-	clock sync.Mutex // held by whoever watches a cluster move and turns the sandbox's clock
-	spare sync.Mutex // held by whoever has the spare account registered
+	pasted []string   // keys that journeys have pasted; sessions.mu
+	clock  sync.Mutex // held by whoever watches a cluster move and turns the sandbox's clock
+	spare  sync.Mutex // held by whoever has the spare account registered
 }
 
 // ground is a registered account: our id and upstream's.
