@@ -102,6 +102,19 @@ type EventView struct {
 	Check                            *CheckView // of the whole log; nil until somebody asks for it
 }
 
+// stepWords says what a step of an operation tells.
+func stepWords(phase string) string {
+	switch phase {
+	case "attempt":
+		return "what was about to be asked for"
+	case "outcome":
+		return "how Qdrant Cloud answered"
+	case "settled":
+		return "how the work ended that went on after the answer"
+	}
+	return ""
+}
+
 // LogCheckView is the page that checks the whole log.
 type LogCheckView struct {
 	Page   Page

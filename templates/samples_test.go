@@ -452,7 +452,7 @@ func sampleEvent() EventView {
 		Changes:  []ChangeView{{"delete_backups", "", "false"}, {"name", "tmp-load-test", ""}, {"nodes", "3", ""}},
 		Verified: true, Leaf: strings.Repeat("ab", 32), Chain: strings.Repeat("cd", 32), Body: "{\n  \"act\": \"cluster.delete\"\n}",
 		Check:  &CheckView{Events: 12345, First: 1, Last: 12345, Chain: strings.Repeat("ef", 32), At: sampleNow, Took: "214 ms"},
-		Others: []EventRow{{Seq: 196, Href: "/audit/events/196", Phase: "attempt", RecordedAt: before(3 * time.Minute)}, {Seq: 197, Href: "/audit/events/197", Phase: "outcome", Outcome: "ok", RecordedAt: before(3 * time.Minute), Current: true}},
+		Others: []EventRow{{Seq: 196, Href: "/audit/events/196", Phase: "attempt", RecordedAt: before(3 * time.Minute)}, {Seq: 197, Href: "/audit/events/197", Phase: "outcome", Outcome: "ok", RecordedAt: before(3 * time.Minute), Current: true}, {Seq: 203, Href: "/audit/events/203", Phase: "settled", Outcome: "ok", RecordedAt: before(2 * time.Minute)}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,9 +15,9 @@ import (
 // makesCluster is how an operator makes a cluster: finds the account, compares packages and prices, is told
 // of a mistake, asks for it, watches it come up, leaves and comes back.
 func makesCluster(t *testing.T, st *stage, scripts bool) {
-	name := "made-in-the-browser"
+	name := "orchard-scripted"
 	if !scripts {
-		name = "made-without-scripts"
+		name = "orchard-plain"
 	}
 	account := "/accounts/" + st.accounts[staging].id
 	s, finish := openBrowser(t, st.about.URL, scripts)
@@ -123,8 +124,7 @@ func (st *stage) madeOf(t *testing.T, account, name string) (n int) {
 	return n
 }
 
-// sentTwice sends one form again and again: at once as from two tabs, after it was answered, and while the
-// answer is missing.
+// sentTwice sends one form again and again: at once as from two tabs, and after it was answered.
 func sentTwice(t *testing.T, st *stage) {
 	account := "/accounts/" + st.accounts[production].id
 	st.control(t, http.MethodPost, "account", map[string]any{"account": st.accounts[production].cloud, "quotas": map[string]int{"clusters": 100}})
@@ -149,18 +149,47 @@ func sentTwice(t *testing.T, st *stage) {
 	if n := st.madeOf(t, production, "sent-twice"); n != 1 || again.status != http.StatusSeeOther || !strings.HasPrefix(again.header.Get("Location"), account+"/clusters/") {
 		t.Errorf("%d clusters; the fifth post leads to %q (%d)", n, again.header.Get("Location"), again.status)
 	}
+}
 
-	values = filled("sent-and-lost")
-	st.control(t, http.MethodPost, "faults", map[string]any{"account": st.accounts[production].cloud, "operation": "CreateCluster", "kind": "lost_answer", "times": 1})
-	for range 2 {
-		if got := v.post(account+"/clusters", values); got.status != http.StatusSeeOther || !strings.HasPrefix(got.header.Get("Location"), "/clusters?account=") {
-			t.Errorf("%d to %q:\n%s", got.status, got.header.Get("Location"), got.text())
+// TestACreateWhoseAnswerIsLost has the connection break after the Cloud API has made the cluster: it is not asked
+// for again, by no press of a button, and is found by itself.
+func TestACreateWhoseAnswerIsLost(t *testing.T) {
+	st := openStage(t, "QM_AUDIT_UNKNOWN_AFTER=2s")
+	account := "/accounts/" + st.accounts[staging].id
+	s, finish := openBrowser(t, st.about.URL, true)
+	s.signIn(operator, "clusters-index")
+	s.open(account+"/clusters/new?cloud_provider=aws&region=eu-central-1", "cluster-new")
+	s.fill("name", "lost-and-found")
+	sent := ask[string](s, `new URLSearchParams(new FormData(document.querySelector("#cluster-form"))).toString()`)
+	post := func() string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+		defer cancel()
+		end, err := chromedp.Run(ctx, chromedp.Evaluate[string](
+			`fetch("`+account+`/clusters", {method: "POST", headers: {"Content-Type": "application/x-www-form-urlencoded"}, body: "`+sent+`"}).then(r => r.url)`, chromedp.EvalAwaitPromise))
+		if err != nil {
+			t.Fatal(err)
 		}
+		return mustURL(end).Path
 	}
-	if n := st.madeOf(t, production, "sent-and-lost"); n != 1 {
-		t.Errorf("%d clusters of a form whose answer was lost", n)
+	st.control(t, http.MethodPost, "faults", map[string]any{"operation": "CreateCluster", "kind": "lost_answer", "times": 1})
+	s.click("#cluster-form button.btn-primary", "clusters-index")
+	s.says("is not known yet", "nothing is asked for twice")
+	if end := post(); end != "/clusters" && !strings.HasPrefix(end, account+"/clusters/") {
+		t.Errorf("sent again at once, the form leads to %s", end)
 	}
-	if n := st.events(t, `act = 'cluster.create' AND phase = 'attempt' AND search LIKE '%sent-and-lost%'`); n != 1 {
-		t.Errorf("%d attempts", n)
+	waitUntil(t, "it is known what became of it", func() bool {
+		return st.events(t, `act = 'cluster.create' AND phase = 'outcome' AND outcome = 'ok' AND inferred`) == 1
+	})
+	var id string
+	if err := st.db.QueryRow(t.Context(), `SELECT target_id FROM audit.events WHERE act = 'cluster.create' AND phase = 'outcome'`).Scan(&id); err != nil {
+		t.Fatal(err)
 	}
+	waitUntil(t, "the form leads to what it made", func() bool { return post() == account+"/clusters/"+id })
+	if made, calls := st.madeOf(t, staging, "lost-and-found"), st.callsOf(t, st.accounts[staging].cloud)["CreateCluster"]; made != 1 || calls != 1 {
+		t.Errorf("%d clusters of %d calls", made, calls)
+	}
+	st.turn(t)
+	waitUntil(t, "the end is on record", func() bool { return st.events(t, `phase = 'settled' AND outcome = 'ok' AND target_id = $1`, id) == 1 })
+	finish()
 }

@@ -64,7 +64,7 @@ func manyRestartsAtOnce(t *testing.T, st *stage) {
 	if err := st.db.QueryRow(t.Context(), `
 		SELECT count(*) FROM (
 			SELECT operation_id FROM audit.events WHERE act = 'cluster.restart' AND target_id = ANY($1) GROUP BY operation_id
-			HAVING count(*) <> 2 OR count(*) FILTER (WHERE phase = 'attempt') <> 1 OR max(seq) FILTER (WHERE phase = 'attempt') > min(seq) FILTER (WHERE phase = 'outcome')
+			HAVING count(*) FILTER (WHERE phase <> 'settled') <> 2 OR count(*) FILTER (WHERE phase = 'attempt') <> 1 OR max(seq) FILTER (WHERE phase = 'attempt') > min(seq) FILTER (WHERE phase = 'outcome')
 		) o`, ids).Scan(&odd); err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +79,8 @@ func logIsWhole(t *testing.T, st *stage) {
 	for what, query := range map[string]string{
 		"a gap in the numbers":               `SELECT count(*) = max(seq) AND min(seq) = 1 FROM audit.events`,
 		"an operation ended twice":           `SELECT NOT EXISTS (SELECT FROM audit.events WHERE phase = 'outcome' GROUP BY operation_id HAVING count(*) > 1)`,
+		"work that ended twice":              `SELECT NOT EXISTS (SELECT FROM audit.events WHERE phase = 'settled' GROUP BY operation_id HAVING count(*) > 1)`,
+		"an end of work before its outcome":  `SELECT NOT EXISTS (SELECT FROM audit.events e WHERE phase = 'settled' AND NOT EXISTS (SELECT FROM audit.events o WHERE o.operation_id = e.operation_id AND o.phase = 'outcome' AND o.seq < e.seq))`,
 		"an outcome without an attempt":      `SELECT NOT EXISTS (SELECT FROM audit.events o WHERE phase = 'outcome' AND NOT EXISTS (SELECT FROM audit.events a WHERE a.operation_id = o.operation_id AND a.phase = 'attempt' AND a.seq < o.seq))`,
 		"an attempt without an outcome":      `SELECT NOT EXISTS (SELECT FROM audit.events a WHERE phase = 'attempt' AND NOT EXISTS (SELECT FROM audit.events o WHERE a.operation_id = o.operation_id AND o.phase = 'outcome'))`,
 		"an event of an act without a name":  `SELECT NOT EXISTS (SELECT FROM audit.events WHERE act !~ '^[a-z_]+\.[a-z_]+$')`,

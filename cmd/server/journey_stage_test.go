@@ -53,11 +53,11 @@ const (
 	legacy     = "Fjord Analytics"
 )
 
-// openStage starts dev with short waits and everything logged.
-func openStage(t *testing.T) *stage {
+// openStage starts dev with short waits and everything logged, and with further settings.
+func openStage(t *testing.T, settings ...string) *stage {
 	t.Helper()
 	st := &stage{
-		devProgram: startDev(t, "QM_LOG_LEVEL=debug", "QM_POLL_MIN=200ms", "QM_POLL_MAX=1s", "QM_UPSTREAM_RPS=500"),
+		devProgram: startDev(t, append([]string{"QM_LOG_LEVEL=debug", "QM_POLL_MIN=200ms", "QM_POLL_MAX=1s", "QM_UPSTREAM_RPS=500"}, settings...)...),
 		accounts:   map[string]ground{},
 	}
 	st.db = openPool(t, st.about.DatabaseURL)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -78,14 +79,19 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 	if account.Generation == cloudapi.PAV1 {
 		f.Lacks = legacyFormLacks
 	}
-	reading := formReading{s: s, by: by, fresh: fresh, keep: keep, form: &f, problems: map[string]string{}}
+	// The two halves of the form are read at once, each into a form of its own.
+	rest := f
+	place, other := formReading{s: s, by: by, fresh: fresh, keep: keep, form: &f}, formReading{s: s, by: by, fresh: fresh, keep: keep, form: &rest}
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
 	var both sync.WaitGroup
-	both.Go(func() { reading.place(ctx) })
-	both.Go(func() { reading.rest(ctx) })
+	both.Go(func() { place.place(ctx) })
+	both.Go(func() { other.rest(ctx) })
 	both.Wait()
-	f.Problems = reading.problems
+	f.Releases, f.Quotas, f.Asked.Name, f.Asked.Version = rest.Releases, rest.Quotas, rest.Asked.Name, rest.Asked.Version
+	f.Problems = map[string]string{}
+	maps.Copy(f.Problems, place.problems)
+	maps.Copy(f.Problems, other.problems)
 	return f, nil
 }
 
@@ -105,22 +111,21 @@ func (s *Service) PriceNewCluster(ctx context.Context, by audit.Actor, accountID
 	return s.price(ctx, by, account, asked, packages), nil
 }
 
-// formReading reads the lists of one form. Its two halves run at once and share nothing but problems.
+// formReading reads lists into a form.
 type formReading struct {
 	s        *Service
 	by       audit.Actor
 	fresh    bool // the form is new
 	keep     bool // what was typed stays, whatever is offered
 	form     *ClusterForm
-	mu       sync.Mutex
-	problems map[string]string
+	problems map[string]string // by list; nil while there is none
 }
 
 func (r *formReading) problem(ctx context.Context, field string, err error) {
-	words := r.s.notRead(ctx, r.form.Account, field, err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.problems[field] = words
+	if r.problems == nil {
+		r.problems = map[string]string{}
+	}
+	r.problems[field] = r.s.notRead(ctx, r.form.Account, field, err)
 }
 
 // notRead logs why a list could not be read, and says it for people.
