@@ -50,15 +50,6 @@ func (s *stage) newKey(by audit.Actor, act Act, name string) NewKey {
 	return NewKey{Name: name, ExpiresInDays: &days, Access: KeyReads, FormToken: s.token(by, act)}
 }
 
-func (s *stage) token(by audit.Actor, act Act) string {
-	s.t.Helper()
-	token, err := s.svc.FormToken(s.t.Context(), by, act.Name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return token
-}
-
 func (s *stage) createKey(by audit.Actor, ref ClusterRef, n NewKey) MadeKey {
 	s.t.Helper()
 	made, err := s.svc.CreateKey(s.t.Context(), by, ref, n)
