@@ -18,6 +18,7 @@ type FleetView struct {
 	Notes    []string // what of the address was not understood
 	MayAdd   bool
 	Contact  []string // whom to ask for an account
+	Offers   []Offer
 }
 
 // FleetFilter is what the fleet is narrowed by.

@@ -37,6 +37,9 @@ type Act struct {
 	Mutates bool
 	// Idempotent is set when doing it twice is doing it once.
 	Idempotent bool
+	// GoesOn is set when the work goes on upstream after the call was answered. Its end is recorded
+	// by a settled event.
+	GoesOn bool
 	// CarriesSecret is set when the answer has a secret in it.
 	CarriesSecret bool
 	// StepUp asks for a fresh sign-in.
@@ -97,30 +100,30 @@ var (
 	}
 	ActClusterCreate = Act{
 		Name: "cluster.create", Needs: access.Needs(access.WriteClusters),
-		TargetKind: KindCluster, Mutates: true, Current: &cloudapi.OpCreateCluster, PAV1: &cloudapi.OpPACreateCluster,
+		TargetKind: KindCluster, Mutates: true, GoesOn: true, Current: &cloudapi.OpCreateCluster, PAV1: &cloudapi.OpPACreateCluster,
 	}
 	ActClusterUpdate = Act{
 		Name: "cluster.update", Needs: access.Needs(access.WriteClusters),
-		TargetKind: KindCluster, Mutates: true, Idempotent: true, Current: &cloudapi.OpUpdateCluster, PAV1: &cloudapi.OpPAUpdateCluster,
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, Current: &cloudapi.OpUpdateCluster, PAV1: &cloudapi.OpPAUpdateCluster,
 	}
 	ActClusterRestart = Act{
 		Name: "cluster.restart", Needs: access.Needs(access.WriteClusters),
-		TargetKind: KindCluster, Mutates: true, Current: &cloudapi.OpRestartCluster,
+		TargetKind: KindCluster, Mutates: true, GoesOn: true, Current: &cloudapi.OpRestartCluster,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no restart."},
 	}
 	ActClusterSuspend = Act{
 		Name: "cluster.suspend", Needs: access.Needs(access.WriteClusters),
-		TargetKind: KindCluster, Mutates: true, Idempotent: true, Current: &cloudapi.OpSuspendCluster,
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, Current: &cloudapi.OpSuspendCluster,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no suspend."},
 	}
 	ActClusterUnsuspend = Act{
 		Name: "cluster.unsuspend", Needs: access.Needs(access.WriteClusters),
-		TargetKind: KindCluster, Mutates: true, Idempotent: true, Current: &cloudapi.OpUnsuspendCluster,
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, Current: &cloudapi.OpUnsuspendCluster,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no resume."},
 	}
 	ActClusterDelete = Act{
 		Name: "cluster.delete", Needs: access.Needs(access.DeleteClusters),
-		TargetKind: KindCluster, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
 	ActKeyRead = Act{

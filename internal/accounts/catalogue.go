@@ -32,6 +32,7 @@ const (
 	shelfRegions   = "regions"
 	shelfPackages  = "packages"
 	shelfReleases  = "releases"
+	shelfQuotas    = "quotas"
 )
 
 // shelf is one list of the catalogue. Lists differ from account to account, and with the API and the
@@ -147,6 +148,13 @@ func (c *catalogue) list(at shelf, now time.Time) *list {
 	return l
 }
 
+// drop forgets the lists of an account, because one of them told what was not so.
+func (c *catalogue) drop(account uuid.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.shelves, func(at shelf, _ *list) bool { return at.account == account })
+}
+
 // forget drops what has expired, and everything when that is not enough.
 func (c *catalogue) forget(now time.Time) {
 	maps.DeleteFunc(c.shelves, func(_ shelf, l *list) bool {
@@ -222,4 +230,8 @@ func (s *Service) packagesOf(ctx context.Context, by audit.Actor, a Account, pro
 func (s *Service) releasesOf(ctx context.Context, by audit.Actor, a Account, cluster string) ([]cloudapi.Release, error) {
 	at := a.releaseShelf(cluster)
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Release, error) { return up.Releases(ctx, cluster) })
+}
+
+func (s *Service) quotasOf(ctx context.Context, by audit.Actor, a Account) (cloudapi.Quotas, error) {
+	return consult(ctx, s, by, a.shelf(shelfQuotas), func(ctx context.Context, up cloud) (cloudapi.Quotas, error) { return up.Quotas(ctx) })
 }

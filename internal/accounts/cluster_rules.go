@@ -58,9 +58,14 @@ func typedLines(text string) []string {
 
 // parseLabels reads lines of key=value. problem says what is wrong, and in which line.
 func parseLabels(text string) (labels []cloudapi.Label, problem string) {
+	return parsePairs(text, maxClusterLabels, "labels")
+}
+
+// parsePairs reads at most so many lines of key=value, which people call what says.
+func parsePairs(text string, most int, what string) (labels []cloudapi.Label, problem string) {
 	lines := typedLines(text)
-	if len(lines) > maxClusterLabels {
-		return nil, fmt.Sprintf("At most %d labels.", maxClusterLabels)
+	if len(lines) > most {
+		return nil, fmt.Sprintf("At most %d %s.", most, what)
 	}
 	for i, line := range lines {
 		key, value, found := strings.Cut(line, "=")

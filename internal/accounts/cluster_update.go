@@ -128,7 +128,9 @@ func (s *Service) sendUpdate(ctx context.Context, by audit.Actor, known actedClu
 			after = again // where it cannot be read, the answer to the change is what is known
 		}
 		last = &after
-		return done{change: updatedFields(intended, settingsOf(now), settingsOf(after))}, nil
+		change := updatedFields(intended, settingsOf(now), settingsOf(after))
+		change["phase"] = [2]any{string(now.State.Phase), string(after.State.Phase)}
+		return done{change: change}, nil
 	})
 	if last != nil {
 		s.keepSnapshot(ctx, ref, last, false)

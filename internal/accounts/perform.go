@@ -53,7 +53,8 @@ type done struct {
 //  2. The attempt is recorded with what is intended. When that fails the error is
 //     ErrAuditUnavailable and upstream is not called.
 //  3. The key is unsealed and call runs, with a deadline and detached from the client's context.
-//     No transaction and no pooled connection is held meanwhile.
+//     No transaction and no pooled connection is held meanwhile. Before an act whose work goes on
+//     after the answer it is noted that its end is to be recorded (see settle.go).
 //  4. The outcome is recorded, with the change that call returns. When call fails upstream's
 //     reason is recorded and the error is returned as it came.
 //
@@ -105,6 +106,13 @@ func (s *Service) perform(ctx context.Context, by audit.Actor, op operation, cal
 		return err
 	}
 	outcome.Upstream.KeyID = up.keyID.String()
+	if act.GoesOn {
+		if err := s.noteLongWork(callCtx, attempt.Operation); err != nil {
+			outcome.Outcome, outcome.Reason = audit.Failed, "The console could not note that the end of the work is to be recorded."
+			s.appendOutcome(ctx, outcome)
+			return err
+		}
+	}
 
 	finished := false
 	defer func() {

@@ -189,6 +189,9 @@ func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *
 	case ActManagementKeyCreate.Name:
 		return s.lookForMintedKey(ctx, o, up)
 	}
+	if act.Name == ActClusterCreate.Name {
+		return s.lookForNewCluster(ctx, o, up)
+	}
 	if act.TargetKind == KindKey || act.TargetKind == KindAdminKey {
 		return s.lookForDatabaseKey(ctx, act, o, up)
 	}

@@ -11,6 +11,7 @@ import (
 
 const (
 	reconcileEvery = 15 * time.Second
+	settleEvery    = time.Second
 	flushEvery     = time.Second
 	cleanEvery     = time.Hour
 	// retryFirst and retryLongest bound the wait of a job that failed.
@@ -21,9 +22,9 @@ const (
 	readyTimeout = 2 * time.Second
 )
 
-// Run refreshes snapshots, reconciles open operations and cleans up until ctx ends. It returns
-// when everything it started has ended, with nil. When Postgres is gone it goes on trying. The log
-// makes its own partitions.
+// Run refreshes snapshots, reconciles open operations, records how long work ended and cleans up until
+// ctx ends. It returns when everything it started has ended, with nil. When Postgres is gone it goes on
+// trying. The log makes its own partitions.
 func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { s.refreshLoop(ctx) })
@@ -33,6 +34,7 @@ func (s *Service) Run(ctx context.Context) error {
 		do    func(ctx context.Context) error
 	}{
 		{"reconcile open operations", max(min(reconcileEvery, s.cfg.UnknownAfter/2), flushEvery), s.reconcileOnce},
+		{"record the ends of long work", settleEvery, s.settleOnce},
 		{"record summed events", flushEvery, s.flushSums},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},

@@ -255,6 +255,11 @@ func (l *Log) others(ctx context.Context, operation uuid.UUID, but int64) ([]Sto
 	return others, nil
 }
 
+// Operation gives the events of an operation, oldest first, at most 500; none when the log has none.
+func (l *Log) Operation(ctx context.Context, id uuid.UUID) ([]Stored, error) {
+	return l.others(ctx, id, 0)
+}
+
 // OpenOperations gives the attempts without an outcome that were recorded longer ago than
 // olderThan and have a number above after, oldest first, at most 500.
 func (l *Log) OpenOperations(ctx context.Context, olderThan time.Duration, after int64) ([]OpenOperation, error) {

@@ -171,7 +171,7 @@ func accountOffers(d accounts.AccountDetail) []templates.Offer {
 	turn.Post = true
 	remove := offer(accounts.ActAccountDelete, "Remove", "delete")
 	remove.Danger = true
-	offers := []templates.Offer{offer(accounts.ActAccountEdit, "Edit", "edit")}
+	offers := []templates.Offer{clusterOffer(d), offer(accounts.ActAccountEdit, "Edit", "edit")}
 	if d.Legacy {
 		offers = append(offers, offer(accounts.ActAccountSwitch, "Move to the current API", "switch"))
 	}

@@ -154,6 +154,7 @@ func (s *Server) handleFleet(c echo.Context) error {
 	}
 	view := fleetView(s.page(c, "Clusters", "clusters-index", "clusters"), q, page)
 	view.Notes, view.Contact = notes, s.opts.Contact
+	view.Offers = newClusterOffer(sessionFrom(c).Permissions, page.Accounts)
 	if wantsPart(c) {
 		c.Response().Header().Set("HX-Replace-Url", view.Self)
 		return s.render(c, http.StatusOK, templates.FleetRegion(view))

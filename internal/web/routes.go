@@ -47,6 +47,7 @@ func (s *Server) pageRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
 		{Method: get, Path: pathHome, Handler: s.handleFleet},
+		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts},
 		{Method: post, Path: pathAccounts, Handler: s.handleAccountCreate},
@@ -68,6 +69,11 @@ func (s *Server) pageRoutes() []route {
 		{Method: post, Path: account + "/key/old/:key/dismiss", Handler: s.handleOldKeyDismiss},
 		{Method: get, Path: account + "/switch", Handler: s.handleAccountSwitchForm},
 		{Method: post, Path: account + "/switch", Handler: s.handleAccountSwitch},
+
+		{Method: post, Path: account + "/clusters", Handler: s.handleClusterCreate},
+		{Method: get, Path: account + "/clusters/new", Handler: s.handleClusterNew},
+		{Method: post, Path: account + "/clusters/new", Handler: s.handleClusterPreview},
+		{Method: get, Path: account + "/clusters/quote", Handler: s.handleClusterQuote},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},

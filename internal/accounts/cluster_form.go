@@ -1,0 +1,332 @@
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// ClusterForm is what a form that asks for a cluster needs. A list that could not be read is empty, and
+// Problems says why.
+type ClusterForm struct {
+	Account   Account
+	Asked     NewCluster // as typed, with what is chosen from the beginning, and the form's token
+	Providers []cloudapi.Provider
+	Regions   []cloudapi.Region
+	Packages  []cloudapi.Package // that can be booked, cheapest first
+	Releases  []cloudapi.Release // that a new cluster can have, newest first
+	Quotas    cloudapi.Quotas    // 0: not told
+	Price     NewClusterPrice
+	Problems  map[string]string // by form field, and quotas
+	Lacks     []string          // what this generation of the API cannot be asked
+	Notes     []string          // what of the choice was not understood
+}
+
+// NewClusterPrice is what a cluster would cost, in millicents an hour for all nodes.
+type NewClusterPrice struct {
+	Currency        string
+	PerHour         int64 // what is charged
+	Listed          int64 // before the discount
+	DiscountPercent float64
+	Package         string
+	Nodes           int
+	Parts           []PricePart
+	Estimate        string // why it was computed here and not quoted; empty for a quote
+	Problem         string // why there is no price; empty when there is one
+}
+
+// PricePart is a part of a price.
+type PricePart struct {
+	Name    string // package, disk, speed
+	PerHour int64
+}
+
+// formTimeout bounds what a form waits for its lists.
+const formTimeout = 20 * time.Second
+
+// AskClusterCreate returns what the form needs for the choice made so far. Without a token in it the form
+// is new: it gets one, a suggested name and the first version and package there are. A place that is not offered
+// gives way to the first available one, unless keep is set: then all is as it was typed. Who may not make
+// clusters in the account is refused, and recorded, as CreateCluster would.
+func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster, keep bool) (ClusterForm, error) {
+	account, err := s.accountToFill(ctx, by, accountID)
+	if err != nil {
+		return ClusterForm{}, err
+	}
+	one := []Account{account}
+	if err := s.addSync(ctx, one); err != nil {
+		return ClusterForm{}, err
+	}
+	fresh := asked.FormToken == ""
+	if fresh {
+		if asked.FormToken, err = s.FormToken(ctx, by, ActClusterCreate.Name); err != nil {
+			return ClusterForm{}, err
+		}
+	}
+	f := ClusterForm{Account: one[0], Asked: asked}
+	if account.Generation == cloudapi.PAV1 {
+		f.Lacks = legacyFormLacks
+	}
+	reading := formReading{s: s, by: by, fresh: fresh, keep: keep, form: &f, problems: map[string]string{}}
+	ctx, cancel := context.WithTimeout(ctx, formTimeout)
+	defer cancel()
+	var both sync.WaitGroup
+	both.Go(func() { reading.place(ctx) })
+	both.Go(func() { reading.rest(ctx) })
+	both.Wait()
+	f.Problems = reading.problems
+	return f, nil
+}
+
+// PriceNewCluster tells what a cluster as chosen so far would cost. It changes nothing; who may not make
+// clusters in the account is refused.
+func (s *Service) PriceNewCluster(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster) (NewClusterPrice, error) {
+	account, err := s.accountToFill(ctx, by, accountID)
+	if err != nil {
+		return NewClusterPrice{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, formTimeout)
+	defer cancel()
+	packages, err := s.bookable(ctx, by, account, asked)
+	if err != nil {
+		return NewClusterPrice{Problem: s.notRead(ctx, account, "package_id", err)}, nil
+	}
+	return s.price(ctx, by, account, asked, packages), nil
+}
+
+// formReading reads the lists of one form. Its two halves run at once and share nothing but problems.
+type formReading struct {
+	s        *Service
+	by       audit.Actor
+	fresh    bool // the form is new
+	keep     bool // what was typed stays, whatever is offered
+	form     *ClusterForm
+	mu       sync.Mutex
+	problems map[string]string
+}
+
+func (r *formReading) problem(ctx context.Context, field string, err error) {
+	words := r.s.notRead(ctx, r.form.Account, field, err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problems[field] = words
+}
+
+// notRead logs why a list could not be read, and says it for people.
+func (s *Service) notRead(ctx context.Context, a Account, list string, err error) string {
+	s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "list for a form not read", slog.String("account", a.ID.String()), slog.String("list", list), slog.Any("error", err))
+	return reasonOf(err)
+}
+
+// place reads providers, regions of the chosen one, packages of the chosen region, and the price.
+func (r *formReading) place(ctx context.Context) {
+	f, account := r.form, r.form.Account
+	var err error
+	if account.Generation == cloudapi.PAV1 {
+		f.Providers = legacyFormProviders()
+	} else if f.Providers, err = r.s.providersOf(ctx, r.by, account); err != nil {
+		r.problem(ctx, "cloud_provider", err)
+	}
+	r.choose(&f.Asked.CloudProvider, len(f.Providers), func(i int) (string, bool) { return f.Providers[i].ID, f.Providers[i].Available }, "The cloud provider %s is not offered, so %s is chosen.")
+	if f.Asked.CloudProvider == "" {
+		return
+	}
+	if f.Regions, err = r.s.regionsOf(ctx, r.by, account, f.Asked.CloudProvider); err != nil {
+		r.problem(ctx, "region", err)
+	}
+	r.choose(&f.Asked.Region, len(f.Regions), func(i int) (string, bool) { return f.Regions[i].ID, f.Regions[i].Available }, "The provider has no region %s, so %s is chosen.")
+	if f.Asked.Region == "" && f.Asked.CloudProvider != hybridProvider {
+		return
+	}
+	if f.Packages, err = r.s.bookable(ctx, r.by, account, f.Asked); err != nil {
+		r.problem(ctx, "package_id", err)
+	}
+	r.choose(&f.Asked.PackageID, len(f.Packages), func(i int) (string, bool) { return f.Packages[i].ID, true }, "")
+	if r.fresh && f.Asked.Nodes == "" {
+		f.Asked.Nodes = "1"
+	}
+	f.Price = r.s.price(ctx, r.by, account, f.Asked, f.Packages)
+}
+
+// choose puts the first available of a list in place of a choice that is not in it, and says so with note.
+func (r *formReading) choose(chosen *string, n int, at func(int) (id string, available bool), note string) {
+	first := ""
+	for i := range n {
+		id, available := at(i)
+		if id == *chosen {
+			return
+		}
+		if first == "" && available {
+			first = id
+		}
+	}
+	if r.keep || first == "" {
+		return
+	}
+	if *chosen != "" && note != "" {
+		r.form.Notes = append(r.form.Notes, fmt.Sprintf(note, shown(*chosen, maxPlace), first))
+	}
+	*chosen = first
+}
+
+// rest reads what does not depend on the place: versions, quotas, a name.
+func (r *formReading) rest(ctx context.Context) {
+	f, account := r.form, r.form.Account
+	if account.Generation == cloudapi.PAV1 {
+		return
+	}
+	releases, err := r.s.releasesOf(ctx, r.by, account, "")
+	if err != nil {
+		r.problem(ctx, "version", err)
+	}
+	for _, release := range slices.Backward(releases) {
+		if !release.EndOfLife && !release.Unavailable {
+			f.Releases = append(f.Releases, release)
+		}
+	}
+	slices.SortStableFunc(f.Releases, func(a, b cloudapi.Release) int { return cmp.Compare(versionOrder(b.Version), versionOrder(a.Version)) })
+	if i := slices.IndexFunc(f.Releases, func(v cloudapi.Release) bool { return v.Default }); r.fresh && f.Asked.Version == "" && i >= 0 {
+		f.Asked.Version = f.Releases[i].Version
+	}
+	if f.Quotas, err = r.s.quotasOf(ctx, r.by, account); err != nil {
+		r.problem(ctx, "quotas", err)
+	}
+	if !r.fresh || f.Asked.Name != "" {
+		return
+	}
+	up, err := r.s.connect(ctx, account.ID, r.by.RequestID)
+	if err == nil {
+		f.Asked.Name, err = up.cloud.SuggestClusterName(ctx)
+	}
+	if err != nil {
+		r.problem(ctx, "name", err)
+	}
+	if clusterNameProblem(f.Asked.Name) != "" {
+		f.Asked.Name = "" // a name that could not be sent is no help
+	}
+}
+
+// bookable lists the packages that a new cluster can have in the chosen place, cheapest first.
+func (s *Service) bookable(ctx context.Context, by audit.Actor, a Account, asked NewCluster) ([]cloudapi.Package, error) {
+	region := asked.Region
+	if asked.CloudProvider == hybridProvider {
+		region = "" // its region is an environment, and packages are offered to all of them
+	}
+	listed, err := s.packagesOf(ctx, by, a, asked.CloudProvider, region)
+	if err != nil {
+		return nil, err
+	}
+	packages := slices.DeleteFunc(slices.Clone(listed), func(p cloudapi.Package) bool { return p.Status == "DEACTIVATED" })
+	slices.SortStableFunc(packages, func(a, b cloudapi.Package) int {
+		return cmp.Or(cmp.Compare(a.PricePerHourMillicents, b.PricePerHourMillicents), strings.Compare(a.Name, b.Name))
+	})
+	return packages, nil
+}
+
+// price asks upstream for a quote. Where the API or the key gives none it is computed from what the
+// package costs.
+func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked NewCluster, packages []cloudapi.Package) NewClusterPrice {
+	wrong := false
+	say := func(problem string) { wrong = wrong || problem != "" }
+	nodes := typedNumber(asked.Nodes, 1, maxClusterNodes, 0, say)
+	disk := typedNumber(asked.AdditionalDiskGiB, 0, maxExtraDiskGiB, 0, say)
+	i := slices.IndexFunc(packages, func(p cloudapi.Package) bool { return p.ID == asked.PackageID })
+	if wrong || nodes == 0 || i < 0 {
+		return NewClusterPrice{Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
+	}
+	p := packages[i]
+	q := cloudapi.QuoteFor{
+		CloudProvider: asked.CloudProvider, Region: asked.Region, PackageID: p.ID, Nodes: nodes, AdditionalDiskGiB: disk, StorageTier: asked.StorageTier,
+	}
+	if !slices.Contains(storageTiers, q.StorageTier) {
+		q.StorageTier = ""
+	}
+	estimate := estimated(p, q)
+	if a.Generation == cloudapi.PAV1 {
+		estimate.Estimate = "The legacy pa/v1 API gives no quote, so this is the package’s price, without any discount."
+		if disk > 0 {
+			estimate.Estimate += " It does not tell what additional disk costs, which comes on top."
+		}
+		return estimate
+	}
+	up, err := s.connect(ctx, a.ID, by.RequestID)
+	var quote cloudapi.Quote
+	if err == nil {
+		quote, err = up.cloud.Quote(ctx, q)
+	}
+	if err != nil {
+		estimate.Estimate = "There is no quote, so this is computed from the prices of package and disk, without any discount: " + s.notRead(ctx, a, "quote", err)
+		return estimate
+	}
+	return quoted(quote, p, q)
+}
+
+func quoted(quote cloudapi.Quote, p cloudapi.Package, q cloudapi.QuoteFor) NewClusterPrice {
+	price := NewClusterPrice{
+		Currency: quote.Currency, PerHour: quote.DiscountedPerHour, Listed: quote.OriginalPerHour, DiscountPercent: quote.DiscountPercent,
+		Package: p.Name, Nodes: q.Nodes,
+	}
+	for _, part := range []struct {
+		name string
+		of   *cloudapi.Price
+	}{{"package", quote.Package}, {"disk", quote.ExtraDisk}, {"speed", quote.DiskSpeed}} {
+		if part.of != nil {
+			price.Parts = append(price.Parts, PricePart{part.name, part.of.DiscountedPerHour})
+		}
+	}
+	return price
+}
+
+// estimated computes a price from what upstream lists.
+func estimated(p cloudapi.Package, q cloudapi.QuoteFor) NewClusterPrice {
+	nodes, disk := int64(q.Nodes), int64(q.AdditionalDiskGiB)
+	times := func(n, millicents int64) int64 { return n * min(max(millicents, 0), math.MaxInt64>>32) } // n is below 2^25
+	price := NewClusterPrice{Currency: p.Currency, Package: p.Name, Nodes: q.Nodes}
+	add := func(name string, perHour int64) {
+		price.Parts = append(price.Parts, PricePart{name, perHour})
+		price.PerHour += perHour
+		price.Listed += perHour
+	}
+	add("package", times(nodes, p.PricePerHourMillicents))
+	if disk > 0 && p.DiskPricePerHourMillicents > 0 {
+		add("disk", times(nodes*disk, p.DiskPricePerHourMillicents))
+	}
+	for _, tier := range p.StorageTiers {
+		if tier.Name == q.StorageTier && tier.PricePerHourMillicents > 0 {
+			add("speed", times(nodes, tier.PricePerHourMillicents))
+		}
+	}
+	return price
+}
+
+// FillableAccount is an account, and whether clusters can be made in it.
+type FillableAccount struct {
+	Account Account
+	Offer   Offer
+}
+
+// FillableAccounts lists the accounts that the member may read, by name, and says of each whether this member
+// can make clusters there.
+func (s *Service) FillableAccounts(ctx context.Context, by audit.Actor) ([]FillableAccount, error) {
+	list, err := s.List(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	fillable := make([]FillableAccount, len(list))
+	for i, a := range list {
+		reason := s.notOffered(by, ActClusterCreate, accountTarget(a.ref()), "", a.Key)
+		fillable[i] = FillableAccount{Account: a, Offer: Offer{Act: ActClusterCreate.Name, Offered: reason == "", Reason: reason}}
+	}
+	return fillable, nil
+}
