@@ -16,6 +16,7 @@ func TestJourneys(t *testing.T) {
 			"every page by its forms alone":          withFormsAlone,
 			"in a browser with scripts":              func(t *testing.T, st *stage) { inTheBrowser(t, st, true) },
 			"in a browser without scripts":           func(t *testing.T, st *stage) { inTheBrowser(t, st, false) },
+			"changing a cluster":                     changingAClusterJourney,
 			"every link":                             everyLink,
 			"many restarts at once":                  manyRestartsAtOnce,
 			"two copies and one browser":             twoCopies,
