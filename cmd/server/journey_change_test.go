@@ -121,29 +121,34 @@ func changesByForms(t *testing.T, st *stage) {
 	}
 	st.turn(t)
 	st.phase(t, v, path, "HEALTHY")
-	loseAnswer(t, st, v, path, id)
+	if labelled := v.submit(v.submit(v.get(path+"/update"), review, map[string]string{"labels": "team=search\nenv=test"}), apply, nil); labelled.bodyID() != "cluster-show" {
+		t.Errorf("labels: %d %s", labelled.status, labelled.text())
+	}
 	downscale(t, st, v, path)
 	staleThenOn(t, st, v, path, id)
 }
 
-// loseAnswer has the answer to a change lost: it was done, and sending the form again does nothing twice.
-func loseAnswer(t *testing.T, st *stage, v *visitor, path, id string) {
-	t.Helper()
-	sent := st.updatesOf(t, staging)
-	comparison := v.submit(v.get(path+"/update"), path+"/update/review", map[string]string{"labels": "team=search\nenv=test", "cost_allocation_label": "cc-1"})
-	st.control(t, http.MethodPost, "faults", map[string]any{"account": st.accounts[staging].cloud, "operation": "UpdateCluster", "kind": "lost_answer", "times": 1})
+// lostChange has the answer to a change lost: it was done, and sending the form again does nothing twice.
+func (w *badWeek) lostChange(t *testing.T) {
+	v := w.people[operator]
+	path, id := w.newCluster(t, staging, "changed-on-a-bad-day")
+	comparison := v.submit(v.get(path+"/update"), path+"/update/review", map[string]string{"labels": "team=search", "cost_allocation_label": "cc-1"})
+	sent := w.updatesOf(t, staging)
+	done := w.fault(t, staging, "UpdateCluster", map[string]any{"kind": "lost_answer"})
 	lost := v.submit(comparison, path+"/update", nil)
-	if lost.status != http.StatusServiceUnavailable || !strings.Contains(lost.text(), "The answer was lost") {
+	done()
+	if lost.status != http.StatusServiceUnavailable || !strings.Contains(lost.text(), "it may have been done") {
 		t.Errorf("a lost answer: %d %s", lost.status, lost.text())
 	}
 	again := v.submit(comparison, path+"/update", nil)
 	if again.status != http.StatusConflict || !strings.Contains(again.text(), "as you want it already") {
 		t.Errorf("sent again: %d %s", again.status, again.text())
 	}
-	if got := st.updatesOf(t, staging); got != sent+1 {
+	if got := w.updatesOf(t, staging); got != sent+1 {
 		t.Errorf("%d changes were sent, want 1", got-sent)
 	}
-	waitUntil(t, "the labels are on the page", func() bool { return strings.Contains(v.get(path).text(), "team search") })
+	w.waitFor(t, "it is found out", `SELECT EXISTS (SELECT FROM audit.events WHERE act = 'cluster.update' AND target_id = $1 AND phase = 'outcome' AND outcome = 'ok'
+		AND convert_from(body, 'UTF8')::jsonb->>'inferred' = 'true')`, id)
 }
 
 func downscale(t *testing.T, st *stage, v *visitor, path string) {

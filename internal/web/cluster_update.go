@@ -183,7 +183,7 @@ func updateRefusal(e *cloudapi.Error) (status int, fields map[string]string) {
 func settingOfPath(path string) string {
 	path = strings.ToLower(strings.ReplaceAll(path, "_", ""))
 	for _, part := range []struct{ has, setting string }{
-		{"costallocationlabel", "cost_allocation_label"}, {"labels", "labels"}, {"numberofnodes", "nodes"}, {"packageid", "package_id"},
+		{"costallocationlabel", "cost_allocation_label"}, {"labels", "labels"}, {"numberofnodes", "nodes"}, {"package", "package_id"},
 		{"additionalresources", "additional_disk_gib"}, {"resourceconfigurations", "additional_disk_gib"}, {"version", "version"},
 		{"allowedipsourceranges", "allowed_ips"}, {"replicationfactor", "replication_factor"}, {"writeconsistencyfactor", "write_consistency_factor"},
 		{"ondisk", "vectors_on_disk"}, {"restartpolicy", "restart_policy"}, {"rebalancestrategy", "rebalance_strategy"},
