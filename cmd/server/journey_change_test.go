@@ -268,7 +268,7 @@ func badChanges(t *testing.T, st *stage) {
 
 // refusedChanges has upstream refuse: the form comes back with what to do, and upstream's words.
 func refusedChanges(t *testing.T, st *stage) {
-	path, _ := st.newCluster(t, staging, "change-refused")
+	path, id := st.newCluster(t, staging, "change-refused")
 	v := st.signIn(t, operator)
 	cloud := st.accounts[staging].cloud
 	comparison := v.submit(v.get(path+"/update"), path+"/update/review", map[string]string{"nodes": "2"})
@@ -291,6 +291,11 @@ func refusedChanges(t *testing.T, st *stage) {
 				t.Errorf("%s: the page does not say %q:\n%s", name, words, got.text())
 			}
 		}
+	}
+	st.control(t, http.MethodPost, "outside", map[string]any{"act": "phase", "account": cloud, "cluster": id, "phase": "MANUAL_MAINTENANCE"})
+	busy := v.submit(comparison, path+"/update", nil)
+	if busy.status != http.StatusConflict || busy.form(t, path+"/update/review").values.Get("nodes") != "2" || !strings.Contains(busy.text(), "under manual maintenance") {
+		t.Errorf("a cluster that is busy: %d %s", busy.status, busy.text())
 	}
 }
 

@@ -134,6 +134,9 @@ func (s *Server) clusterUpdateRefused(c echo.Context, ref accounts.ClusterRef, f
 	if invalid, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return s.renderClusterUpdateAgain(c, http.StatusUnprocessableEntity, ref, form, invalid.Fields, "")
 	}
+	if conflict, ok := errors.AsType[*accounts.ConflictError](err); ok {
+		return s.renderClusterUpdateAgain(c, http.StatusConflict, ref, form, map[string]string{"": conflict.Reason}, "")
+	}
 	if refused, ok := cloudapi.AsError(err); ok && isUpdate(refused.Op) {
 		if status, fields := updateRefusal(refused); status != 0 {
 			return s.renderClusterUpdateAgain(c, status, ref, form, fields, refused.Public())
