@@ -56,6 +56,10 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"GET", moving + "/switch", nil, "account.switch", st.accounts[legacy].id, "accounts:manage", [4]int{200, 403, 403, 403}},
 		{"POST", moving + "/switch", nil, "account.switch", st.accounts[legacy].id, "accounts:manage", [4]int{0, 403, 403, 403}},
 
+		{"GET", own + "/update", nil, "cluster.update", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
+		{"POST", own + "/update", nil, "cluster.update", ownID, "write:clusters", [4]int{422, 422, 403, 403}},
+		{"POST", own + "/update/review", nil, "cluster.update", ownID, "write:clusters", [4]int{422, 422, 403, 403}},
+		{"GET", old + "/update", nil, "cluster.update", oldID, "write:clusters", [4]int{200, 200, 403, 403}},
 		{"GET", own + "/restart", nil, "cluster.restart", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
 		{"GET", own + "/suspend", nil, "cluster.suspend", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
 		{"GET", own + "/delete", nil, "cluster.delete", ownID, "delete:clusters", [4]int{200, 200, 403, 403}},

@@ -283,7 +283,7 @@ func (p page) forms() []form {
 // control adds one control as a browser would send it untouched.
 func (f *form) control(c *html.Node, labels map[string]bool) {
 	name := attributeOf(c, "name")
-	if name == "" {
+	if name == "" || c.Data == "button" {
 		return
 	}
 	f.names[name] = true
@@ -296,7 +296,13 @@ func (f *form) control(c *html.Node, labels map[string]bool) {
 			}
 		}
 	case "textarea":
-		f.values.Set(name, textOf(c))
+		var b strings.Builder
+		for d := range c.Descendants() {
+			if d.Type == html.TextNode {
+				b.WriteString(d.Data)
+			}
+		}
+		f.values.Set(name, b.String())
 	case "input":
 		switch _, checked := attribute(c, "checked"); attributeOf(c, "type") {
 		case "radio", "checkbox":

@@ -19,6 +19,7 @@ func TestJourneys(t *testing.T) {
 			"an account gets better, with scripts":   func(t *testing.T, st *stage) { accountGetsBetter(t, st, true) },
 			"an account gets better, without":        func(t *testing.T, st *stage) { accountGetsBetter(t, st, false) },
 			"a key is minted once":                   mintedTwice,
+			"changing a cluster":                     changingAClusterJourney,
 			"every link":                             everyLink,
 			"many restarts at once":                  manyRestartsAtOnce,
 			"packages and their prices":              packagesAndPrices,
