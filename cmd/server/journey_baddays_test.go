@@ -46,6 +46,7 @@ func TestBadDays(t *testing.T) {
 
 	t.Run("acts", w.faultsOnActs)
 	t.Run("listings", w.faultsOnListings)
+	t.Run("a key whose answer is lost", w.keyAnswerLost)
 	t.Run("a refused key", w.refusedKey)
 	t.Run("the log cannot be written", w.logCannotBeWritten)
 	t.Run("Postgres", w.withoutPostgres)

@@ -50,6 +50,14 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"POST", old + "/suspend", nil, "cluster.suspend", oldID, "write:clusters", [4]int{409, 409, 403, 403}},
 		{"POST", own + "/restart", nil, "cluster.restart", ownID, "write:clusters", [4]int{0, 303, 403, 403}},
 
+		{"GET", own + "/keys", nil, "key.read", ownID, "", [4]int{200, 200, 200, 200}},
+		{"GET", own + "/keys/new", nil, "key.create", ownID, "write:api_keys", [4]int{200, 200, 403, 403}},
+		{"POST", own + "/keys", fields, "key.create", ownID, "write:api_keys", [4]int{422, 422, 403, 403}},
+		{"GET", old + "/keys/new", nil, "admin_key.create", oldID, "write:api_keys", [4]int{200, 200, 403, 403}},
+		{"POST", old + "/keys", fields, "admin_key.create", oldID, "write:api_keys", [4]int{422, 422, 403, 403}},
+		{"GET", own + "/keys/none/delete", nil, "key.delete", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
+		{"POST", own + "/keys/none/rotate", nil, "key.rotate", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
+
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 		{"GET", "/audit/events/1", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 	} {
@@ -174,6 +182,9 @@ func hiddenTargets(t *testing.T, st *stage) {
 			{"GET", "/accounts/" + known + "/clusters/..%2f" + absent},
 			{"GET", "/nowhere"},
 			{"GET", "/accounts/" + known + "/nowhere"},
+			{"GET", "/accounts/" + known + "/clusters/" + absent + "/keys"},
+			{"GET", "/accounts/" + known + "/clusters/" + absent + "/keys/new"},
+			{"POST", "/accounts/" + known + "/clusters/" + absent + "/keys/" + absent + "/delete"},
 			{"POST", "/accounts/" + known + "/clusters/" + absent + "/restart"},
 			{"POST", "/accounts/" + known + "/clusters/" + oldID + "/delete"},
 			{"POST", "/accounts/" + absent + "/disable"},
