@@ -131,6 +131,10 @@ func TestCatalogueChanges(t *testing.T) {
 	if got := create("name", "catalogue").want(t, 200); got.get("cluster", "configuration", "version") != "v1.17.1" {
 		t.Errorf("the default did not move: %s", got.body)
 	}
+	releases := b.call(f, "GET", "/api/cluster/v1/accounts/"+f.CloudAccountID+"/releases", nil).want(t, 200)
+	if n := bytes.Count(releases.body, []byte(`"default":true`)); n != 1 {
+		t.Errorf("%d releases are the default: %s", n, releases.body)
+	}
 	options := b.call(f, "GET", "/api/cluster/v1/accounts/"+f.CloudAccountID+"/releases?clusterId="+running, nil).want(t, 200)
 	if options.get("items", 0, "version") != "v1.17.1" || options.get("items", 1) != nil {
 		t.Errorf("update options: %s", options.body)

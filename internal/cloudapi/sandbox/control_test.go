@@ -141,12 +141,13 @@ func TestControlRefuses(t *testing.T) {
 		{"Bearer control-token", "POST", "catalogue", `{"release_end_of_life":"v9.9.9"}`, 422}, {"Bearer control-token", "POST", "catalogue", `{"release":"v1.17.2"}`, 400},
 		{"Bearer control-token", "POST", "catalogue", `{"region_unavailable":{"provider":"aws","region":"mars-1"}}`, 422},
 		{"Bearer control-token", "POST", "catalogue", `{"release_end_of_life":"v1.17.2","package_deactivated":{"provider":"gcp","name":"gpu1"}}`, 422},
+		{"Bearer control-token", "POST", "catalogue", `{"release_end_of_life":"v9.9.9","package_deactivated":{"provider":"aws","name":"mx1"}}`, 422},
 	} {
 		if got := b.send(b.control.URL, c.auth, c.method, "/_sandbox/"+c.path, c.body); got.status != c.want {
 			t.Errorf("%s %s %v: %d %s", c.method, c.path, c.body, got.status, got.body)
 		}
 	}
-	if a := b.accounts[f.CloudAccountID]; a.paymentMissing || a.quotas.Nodes != 10 || b.catalogue.defaultVersion() != "v1.17.2" {
+	if a := b.accounts[f.CloudAccountID]; a.paymentMissing || a.quotas.Nodes != 10 || b.catalogue.defaultVersion() != "v1.17.2" || b.catalogue.pkgNamed(providerAWS, "mx1").status != packageActive {
 		t.Error("a refused change was made in part")
 	}
 	closed := setup(t, func(c *Config) { c.ControlToken = "" })

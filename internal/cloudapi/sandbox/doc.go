@@ -39,7 +39,7 @@
 //     that names the clusters of a key changes nothing, any other is 422.
 //   - The body of an error names broken rules in a google.rpc.BadRequest detail.
 //
-// Backups, schedules and roles can be listed and read; changing them is not served: 501, code 12.
+// Backups, schedules, roles and users can be listed and read; changing them is not served: 501, code 12.
 // Rpcs for users only answer 403 to keys.
 //
 // # Control surface
