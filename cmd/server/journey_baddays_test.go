@@ -47,6 +47,7 @@ func TestBadDays(t *testing.T) {
 	t.Run("acts", w.faultsOnActs)
 	t.Run("a change whose answer is lost", w.lostChange)
 	t.Run("listings", w.faultsOnListings)
+	t.Run("a key whose answer is lost", w.keyAnswerLost)
 	t.Run("a refused key", w.refusedKey)
 	t.Run("the log cannot be written", w.logCannotBeWritten)
 	t.Run("Postgres", w.withoutPostgres)

@@ -38,6 +38,10 @@ type stage struct {
 		mu sync.Mutex
 		by map[string]*visitor // one session a member, for journeys that do not mind
 	}
+	shown struct { // database keys that pages have shown
+		mu      sync.Mutex
+		secrets []string
+	}
 	pasted []string   // keys that journeys have pasted; sessions.mu
 	clock  sync.Mutex // held by whoever watches a cluster move and turns the sandbox's clock
 	spare  sync.Mutex // held by whoever has the spare account registered
