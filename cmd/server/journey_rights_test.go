@@ -56,6 +56,12 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"GET", moving + "/switch", nil, "account.switch", st.accounts[legacy].id, "accounts:manage", [4]int{200, 403, 403, 403}},
 		{"POST", moving + "/switch", nil, "account.switch", st.accounts[legacy].id, "accounts:manage", [4]int{0, 403, 403, 403}},
 
+		{"GET", "/clusters/new", nil, "", "", "", [4]int{200, 200, 200, 200}},
+		{"GET", account + "/clusters/new", nil, "cluster.create", st.accounts[production].id, "write:clusters", [4]int{200, 200, 403, 403}},
+		{"POST", account + "/clusters/new", fields, "cluster.create", st.accounts[production].id, "write:clusters", [4]int{200, 200, 403, 403}},
+		{"GET", account + "/clusters/quote", nil, "cluster.create", st.accounts[production].id, "write:clusters", [4]int{200, 200, 403, 403}},
+		{"POST", account + "/clusters", fields, "cluster.create", st.accounts[production].id, "write:clusters", [4]int{422, 422, 403, 403}},
+
 		{"GET", own + "/update", nil, "cluster.update", ownID, "write:clusters", [4]int{200, 200, 403, 403}},
 		{"POST", own + "/update", nil, "cluster.update", ownID, "write:clusters", [4]int{422, 422, 403, 403}},
 		{"POST", own + "/update/review", nil, "cluster.update", ownID, "write:clusters", [4]int{422, 422, 403, 403}},

@@ -76,7 +76,7 @@ func TestTheFormOffersWhatCanBeHad(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := f.Asked
-	if n.CloudProvider != "aws" || n.Region != "us-east-1" || n.Nodes != "1" || n.FormToken == "" || clusterNameProblem(n.Name) != "" || n.Version != "v1.17.2" || n.PackageID != f.Packages[0].ID {
+	if n.CloudProvider != "aws" || n.Region != "us-east-1" || n.Nodes != "1" || n.FormToken == "" || clusterNameProblem(n.Name) != "" || n.Version != "v1.17.2" || n.PackageID != f.Packages[1].ID || f.Packages[0].Type != "free" {
 		t.Errorf("chosen from the beginning: %+v", n)
 	}
 	if len(f.Problems) != 0 || len(f.Notes) != 0 || len(f.Lacks) != 0 || f.Quotas.Clusters == 0 || f.Account.Clusters == 0 {

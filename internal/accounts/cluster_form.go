@@ -152,7 +152,8 @@ func (r *formReading) place(ctx context.Context) {
 	if f.Packages, err = r.s.bookable(ctx, r.by, account, f.Asked); err != nil {
 		r.problem(ctx, "package_id", err)
 	}
-	r.choose(&f.Asked.PackageID, len(f.Packages), func(i int) (string, bool) { return f.Packages[i].ID, true }, "")
+	// Of free clusters an account may have very few, so one that is not free is chosen from the beginning.
+	r.choose(&f.Asked.PackageID, len(f.Packages), func(i int) (string, bool) { return f.Packages[i].ID, f.Packages[i].Type != "free" }, "")
 	if r.fresh && f.Asked.Nodes == "" {
 		f.Asked.Nodes = "1"
 	}

@@ -46,6 +46,9 @@ func TestEveryLongActSettlesOnce(t *testing.T) {
 		{ActClusterRestart, cloudapi.PhaseHealthy, func(ref ClusterRef) error { return s.svc.RestartCluster(t.Context(), by, ref) }, "HEALTHY"},
 		{ActClusterSuspend, cloudapi.PhaseHealthy, func(ref ClusterRef) error { return s.svc.SuspendCluster(t.Context(), by, ref) }, "SUSPENDED"},
 		{ActClusterUnsuspend, cloudapi.PhaseSuspended, func(ref ClusterRef) error { return s.svc.UnsuspendCluster(t.Context(), by, ref) }, "HEALTHY"},
+		{ActClusterUpdate, cloudapi.PhaseHealthy, func(ref ClusterRef) error {
+			return s.svc.UpdateCluster(t.Context(), by, ref, s.form(ref, map[string]string{"nodes": "4"}))
+		}, "HEALTHY"},
 		{ActClusterDelete, cloudapi.PhaseHealthy, func(ref ClusterRef) error {
 			return s.svc.DeleteCluster(t.Context(), by, ref, ClusterDeletion{Confirm: s.nameOf(ref), DeleteBackups: &no})
 		}, nil},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strconv"
 )
 
 // NewCluster is what is asked for when a cluster is made. Zero values leave a setting to upstream.
@@ -141,7 +142,7 @@ func (h HybridOptions) current(configuration, storage map[string]any) {
 			one["effect"] = "TOLERATION_EFFECT_" + t.Effect
 		}
 		if t.Seconds != nil {
-			one["tolerationSeconds"] = *t.Seconds
+			one["tolerationSeconds"] = strconv.Itoa(*t.Seconds) // a uint64, which the gateway spells as a string
 		}
 		tolerations = append(tolerations, one)
 	}
