@@ -45,7 +45,9 @@ func TestBadDays(t *testing.T) {
 	w.provider.Close() // nobody who is signed in notices; its sign-in page is looked at in the end
 
 	t.Run("acts", w.faultsOnActs)
+	t.Run("a change whose answer is lost", w.lostChange)
 	t.Run("listings", w.faultsOnListings)
+	t.Run("a key whose answer is lost", w.keyAnswerLost)
 	t.Run("a refused key", w.refusedKey)
 	t.Run("the log cannot be written", w.logCannotBeWritten)
 	t.Run("Postgres", w.withoutPostgres)
@@ -403,7 +405,7 @@ func (w *badWeek) changes(t *testing.T) int {
 	t.Helper()
 	n := 0
 	for operation, count := range w.calls(t) {
-		if slices.Contains([]string{"RestartCluster", "SuspendCluster", "UnsuspendCluster", "DeleteCluster", "delete_cluster", "DeleteManagementKey"}, operation) {
+		if slices.Contains([]string{"UpdateCluster", "RestartCluster", "SuspendCluster", "UnsuspendCluster", "DeleteCluster", "delete_cluster", "DeleteManagementKey"}, operation) {
 			n += count
 		}
 	}

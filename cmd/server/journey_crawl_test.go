@@ -29,9 +29,9 @@ func everyLink(t *testing.T, st *stage) {
 				kinds[p.bodyID()] = p.url.RequestURI()
 			}
 		}
-		want := []string{"accounts-index", "account-show", "clusters-index", "cluster-show", "me-show"}
+		want := []string{"accounts-index", "account-show", "clusters-index", "cluster-show", "keys-index", "me-show"}
 		if member == admin {
-			want = append(want, "account-new", "account-delete", "account-edit", "account-key", "account-mint", "account-switch", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event")
+			want = append(want, "account-new", "account-delete", "account-edit", "account-key", "account-mint", "account-switch", "cluster-update", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event", "key-new", "key-rotate", "key-update", "key-delete")
 		}
 		for _, kind := range want {
 			if kinds[kind] == "" {
@@ -95,7 +95,7 @@ func (st *stage) seeded(t *testing.T) map[string]bool {
 	for _, g := range st.accounts {
 		ids[g.id] = true
 	}
-	rows, err := st.db.Query(t.Context(), `SELECT cluster_id FROM clusters JOIN accounts ON accounts.id = account_id WHERE accounts.name = $1 OR clusters.name LIKE '%-staging'`, legacy)
+	rows, err := st.db.Query(t.Context(), `SELECT cluster_id FROM clusters JOIN accounts ON accounts.id = account_id WHERE accounts.name = $1 AND clusters.name NOT LIKE 'journey-%' OR clusters.name LIKE '%-staging'`, legacy)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,6 +119,14 @@ func (st *stage) secrets(t *testing.T) []secret {
 	}
 	all = append(all, newSecret("the client secret", state.Secrets.ClientSecret), newSecret("the key encryption key", strings.TrimPrefix(state.Secrets.KEK, "base64:")),
 		newSecret("the sandbox's control token", state.Secrets.ControlToken))
+	st.shown.mu.Lock()
+	defer st.shown.mu.Unlock()
+	for i, key := range st.shown.secrets {
+		all = append(all, newSecret(fmt.Sprintf("database key %d", i), key))
+		if parts := strings.Split(key, "."); len(parts) == 3 {
+			all = append(all, newSecret(fmt.Sprintf("the signature of database key %d", i), parts[2]))
+		}
+	}
 	st.sessions.mu.Lock()
 	defer st.sessions.mu.Unlock()
 	for _, key := range st.pasted {

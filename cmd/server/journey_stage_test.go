@@ -38,6 +38,10 @@ type stage struct {
 		mu sync.Mutex
 		by map[string]*visitor // one session a member, for journeys that do not mind
 	}
+	shown struct { // database keys that pages have shown
+		mu      sync.Mutex
+		secrets []string
+	}
 	pasted []string   // keys that journeys have pasted; sessions.mu
 	clock  sync.Mutex // held by whoever watches a cluster move and turns the sandbox's clock
 	spare  sync.Mutex // held by whoever has the spare account registered
@@ -283,7 +287,7 @@ func (p page) forms() []form {
 // control adds one control as a browser would send it untouched.
 func (f *form) control(c *html.Node, labels map[string]bool) {
 	name := attributeOf(c, "name")
-	if name == "" {
+	if name == "" || c.Data == "button" {
 		return
 	}
 	f.names[name] = true
@@ -296,7 +300,13 @@ func (f *form) control(c *html.Node, labels map[string]bool) {
 			}
 		}
 	case "textarea":
-		f.values.Set(name, textOf(c))
+		var b strings.Builder
+		for d := range c.Descendants() {
+			if d.Type == html.TextNode {
+				b.WriteString(d.Data)
+			}
+		}
+		f.values.Set(name, b.String())
 	case "input":
 		switch _, checked := attribute(c, "checked"); attributeOf(c, "type") {
 		case "radio", "checkbox":

@@ -22,11 +22,17 @@ func TestJourneys(t *testing.T) {
 			"a cluster is made, without":             func(t *testing.T, st *stage) { makesCluster(t, st, false) },
 			"a form is sent twice":                   sentTwice,
 			"a key is minted once":                   mintedTwice,
+			"changing a cluster":                     changingAClusterJourney,
 			"every link":                             everyLink,
 			"many restarts at once":                  manyRestartsAtOnce,
 			"packages and their prices":              packagesAndPrices,
 			"two copies and one browser":             twoCopies,
 			"an auditor exports the log":             exportsTheLog,
+			"keys by forms alone":                    keysByForms,
+			"bad keys":                               badKeys,
+			"one key from many posts":                oneKeyFromManyPosts,
+			"keys in a browser with scripts":         func(t *testing.T, st *stage) { keysInTheBrowser(t, st, true) },
+			"keys in a browser without scripts":      func(t *testing.T, st *stage) { keysInTheBrowser(t, st, false) },
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -34,6 +40,7 @@ func TestJourneys(t *testing.T) {
 			})
 		}
 	})
+	t.Run("keys of the legacy API", func(t *testing.T) { legacyKeys(t, st) }) // when nobody else reads their pages
 	t.Run("the log is whole", func(t *testing.T) { logIsWhole(t, st) })
 	t.Run("no secret is anywhere", func(t *testing.T) { noSecretAnywhere(t, st) })
 }

@@ -17,29 +17,58 @@ func TestScreenshots(t *testing.T) {
 	if os.Getenv("UPDATE_SCREENSHOTS") != "" {
 		dir = filepath.Join("..", "..", "docs", "screenshots")
 	}
-	dev := startDev(t)
-	tab := browser(t)
-	operator := dev.signIn(t, "operator@example.test")
-	row := restartable(t, operator)
-	fleet := chromedp.WaitVisible(chromedp.CSS(`body#clusters-index [data-testid="cluster-row"]`))
-	inBrowser(t, tab, chromedp.EmulateViewport(1440, 860), asksFor("light"), chromedp.Navigate(dev.about.URL+"/login?login_hint=operator%40example.test"), fleet)
-	for _, shot := range []struct{ name, scheme, path string }{
-		{"fleet-light.png", "light", "/clusters"},
-		{"fleet-dark.png", "dark", "/clusters"},
-		{"cluster-light.png", "light", "/accounts/" + row["data-account"] + "/clusters/" + row["data-cluster"]},
-	} {
-		inBrowser(t, tab, asksFor(shot.scheme), chromedp.Navigate(dev.about.URL+shot.path), chromedp.WaitVisible(chromedp.CSS("main")))
-		picture, err := chromedp.Run(tab, chromedp.CaptureScreenshot())
+	st := openStage(t)
+	path, _ := st.cluster(t, "product-search-eu")
+	account := "/accounts/" + st.accounts[production].id
+	s, finish := openBrowser(t, st.about.URL, true)
+	defer finish()
+	s.do(chromedp.EmulateViewport(1440, 860), asksFor("light"))
+	s.signIn(admin, "clusters-index")
+	take := func(name string, height int64) {
+		t.Helper()
+		s.do(chromedp.EmulateViewport(1440, height))
+		picture, err := chromedp.Run(s.ctx, chromedp.CaptureScreenshot())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if colours(t, picture) < 10 {
-			t.Errorf("%s shows next to nothing", shot.name)
+			t.Errorf("%s shows next to nothing", name)
 		}
-		if err := os.WriteFile(filepath.Join(dir, shot.name), picture, 0o644); err != nil { // a picture for everybody
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644); err != nil { // a picture for everybody
 			t.Fatal(err)
 		}
 	}
+
+	s.open("/clusters", "clusters-index")
+	take("fleet-light", 860)
+	s.do(asksFor("dark"))
+	s.open("/clusters", "clusters-index")
+	take("fleet-dark", 860)
+	s.do(asksFor("light"))
+	s.open(path, "cluster-show")
+	take("cluster-light", 860)
+
+	s.open(account+"/clusters/new?cloud_provider=aws&region=eu-central-1", "cluster-new")
+	take("cluster-new-light", 1400)
+	smaller, _ := st.cluster(t, "catalogue-dedup")
+	s.open(smaller+"/update", "cluster-update")
+	s.chooses("mx32")
+	s.types("nodes", "4")
+	s.click("main form button.btn-primary", "cluster-update-review")
+	take("cluster-review-light", 1000)
+	s.open(path+"/keys", "keys-index")
+	take("keys-light", 600)
+	s.makesKey(st, path, "ingest pipeline")
+	take("key-secret-light", 760)
+	s.do(asksFor("dark"))
+	take("key-secret-dark", 760)
+	s.do(asksFor("light"))
+	s.open("/packages?account="+st.accounts[production].id+"&cloud_provider=aws&ram=32", "packages-index")
+	take("packages-light", 760)
+	s.open(account, "account-show")
+	take("account-light", 1000)
+	s.open("/audit", "audit-index")
+	take("audit-light", 760)
 }
 
 // colours counts the colours of a picture: an empty page has one or two.

@@ -210,12 +210,7 @@ func listedOldKey(listed []cloudapi.ManagementKey, old, inUse ManagementKey) (cl
 // listedKey finds a key of ours among upstream's. When that is not certain it is *ConflictError; gone
 // says what to do when upstream lists none like it.
 func listedKey(listed []cloudapi.ManagementKey, key ManagementKey, gone string) (cloudapi.ManagementKey, error) {
-	var found []cloudapi.ManagementKey
-	for _, k := range listed {
-		if isListed(k, key) {
-			found = append(found, k)
-		}
-	}
+	found := keysLike(listed, key)
 	switch len(found) {
 	case 1:
 		return found[0], nil
@@ -224,6 +219,17 @@ func listedKey(listed []cloudapi.ManagementKey, key ManagementKey, gone string) 
 	default:
 		return cloudapi.ManagementKey{}, &ConflictError{Reason: "Qdrant Cloud lists several keys that begin like this one, so it is not certain which to delete. Delete it in Qdrant’s own console."}
 	}
+}
+
+// keysLike returns those of upstream's keys that are, or may be, the given key of ours.
+func keysLike(listed []cloudapi.ManagementKey, key ManagementKey) []cloudapi.ManagementKey {
+	var like []cloudapi.ManagementKey
+	for _, k := range listed {
+		if isListed(k, key) {
+			like = append(like, k)
+		}
+	}
+	return like
 }
 
 // isListed reports whether a key of upstream's list is, or may be, the given key of ours. Where the id

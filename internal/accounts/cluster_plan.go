@@ -41,15 +41,9 @@ func (s *Service) PlanClusterUpdate(ctx context.Context, by audit.Actor, ref Clu
 	if err != nil {
 		return ClusterPlan{}, err
 	}
-	wanted, err := form.edit(known.account.Generation)
+	wanted, err := s.readForm(ctx, known.account, ref, form)
 	if err != nil {
 		return ClusterPlan{}, err
-	}
-	if was, err := s.lastRead(ctx, known.account, ref); err == nil && was.Revision(known.account.Generation) == form.Revision {
-		// What can be told without asking is told so.
-		if _, err := updateOf(known.account, was, s.offeredBefore(known.account, was)).narrow(wanted); err != nil {
-			return ClusterPlan{}, err
-		}
 	}
 	page, err := s.AskClusterUpdate(ctx, by, ref)
 	if err != nil {

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -357,10 +358,9 @@ func tidyText(text string) string {
 }
 
 // edit reads the wishes, and says at each field what breaks a rule that can be told without
-// upstream.
-func (f ClusterUpdateForm) edit(generation cloudapi.Generation) (cloudapi.ClusterEdit, error) {
-	var e cloudapi.ClusterEdit
-	invalid := map[string]string{}
+// upstream. Such a field is not in the edit.
+func (f ClusterUpdateForm) edit(generation cloudapi.Generation) (e cloudapi.ClusterEdit, invalid map[string]string) {
+	invalid = map[string]string{}
 	if strings.TrimSpace(f.Revision) == "" {
 		invalid["revision"] = "The form does not say which state of the cluster it was filled in for. Look at the fields and send it again."
 	}
@@ -370,19 +370,18 @@ func (f ClusterUpdateForm) edit(generation cloudapi.Generation) (cloudapi.Cluste
 		if !wished {
 			continue
 		}
-		if problem := s.read(&e, typed); problem != "" {
-			invalid[s.name] = problem
-		} else if reason := legacyLacks(generation, s.name); reason != "" && typed != "" {
-			invalid[s.name] = reason
+		lacking := legacyLacks(generation, s.name)
+		if lacking != "" && typed == "" {
+			continue // empty, as it is
 		}
+		with := e
+		if problem := cmp.Or(s.read(&with, typed), lacking); problem != "" {
+			invalid[s.name] = problem
+			continue
+		}
+		e = with
 	}
-	if len(invalid) > 0 {
-		return e, &InvalidError{Fields: invalid}
-	}
-	if generation == cloudapi.PAV1 {
-		e.Labels, e.CostAllocationLabel, e.RestartPolicy, e.RebalanceStrategy = nil, nil, nil, nil // empty, as they are
-	}
-	return e, nil
+	return e, invalid
 }
 
 // legacyLacks says why the legacy API does not offer a setting; empty when it does.

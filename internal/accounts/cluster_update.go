@@ -82,7 +82,7 @@ func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref Cluster
 	if err != nil {
 		return err
 	}
-	wanted, err := form.edit(known.account.Generation)
+	wanted, err := s.readForm(ctx, known.account, ref, form)
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,32 @@ func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref Cluster
 		return err
 	}
 	return s.sendUpdate(ctx, by, known, form, edit, settingsOf(was))
+}
+
+// readForm reads a form and says all that is wrong with it, as far as that can be told from what is
+// known here. Whether something is offered is told by a snapshot only where the form was filled in
+// for that, or is wrong anyway.
+func (s *Service) readForm(ctx context.Context, a Account, ref ClusterRef, form ClusterUpdateForm) (cloudapi.ClusterEdit, error) {
+	wanted, invalid := form.edit(a.Generation)
+	was, err := s.lastRead(ctx, a, ref)
+	if err != nil {
+		return wanted, err
+	}
+	wrong := len(invalid) > 0
+	if wrong || was.Revision(a.Generation) == form.Revision {
+		_, err := updateOf(a, was, s.offeredBefore(a, was)).narrow(wanted)
+		if more, ok := errors.AsType[*InvalidError](err); ok {
+			for field, problem := range more.Fields {
+				if field != "" || !wrong {
+					invalid[field] = problem
+				}
+			}
+		}
+	}
+	if len(invalid) > 0 {
+		return wanted, &InvalidError{Fields: invalid}
+	}
+	return wanted, nil
 }
 
 // sendUpdate leads the change through perform.
@@ -204,8 +230,8 @@ func (s *Service) asFilledIn(ctx context.Context, by audit.Actor, a Account, ref
 // stale tells both sides of a form that was filled in for another state of the cluster.
 func (u ClusterUpdate) stale(form ClusterUpdateForm) error {
 	e := &StaleError{Now: u, Wished: form.wishes(), Started: form.started()}
-	wanted, err := form.edit(u.Account.Generation)
-	if err != nil {
+	wanted, invalid := form.edit(u.Account.Generation)
+	if len(invalid) > 0 {
 		e.Left = slices.Sorted(maps.Keys(e.Wished))
 		return e
 	}
@@ -408,12 +434,12 @@ func updateOf(a Account, c cloudapi.Cluster, to offered) ClusterUpdate {
 }
 
 // packagesFor are the packages that can take the place of a cluster's present one, and that one, by
-// price. Multi-AZ is kept.
+// price. Multi-AZ is kept, and so is what is paid for and what is free.
 func packagesFor(c cloudapi.Cluster, list []cloudapi.Package) []cloudapi.Package {
 	present := presentPackage(c, list)
 	packages := []cloudapi.Package{present}
 	for _, p := range list {
-		if p.ID != present.ID && p.Status != "DEACTIVATED" && p.MultiAZ == present.MultiAZ {
+		if p.ID != present.ID && p.Status != "DEACTIVATED" && p.MultiAZ == present.MultiAZ && (p.Type == present.Type || present.Type == "") {
 			packages = append(packages, p)
 		}
 	}

@@ -234,6 +234,7 @@ func TestAMistakeAsksNothingOfUpstream(t *testing.T) {
 		"factors":             {revision, map[string]string{"replication_factor": "0", "write_consistency_factor": "x"}, []string{"replication_factor", "write_consistency_factor"}},
 		"choices":             {revision, map[string]string{"vectors_on_disk": "maybe", "restart_policy": "rolling", "rebalance_strategy": "NEVER"}, []string{"vectors_on_disk", "restart_policy", "rebalance_strategy"}},
 		"cost label":          {revision, map[string]string{"cost_allocation_label": "-x-"}, []string{"cost_allocation_label"}},
+		"all at once":         {revision, map[string]string{"name": "x", "nodes": "3", "version": "v1.8.4", "package_id": "no"}, []string{"name", "package_id", "version"}},
 		"a smaller disk":      {revision, map[string]string{"package_id": s.idOf(account, ref, "mx1")}, []string{"additional_disk_gib"}},
 	} {
 		form := ClusterUpdateForm{Revision: tt.revision, Fields: tt.fields}
@@ -638,9 +639,9 @@ func TestSettingsAreReadAsTheyAreShown(t *testing.T) {
 		AllowedIPs: []string{"192.0.2.0/24", "198.51.100.7/32"}, ReplicationFactor: 2, WriteConsistencyFactor: 1, VectorsOnDisk: true, RestartPolicy: "ROLLING", RebalanceStrategy: "DISABLED",
 	}
 	for _, want := range []clusterSettings{full, {Name: "b-1", Nodes: 1, PackageID: "q", Version: "latest"}} {
-		e, err := ClusterUpdateForm{Revision: "r", Fields: want.texts()}.edit(cloudapi.Current)
-		if err != nil {
-			t.Fatal(err)
+		e, invalid := ClusterUpdateForm{Revision: "r", Fields: want.texts()}.edit(cloudapi.Current)
+		if len(invalid) > 0 {
+			t.Fatal(invalid)
 		}
 		if got := (clusterSettings{}).with(e); !cmp.Equal(want, got) {
 			t.Errorf("(-want +got)\n%s", cmp.Diff(want, got))
@@ -650,8 +651,8 @@ func TestSettingsAreReadAsTheyAreShown(t *testing.T) {
 		}
 	}
 	untouched := ClusterUpdateForm{Revision: "r", Fields: map[string]string{"name": "<odd>\r\nname ", "nodes": "2"}, Started: EncodeStarted(map[string]string{"name": "<odd>\nname", "nodes": "1"})}
-	if e, err := untouched.edit(cloudapi.Current); err != nil || e.Name != nil || *e.Nodes != 2 {
-		t.Errorf("a field that was not touched is a wish: %+v, %v", e, err)
+	if e, invalid := untouched.edit(cloudapi.Current); len(invalid) > 0 || e.Name != nil || *e.Nodes != 2 {
+		t.Errorf("a field that was not touched is a wish: %+v, %v", e, invalid)
 	}
 	for _, broken := range []string{"", "{", "[]", `{"name":1}`, strings.Repeat("[", 100_000)} {
 		if got := (ClusterUpdateForm{Started: broken}).started(); got["name"] != "" {

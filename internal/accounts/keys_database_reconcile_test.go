@@ -190,11 +190,9 @@ func TestALostDeletionIsToldFromTheList(t *testing.T) {
 		{act: ActAdminKeyDelete, operation: "delete_api_key", kind: "close", want: audit.Failed},
 	} {
 		t.Run(tt.act.Name+" "+tt.kind, func(t *testing.T) {
-			at, n := ref, NewKey{}
+			at, n := ref, s.newKey(by, ActKeyCreate, "to be deleted")
 			if tt.act.Name == ActAdminKeyDelete.Name {
 				at, n = ofLegacy, NewKey{Clusters: []string{ofLegacy.ClusterID}, FormToken: s.token(by, ActAdminKeyCreate)}
-			} else {
-				n = s.newKey(by, ActKeyCreate, "to be deleted")
 			}
 			key := s.createKey(by, at, n).Key
 			s.fault(map[string]any{"operation": tt.operation, "kind": tt.kind, "times": 1})

@@ -78,7 +78,7 @@ func keyNameProblem(name string) string {
 	if keyNamePattern.MatchString(name) {
 		return ""
 	}
-	return "4 to 128 letters, digits, spaces, - and _."
+	return "A name has 4 to 128 letters, digits, spaces, - and _."
 }
 
 // keyEnd reads in how many days a key ends. Empty is never; a form that does not say is not taken for
@@ -92,7 +92,7 @@ func keyEnd(days *string, now time.Time) (end time.Time, problem string) {
 	}
 	n, err := strconv.Atoi(*days)
 	if err != nil || !daysPattern.MatchString(*days) || n < 1 || n > maxKeyDays {
-		return time.Time{}, fmt.Sprintf("A whole number of days from 1 to %d, or nothing for a key that never ends.", maxKeyDays)
+		return time.Time{}, fmt.Sprintf("Give a whole number of days from 1 to %d, or nothing for a key that never ends.", maxKeyDays)
 	}
 	return now.UTC().Truncate(time.Second).AddDate(0, 0, n), ""
 }

@@ -529,9 +529,10 @@ func TestTheOutcomeIsRecordedAlsoWhenTheBrowserHasGone(t *testing.T) {
 	s.fault(map[string]any{"operation": "RestartCluster", "kind": "latency", "latency_ms": 300})
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	_, before := s.calls()
 	go func() { done <- s.svc.RestartCluster(ctx, member("operators"), ref) }()
-	for len(s.eventsOf(ActClusterRestart)) == 0 {
-		time.Sleep(5 * time.Millisecond) // the attempt is on its way
+	for _, mutating := s.calls(); mutating == before; _, mutating = s.calls() {
+		time.Sleep(5 * time.Millisecond) // the call is on its way
 	}
 	leave()
 	if err := <-done; err != nil {

@@ -58,7 +58,8 @@ const fullCluster = `{
 func wantFullCluster() Cluster {
 	yes := true
 	return Cluster{
-		ID: clusterID, AccountID: accountID, Name: "search-prod",
+		Generation: Current,
+		ID:         clusterID, AccountID: accountID, Name: "search-prod",
 		CreatedAt: time.Date(2025, 3, 4, 5, 6, 7, 123456789, time.UTC), DeletedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		CloudProvider: "hybrid", Region: "0b2a4f7c-3f1a-4a55-9d8e-2f0f7a3c1d10",
 		Labels: []Label{{"team", "search"}, {"tier", "gold"}}, CostAllocationLabel: "cost/center-7",
@@ -224,7 +225,7 @@ func TestUnset(t *testing.T) {
 		maps.Copy(variant, base)
 		return variant
 	}
-	want := Cluster{ID: clusterID, AccountID: accountID}
+	want := Cluster{Generation: Current, ID: clusterID, AccountID: accountID}
 	nulls := map[string]any{}
 	for key := range tree(t, fullCluster).(map[string]any) {
 		nulls[key] = nil
@@ -274,7 +275,8 @@ const fullLegacy = `{
 func TestLegacyCluster(t *testing.T) {
 	no := false
 	want := Cluster{
-		ID: clusterID, AccountID: accountID, Name: "legacy-search", CreatedAt: time.Date(2024, 3, 4, 5, 6, 7, 123456000, time.UTC),
+		Generation: PAV1,
+		ID:         clusterID, AccountID: accountID, Name: "legacy-search", CreatedAt: time.Date(2024, 3, 4, 5, 6, 7, 123456000, time.UTC),
 		CloudProvider: "hybrid", Region: "0b2a4f7c-3f1a-4a55-9d8e-2f0f7a3c1d10",
 		Configuration: Configuration{
 			Nodes: 2, Version: "v1.9.0", PackageID: "9f8e7d6c-5b4a-4938-8271-605f4e3d2c1b", AdditionalDiskGiB: 16, ReplicationFactor: 2, AllowedIPs: []string{"10.0.0.0/8"},
@@ -589,7 +591,7 @@ func TestCurrentAPI(t *testing.T) {
 	ctx, api, at := t.Context(), NewCurrentAPI(u.conn(Current)), time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 	identifying := NewCurrentAPI(u.client.Connect(ConnConfig{Generation: Current, Key: NewSecret([]byte(canaryKey))}))
 
-	full, second := wantFullCluster(), Cluster{ID: "y", AccountID: accountID}
+	full, second := wantFullCluster(), Cluster{Generation: Current, ID: "y", AccountID: accountID}
 	wants(t, "accounts", []Account{{ID: accountID, Name: "Acme", OwnerEmail: "o@example.test", CreatedAt: at}})(identifying.Accounts(ctx))
 	wants(t, "permissions", []string{"read:clusters", "write:clusters"})(api.Permissions(ctx))
 	wants(t, "first page", ClusterPage{Clusters: []Cluster{full}, Next: "two"})(api.ListClusters(ctx, ""))

@@ -140,6 +140,8 @@ func TestEnumsMatchTheCurrentAPI(t *testing.T) {
 		"cluster.v1.ClusterScalabilityStatus":                 enumScalability,
 		"booking.v1.PackageTier":                              enumPackageTier,
 		"booking.v1.PackageStatus":                            enumPackageStatus,
+		"cluster.auth.v2.GlobalAccessRuleAccessType":          enumGlobalAccess,
+		"cluster.auth.v2.CollectionAccessRuleAccessType":      enumCollectionAccess,
 		"cluster.v1.ClusterServiceType":                       settingEnums["serviceType"],
 		"cluster.v1.ClusterConfigurationGpuType":              settingEnums["gpuType"],
 		"cluster.v1.ClusterConfigurationRestartPolicy":        settingEnums["restartPolicy"],

@@ -134,6 +134,9 @@ func (s *Server) clusterUpdateRefused(c echo.Context, ref accounts.ClusterRef, f
 	if invalid, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return s.renderClusterUpdateAgain(c, http.StatusUnprocessableEntity, ref, form, invalid.Fields, "")
 	}
+	if conflict, ok := errors.AsType[*accounts.ConflictError](err); ok {
+		return s.renderClusterUpdateAgain(c, http.StatusConflict, ref, form, map[string]string{"": conflict.Reason}, "")
+	}
 	if refused, ok := cloudapi.AsError(err); ok && isUpdate(refused.Op) {
 		if status, fields := updateRefusal(refused); status != 0 {
 			return s.renderClusterUpdateAgain(c, status, ref, form, fields, refused.Public())
@@ -183,7 +186,7 @@ func updateRefusal(e *cloudapi.Error) (status int, fields map[string]string) {
 func settingOfPath(path string) string {
 	path = strings.ToLower(strings.ReplaceAll(path, "_", ""))
 	for _, part := range []struct{ has, setting string }{
-		{"costallocationlabel", "cost_allocation_label"}, {"labels", "labels"}, {"numberofnodes", "nodes"}, {"packageid", "package_id"},
+		{"costallocationlabel", "cost_allocation_label"}, {"labels", "labels"}, {"numberofnodes", "nodes"}, {"package", "package_id"},
 		{"additionalresources", "additional_disk_gib"}, {"resourceconfigurations", "additional_disk_gib"}, {"version", "version"},
 		{"allowedipsourceranges", "allowed_ips"}, {"replicationfactor", "replication_factor"}, {"writeconsistencyfactor", "write_consistency_factor"},
 		{"ondisk", "vectors_on_disk"}, {"restartpolicy", "restart_policy"}, {"rebalancestrategy", "rebalance_strategy"},

@@ -131,7 +131,7 @@ func keyRow(ref accounts.ClusterRef, k accounts.ClusterKey, list accounts.Cluste
 	for _, on := range k.Opens {
 		row.Opens = append(row.Opens, templates.Link{Label: on.Name, Href: clusterPath(ref.AccountID, on.ID)})
 	}
-	for _, act := range slices.Sorted(maps.Keys(k.Offers)) {
+	for _, act := range slices.Backward(slices.Sorted(maps.Keys(k.Offers))) { // what deletes stands last
 		o := k.Offers[act]
 		label := keyLabel(act)
 		switch {
