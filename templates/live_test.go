@@ -200,9 +200,15 @@ func testServerLost(ctx context.Context, t *testing.T) {
 
 func testFleetFilters(ctx context.Context, t *testing.T) {
 	c, url := liveConsole(t)
-	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(url+"/clusters"), chromedp.KeyEvent("/"))
+	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(url+"/clusters"))
+	// A browser drops what is typed before it has painted a page for the first time.
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[any](`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+	do(ctx, t, chromedp.KeyEvent("/"))
 	until(ctx, t, "the slash leads to the search", `document.activeElement.id === "q-q"`)
 	do(ctx, t, chromedp.KeyEvent("docs"))
+	until(ctx, t, "what is typed arrives", `document.querySelector("#q-q").value === "docs"`)
 	until(ctx, t, "the list follows what is typed", `document.querySelectorAll("[data-testid=cluster-row]").length === 1`)
 	c.change(func() {
 		if c.asked == 0 || c.quietly > 0 {

@@ -182,7 +182,13 @@ func (s *surfer) looksAround(own string) {
 	if all < 30 {
 		t.Errorf("the fleet has %d rows", all)
 	}
+	if s.scripts { // a browser drops what is typed before it has painted a page for the first time
+		if _, err := chromedp.Run(s.ctx, chromedp.Evaluate[any](`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`, chromedp.EvalAwaitPromise)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.do(chromedp.SendKeys(chromedp.CSS("#q-q"), own))
+	s.until(`document.querySelector("#q-q").value === "` + own + `"`)
 	if s.scripts {
 		s.until(rows + ` === 1 && new URL(location).searchParams.get("q") === "` + own + `"`) // by itself, and in the address
 	} else {

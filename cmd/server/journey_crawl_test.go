@@ -77,6 +77,9 @@ func (st *stage) crawl(t *testing.T, member string) []page {
 			if parts := strings.Split(u.Path, "/"); len(parts) > 2 && parts[1] == "accounts" && !seeded[parts[2]] && parts[2] != "new" || len(parts) > 4 && parts[3] == "clusters" && !seeded[parts[4]] {
 				continue
 			}
+			if account := u.Query().Get("account"); account != "" && !seeded[account] {
+				continue
+			}
 			u.Fragment = ""
 			if key := u.String(); !seen[key] && variant[kind] < variants {
 				seen[key] = true

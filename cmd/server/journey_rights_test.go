@@ -109,9 +109,10 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 				t.Errorf("%s %s as %s does not name %s:\n%s", row.method, row.path, member, row.right, got.text())
 			}
 			v.try(row.method, row.path, row.form)
-			// A page and its form may be the same act: then the page's refusal is the event.
-			if after := st.denials(t, member, row.act, row.target); after != 1 {
-				t.Errorf("%s %s as %s: %d events of the refusal of %s, want 1", row.method, row.path, member, after, row.act)
+			// A page and its form may be the same act, and another journey may have been refused it too: then
+			// that refusal is the event, until its minute is over.
+			if after := st.denials(t, member, row.act, row.target); after < 1 || after > before+1 {
+				t.Errorf("%s %s as %s: %d events of the refusal of %s, and %d before", row.method, row.path, member, after, row.act, before)
 			}
 		}
 	}
@@ -154,6 +155,7 @@ func (st *stage) denials(t *testing.T, member, act, target string) int {
 
 // nobodyAnywhere tries the console as a member in no group of it.
 func nobodyAnywhere(t *testing.T, st *stage, cluster string) {
+	before := st.events(t, `outcome = 'denied' AND actor_email = $1`, nobody)
 	v := st.visitor(t, nobody)
 	for _, r := range []struct{ method, path string }{
 		{"GET", "/clusters"},
@@ -177,8 +179,9 @@ func nobodyAnywhere(t *testing.T, st *stage, cluster string) {
 			t.Errorf("%s %s tells of clusters", r.method, r.path)
 		}
 	}
-	if got := st.events(t, `outcome = 'denied' AND actor_email = $1`, nobody); got != 1 {
-		t.Errorf("the refusals left %d events, want 1", got)
+	// Another journey may have tried as this member, and its minute be over.
+	if got := st.events(t, `outcome = 'denied' AND actor_email = $1`, nobody); got < 1 || got > before+1 {
+		t.Errorf("the refusals left %d events, and there were %d before", got, before)
 	}
 	if got := v.get("/me"); got.status != http.StatusOK {
 		t.Errorf("their own page answers %d", got.status)

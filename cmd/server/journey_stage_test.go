@@ -82,6 +82,9 @@ func openStage(t *testing.T, settings ...string) *stage {
 			t.Fatalf("dev registered %v, not %s", st.accounts, want)
 		}
 	}
+	for _, g := range st.accounts { // journeys make many clusters; those of quotas set their own
+		st.control(t, http.MethodPost, "account", map[string]any{"account": g.cloud, "quotas": map[string]any{"clusters": 200, "nodes": 20, "database_keys": 100, "free_clusters": 10}})
+	}
 	return st
 }
 
