@@ -71,20 +71,24 @@ func (api *CurrentAPI) AdminKeys(ctx context.Context, cluster string) ([]Databas
 }
 
 // CreateDatabaseKey makes a key and returns it with its secret, which is in this answer and nowhere
-// else. It is sent once: where the answer is lost the key may exist, and nobody knows its secret.
+// else. It is sent once: where the answer is lost the key may exist, and nobody knows its secret. No
+// access at all is Invalid and is not sent: to upstream a key without rules manages everything.
 func (api *CurrentAPI) CreateDatabaseKey(ctx context.Context, n NewDatabaseKey) (DatabaseKey, Secret, error) {
-	body := map[string]any{"clusterId": n.Cluster, "name": n.Name}
+	if len(n.Access.rules()) == 0 {
+		return DatabaseKey{}, Secret{}, &Error{Kind: Invalid, Op: OpCreateDatabaseAPIKeyV2, Message: "Nothing is said of what the key may do."}
+	}
+	body := map[string]any{"clusterId": n.Cluster, "name": n.Name, "accessRules": n.Access.rules()}
 	if !n.ExpiresAt.IsZero() {
 		body["expiresAt"] = n.ExpiresAt.UTC().Format(time.RFC3339)
-	}
-	if rules := n.Access.rules(); len(rules) > 0 {
-		body["accessRules"] = rules
 	}
 	answer, err := api.conn.Do(ctx, OpCreateDatabaseAPIKeyV2, nil, nil, map[string]any{"databaseApiKey": body})
 	if err != nil {
 		return DatabaseKey{}, Secret{}, err
 	}
 	key, secret, err := wrapped(answer.Body, "databaseApiKey", "key", api.conn.databaseKey)
+	if err == nil && !strings.EqualFold(key.Clusters[0], n.Cluster) {
+		err = errors.New("it is a key of another cluster")
+	}
 	if err != nil {
 		return DatabaseKey{}, Secret{}, api.conn.misshapen(OpCreateDatabaseAPIKeyV2, answer, err)
 	}

@@ -19,6 +19,7 @@ func TestAnswersWithoutAUsableKey(t *testing.T) {
 		"markup in it":    id + `,"clusterId":"c","key":"<script> alert(1)"`,
 		"a long one":      id + `,"clusterId":"c","key":"` + strings.Repeat("x", maxKey+1) + `"`,
 		"another account": id + `,"accountId":"` + other + `","clusterId":"c","key":"abc"`,
+		"another cluster": id + `,"clusterId":"d","key":"abc"`,
 		"no cluster":      id + `,"key":"abc"`,
 		"no id":           `"clusterId":"c","key":"abc"`,
 		"a path for one":  `"id":"../x","clusterId":"c","key":"abc"`,
@@ -28,7 +29,7 @@ func TestAnswersWithoutAUsableKey(t *testing.T) {
 				w.Header().Set("Content-Type", "application/json")
 				fmt.Fprint(w, body) //nolint:errcheck // the client has gone
 			})
-			_, secret, err := NewCurrentAPI(u.conn(Current)).CreateDatabaseKey(t.Context(), NewDatabaseKey{Cluster: "c", Name: "name"})
+			_, secret, err := NewCurrentAPI(u.conn(Current)).CreateDatabaseKey(t.Context(), NewDatabaseKey{Cluster: "c", Name: "name", Access: KeyAccess{Global: AccessReadOnly}})
 			if e, ok := AsError(err); !ok || e.Kind != Malformed || e.Status != http.StatusOK || !secret.IsZero() {
 				t.Errorf("%s: %v, a secret: %v", name, err, !secret.IsZero())
 			}
@@ -41,6 +42,12 @@ func TestAnswersWithoutAUsableKey(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"id":"9b1c","cluster_ids":["c"],"prefix":"ab"}`) //nolint:errcheck // the client has gone
 	})
+	for name, access := range map[string]KeyAccess{"nothing": {}, "what cannot be read": {Unreadable: true}} {
+		_, _, err := NewCurrentAPI(u.conn(Current)).CreateDatabaseKey(t.Context(), NewDatabaseKey{Cluster: "c", Name: "name", Access: access})
+		if e, ok := AsError(err); !ok || e.Kind != Invalid || u.count() != 0 {
+			t.Errorf("a key that may do %s: %v, asked %d times", name, err, u.count())
+		}
+	}
 	_, _, err := NewLegacyAPI(u.conn(PAV1)).CreateAdminKey(t.Context(), []string{"c"})
 	if e, ok := AsError(err); !ok || e.Kind != Malformed {
 		t.Errorf("pa/v1 without a token: %v", err)
