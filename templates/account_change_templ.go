@@ -1179,7 +1179,7 @@ func AccountOldKey(v OldKeyPage) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 79, "\" class=\"flex flex-wrap items-center gap-2\"><p class=\"sub\">Is it gone at Qdrant Cloud already?</p><button type=\"submit\" class=\"btn btn-sm btn-plain\">It is gone: show it no more</button></form>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 79, "\" class=\"flex flex-wrap items-center gap-2\"><p class=\"sub\">Is it gone at Qdrant Cloud already?</p><button type=\"submit\" class=\"btn btn-sm btn-plain\">It is gone: remove from this list</button></form>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -29,7 +29,7 @@ type PackageRow struct {
 	RAM, CPU, Disk, GPU                string
 	MultiAZ, Free                      bool
 	Hour, Month                        string
-	ExtraDisk                          string // price of one additional GiB, an hour
+	ExtraDisk                          string // price of one additional GiB, a month
 	Against                            string // how it compares with other regions, in words
 	Cheapest                           bool
 	Create                             string // address of the form with this chosen; empty when it is not offered

@@ -492,13 +492,13 @@ func samplePackages() PackagesView {
 			{Sorts: []Sort{{Label: "RAM", Href: "/packages?sort=ram"}}, Numeric: true}, {Sorts: []Sort{{Label: "CPU", Href: "/packages?sort=cpu"}}, Numeric: true},
 			{Sorts: []Sort{{Label: "Disk", Href: "/packages?sort=disk"}}, Numeric: true}, {Sorts: []Sort{{Label: "GPU", Href: "/packages?sort=gpu"}}, Numeric: true},
 			{Sorts: []Sort{{Label: "An hour", Href: "/packages?sort=price&dir=desc", Order: "ascending"}}, Numeric: true}, {Sorts: []Sort{{Label: "A month"}}, Numeric: true},
-			{Sorts: []Sort{{Label: "Extra GiB, an hour"}}, Numeric: true}, {Sorts: []Sort{{Label: "Other regions"}}},
+			{Sorts: []Sort{{Label: "Extra GiB, a month"}}, Numeric: true}, {Sorts: []Sort{{Label: "Other regions"}}},
 		},
 		Notes:  []string{"The packages of eu-west-2 cannot be shown: Qdrant Cloud did not answer in time."},
 		Create: Offer{Offered: true},
 		Rows: []PackageRow{
 			{ID: "p1", Name: "free2", Region: "eu-central-1", RegionName: "Frankfurt", RAM: "1 GiB", CPU: "0.5 vCPU", Disk: "4 GiB", Free: true, Hour: "$0.00", Month: "$0.00", Against: "the same price", Create: "/accounts/1/clusters/new?package_id=p1"},
-			{ID: "p2", Name: "mx8-premium", Tier: "PREMIUM", MultiAZ: true, Region: "us-east-1", RegionName: "N. Virginia", RAM: "32 GiB", CPU: "4 vCPU", Disk: "128 GiB", Hour: "$0.56544", Month: "$412.77", ExtraDisk: "$0.00015", Against: "cheapest", Cheapest: true, Create: "/accounts/1/clusters/new?package_id=p2"},
+			{ID: "p2", Name: "mx8-premium", Tier: "PREMIUM", MultiAZ: true, Region: "us-east-1", RegionName: "N. Virginia", RAM: "32 GiB", CPU: "4 vCPU", Disk: "128 GiB", Hour: "$0.56544", Month: "$412.77", ExtraDisk: "$0.11", Against: "cheapest", Cheapest: true, Create: "/accounts/1/clusters/new?package_id=p2"},
 			{ID: "p3", Name: "gpu1", Tier: "STANDARD", Region: "ap-southeast-2", RegionName: "Sydney", RAM: "32 GiB", CPU: "8 vCPU", Disk: "128 GiB", GPU: "1 × 16 GiB", Hour: "$0.982", Month: "$716.86", Against: "+12.5 %", Create: "/accounts/1/clusters/new?package_id=p3"},
 		},
 	}

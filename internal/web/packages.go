@@ -37,7 +37,7 @@ var packageColumns = []struct {
 	numeric    bool
 }{
 	{"package", "Package", false}, {"region", "Region", false}, {"", "Tier", false}, {"ram", "RAM", true}, {"cpu", "CPU", true}, {"disk", "Disk", true},
-	{"gpu", "GPU", true}, {"price", "An hour", true}, {"price", "A month", true}, {"", "Extra GiB, an hour", true}, {"", "Other regions", false},
+	{"gpu", "GPU", true}, {"price", "An hour", true}, {"price", "A month", true}, {"", "Extra GiB, a month", true}, {"", "Other regions", false},
 }
 
 func (q packageQuery) address() string {
@@ -191,7 +191,7 @@ func packageRow(page accounts.PackagesPage, o accounts.PackageOffer) templates.P
 		row.GPU = strings.TrimSpace(templates.Amount(float64(o.GPUMilli)/1000) + " × " + templates.MiB(o.GPURAMMiB))
 	}
 	if o.DiskPricePerHourMillicents > 0 {
-		row.ExtraDisk = templates.PerHour(o.DiskPricePerHourMillicents, o.Currency)
+		row.ExtraDisk = templates.PerMonth(o.DiskPricePerHourMillicents, o.Currency)
 	}
 	switch {
 	case o.Currencies:
