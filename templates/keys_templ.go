@@ -1528,7 +1528,7 @@ func KeySecret(v KeySecretView) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = Fact("Ends").Render(templ.WithChildren(ctx, templ_7745c5c3_Var72), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Fact("Expires").Render(templ.WithChildren(ctx, templ_7745c5c3_Var72), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
