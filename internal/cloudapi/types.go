@@ -195,6 +195,9 @@ type Package struct {
 	MultiAZ                                bool
 }
 
+// Deactivated reports whether the package cannot be booked any more. Clusters that have it keep it.
+func (p Package) Deactivated() bool { return p.Status == "DEACTIVATED" }
+
 // StorageTier is a speed of disk that a package can be booked with, and what it costs more a node and
 // hour, in millicents.
 type StorageTier struct {

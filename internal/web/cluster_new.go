@@ -65,6 +65,7 @@ func (f clusterForm) newCluster() accounts.NewCluster {
 type clusterPlace struct {
 	CloudProvider string `form:"cloud_provider"`
 	Region        string `form:"region"`
+	PackageID     string `form:"package_id"`
 }
 
 // priceQuery is what the address of a price says: everything it depends on, and no token.
@@ -127,7 +128,7 @@ func (s *Server) handleClusterNew(c echo.Context) error {
 	if err := bindQuery(c, &place); err != nil {
 		return err
 	}
-	return s.renderClusterNew(c, http.StatusOK, id, clusterForm{CloudProvider: place.CloudProvider, Region: place.Region}, nil)
+	return s.renderClusterNew(c, http.StatusOK, id, clusterForm{CloudProvider: place.CloudProvider, Region: place.Region, PackageID: place.PackageID}, nil)
 }
 
 // handleClusterPreview handles POST /accounts/{id}/clusters/new: the same form again, as it was typed and
@@ -316,7 +317,7 @@ func quotaWords(f accounts.ClusterForm) []string {
 	return words
 }
 
-func newPriceView(p accounts.NewClusterPrice, self string) templates.NewPriceView {
+func newPriceView(p accounts.ClusterPrice, self string) templates.NewPriceView {
 	v := templates.NewPriceView{Self: self, Problem: p.Problem, Estimate: p.Estimate, Package: p.Package, Nodes: p.Nodes}
 	if p.Problem != "" {
 		return v

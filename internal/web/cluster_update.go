@@ -371,7 +371,7 @@ func packageHint(p cloudapi.Package) string {
 	if p.Currency != "" {
 		words = append(words, templates.PerHour(p.PricePerHourMillicents, p.Currency)+" an hour", templates.PerMonth(p.PricePerHourMillicents, p.Currency)+" a month")
 	}
-	if p.Status == "DEACTIVATED" {
+	if p.Deactivated() {
 		words = append(words, "no longer offered to others")
 	}
 	return strings.Join(words, " · ")
@@ -480,7 +480,7 @@ func priceView(plan accounts.ClusterPlan) templates.PriceView {
 		v.Tone, v.Word = "tone-off", "Costs the same"
 	}
 	var notes []string
-	if after.Estimated {
+	if after.Estimate != "" {
 		notes = append(notes, "An estimate from the list prices: discounts of the account are not in it.")
 	}
 	if before.WithoutDisk || after.WithoutDisk {

@@ -111,7 +111,7 @@ func TestPriceViews(t *testing.T) {
 			t.Errorf("%+v to %+v: %v, want %v", tt.before, tt.after, got, tt.want)
 		}
 	}
-	estimated := priceView(accounts.ClusterPlan{PriceBefore: price(1), PriceAfter: &accounts.ClusterPrice{Currency: "USD", PerHour: 2, Estimated: true, WithoutDisk: true}})
+	estimated := priceView(accounts.ClusterPlan{PriceBefore: price(1), PriceAfter: &accounts.ClusterPrice{Currency: "USD", PerHour: 2, Estimate: "no quote", WithoutDisk: true}})
 	if !strings.Contains(estimated.Note, "estimate") || !strings.Contains(estimated.Note, "disk") {
 		t.Errorf("note %q", estimated.Note)
 	}
