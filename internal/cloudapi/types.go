@@ -208,15 +208,15 @@ type StorageTier struct {
 // Region is a region of a cloud provider.
 type Region struct {
 	ID, Name, Provider, Country string
-	Available, FreeTier         bool
+	Available                   bool
 	// StorageClasses and VolumeSnapshotClasses are those of a hybrid environment.
 	StorageClasses, VolumeSnapshotClasses []string
 }
 
 // Provider is a cloud provider.
 type Provider struct {
-	ID, Name            string
-	Available, FreeTier bool
+	ID, Name  string
+	Available bool
 }
 
 // Release is a version of Qdrant that upstream knows.
