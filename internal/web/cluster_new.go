@@ -210,14 +210,9 @@ func refusedStatus(refused *accounts.RefusedError) int {
 func (s *Server) renderClusterNew(c echo.Context, status int, id uuid.UUID, form clusterForm, invalid map[string]string) error {
 	invalid = maps.Clone(invalid)
 	ctx, by := c.Request().Context(), actorFrom(c)
-	if invalid["form_token"] != "" {
-		token, err := s.accounts.FormToken(ctx, by, accounts.ActClusterCreate.Name)
-		if err != nil {
-			return fmt.Errorf("make form token: %w", err)
-		}
-		form.FormToken = token
-		delete(invalid, "form_token")
-		invalid[""] = "This form was too old, so it was not sent on. It is fresh now: look through it and send it once more."
+	var err error
+	if form.FormToken, err = s.freshToken(c, accounts.ActClusterCreate, form.FormToken, invalid, "look through it and send it once more."); err != nil {
+		return err
 	}
 	asked, err := s.accounts.AskClusterCreate(ctx, by, id, form.newCluster(), len(invalid) > 0)
 	if err != nil {
