@@ -659,6 +659,10 @@ func TestALostCreateIsLookedFor(t *testing.T) {
 	})
 	t.Run("not made", func(t *testing.T) {
 		n, attempt := lose("lost-none", "close")
+		behind := s.attempt(ActClusterRestart, target{Account: account.ref(), Kind: KindCluster, ID: uuid.NewString()})
+		if got := s.reconciled(svc, behind.Operation); len(got) != 2 {
+			t.Errorf("another operation of the account waits for one that is not clear yet: %+v", got)
+		}
 		if got := s.reconciled(svc, attempt.Operation); len(got) != 1 {
 			t.Fatalf("concluded while upstream may still be at it: %+v", got)
 		}

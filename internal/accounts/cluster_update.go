@@ -74,7 +74,8 @@ func (s *Service) ClusterUpdateAgain(ctx context.Context, by audit.Actor, ref Cl
 
 // UpdateCluster changes a cluster. Upstream is read first: where the cluster is not what the form was
 // filled in for nothing is sent, and the error is *StaleError. *InvalidError by field for what breaks a
-// rule or is not offered, and for a form that changes nothing. Sent again it does nothing twice:
+// rule or is not offered, and for a form that changes nothing; *RefusedError is what upstream said against
+// it. Sent again it does nothing twice:
 // then it is stale, or changes nothing.
 func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref ClusterRef, form ClusterUpdateForm) error {
 	known, err := s.clusterFor(ctx, by, ActClusterUpdate, ref)
@@ -93,7 +94,12 @@ func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref Cluster
 	if err != nil {
 		return err
 	}
-	return s.sendUpdate(ctx, by, known, form, edit, settingsOf(was))
+	err = s.sendUpdate(ctx, by, known, form, edit, settingsOf(was))
+	if upstream, ok := cloudapi.AsError(err); ok && upstream.Op.Mutates && !mayBeDone(err) {
+		s.refreshing.catalogue.drop(known.account.ID) // what it offered may be what was refused
+		return refused(upstream, updateFields)
+	}
+	return err
 }
 
 // readForm reads a form and says all that is wrong with it, as far as that can be told from what is
