@@ -276,8 +276,8 @@ func refusedChanges(t *testing.T, st *stage) {
 		set, unset map[string]any
 		says       []string
 	}{
-		"payment":  {map[string]any{"payment": "missing"}, map[string]any{"payment": "ok"}, []string{"payment details are missing", "Payment details missing or outdated"}},
-		"entitled": {map[string]any{"entitled": false}, map[string]any{"entitled": true}, []string{"not entitled to this", "Account is not entitled"}},
+		"payment":  {map[string]any{"payment": "missing"}, map[string]any{"payment": "ok"}, []string{"Payment details are missing", "Payment details missing or outdated"}},
+		"entitled": {map[string]any{"entitled": false}, map[string]any{"entitled": true}, []string{"not entitled to it", "Account is not entitled"}},
 	} {
 		tt.set["account"], tt.unset["account"] = cloud, cloud
 		st.control(t, http.MethodPost, "account", tt.set)

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -172,20 +173,37 @@ func (c *catalogue) forget(now time.Time) {
 }
 
 // shelf names a list of the account's own.
-func (a Account) shelf(kind string) shelf {
-	return shelf{account: a.ID, key: a.Key.ID, generation: a.Generation, kind: kind}
+func (a accountRef) shelf(kind string) shelf {
+	return shelf{account: a.ID, key: a.KeyID, generation: a.Generation, kind: kind}
 }
 
-func (a Account) packageShelf(provider, region string) shelf {
+// packagePlace is where packages are offered to a cluster of that place: the region of a hybrid one is an
+// environment, and packages are offered to all of them.
+func packagePlace(provider, region string) (string, string) {
+	if provider == hybridProvider {
+		return provider, ""
+	}
+	return provider, region
+}
+
+func (a accountRef) packageShelf(provider, region string) shelf {
 	at := a.shelf(shelfPackages)
 	at.provider, at.region = provider, region
 	return at
 }
 
-func (a Account) releaseShelf(cluster string) shelf {
+func (a accountRef) releaseShelf(cluster string) shelf {
 	at := a.shelf(shelfReleases)
 	at.cluster = cluster
 	return at
+}
+
+// notRead logs why a list could not be read, unless the API has none, and says it for people.
+func (s *Service) notRead(ctx context.Context, a Account, list string, err error) string {
+	if _, lacking := errors.AsType[*cloudapi.UnsupportedError](err); !lacking {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "list not read", slog.String("account", a.ID.String()), slog.String("list", list), slog.Any("error", err))
+	}
+	return reasonOf(err)
 }
 
 // consult reads a list of the catalogue for a member who was authorised before. Errors are those of
@@ -207,20 +225,20 @@ func (s *Service) providersOf(ctx context.Context, by audit.Actor, a Account) ([
 	if a.Generation == cloudapi.PAV1 {
 		return legacyProviders(), nil
 	}
-	return consult(ctx, s, by, a.shelf(shelfProviders), func(ctx context.Context, up cloud) ([]cloudapi.Provider, error) { return up.Providers(ctx) })
+	return consult(ctx, s, by, a.ref().shelf(shelfProviders), func(ctx context.Context, up cloud) ([]cloudapi.Provider, error) { return up.Providers(ctx) })
 }
 
 func (s *Service) regionsOf(ctx context.Context, by audit.Actor, a Account, provider string) ([]cloudapi.Region, error) {
 	if a.Generation == cloudapi.PAV1 {
 		return legacyRegions(provider), nil
 	}
-	at := a.shelf(shelfRegions)
+	at := a.ref().shelf(shelfRegions)
 	at.provider = provider
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Region, error) { return up.Regions(ctx, provider) })
 }
 
 func (s *Service) packagesOf(ctx context.Context, by audit.Actor, a Account, provider, region string) ([]cloudapi.Package, error) {
-	at := a.packageShelf(provider, region)
+	at := a.ref().packageShelf(provider, region)
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Package, error) {
 		return up.Packages(ctx, provider, region)
 	})
@@ -228,10 +246,10 @@ func (s *Service) packagesOf(ctx context.Context, by audit.Actor, a Account, pro
 
 // releasesOf lists the versions a new cluster can have, or for a cluster those it can be updated to.
 func (s *Service) releasesOf(ctx context.Context, by audit.Actor, a Account, cluster string) ([]cloudapi.Release, error) {
-	at := a.releaseShelf(cluster)
+	at := a.ref().releaseShelf(cluster)
 	return consult(ctx, s, by, at, func(ctx context.Context, up cloud) ([]cloudapi.Release, error) { return up.Releases(ctx, cluster) })
 }
 
 func (s *Service) quotasOf(ctx context.Context, by audit.Actor, a Account) (cloudapi.Quotas, error) {
-	return consult(ctx, s, by, a.shelf(shelfQuotas), func(ctx context.Context, up cloud) (cloudapi.Quotas, error) { return up.Quotas(ctx) })
+	return consult(ctx, s, by, a.ref().shelf(shelfQuotas), func(ctx context.Context, up cloud) (cloudapi.Quotas, error) { return up.Quotas(ctx) })
 }

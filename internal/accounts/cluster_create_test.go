@@ -147,7 +147,7 @@ func TestPricesAreQuotedOrEstimated(t *testing.T) {
 	by := s.signedIn("operators")
 	n := s.opened(by, account, "priced")
 	n.Region, n.Nodes, n.AdditionalDiskGiB, n.StorageTier = "eu-central-1", "3", "10", "BALANCED"
-	ask := func(a Account, change func(*NewCluster)) NewClusterPrice {
+	ask := func(a Account, change func(*NewCluster)) ClusterPrice {
 		t.Helper()
 		asked := n
 		change(&asked)
@@ -158,7 +158,7 @@ func TestPricesAreQuotedOrEstimated(t *testing.T) {
 		return price
 	}
 	// mx1 at aws in Frankfurt is 4712 millicents, a tenth of it for balanced disks, 14 a GiB.
-	want := NewClusterPrice{Currency: "USD", PerHour: 3 * (4712 + 471 + 140), Listed: 3 * (4712 + 471 + 140), Package: "mx1", Nodes: 3,
+	want := ClusterPrice{Currency: "USD", PerHour: 3 * (4712 + 471 + 140), Listed: 3 * (4712 + 471 + 140), Package: "mx1", Nodes: 3,
 		Parts: []PricePart{{"package", 3 * 4712}, {"disk", 3 * 140}, {"speed", 3 * 471}}}
 	if diff := cmp.Diff(want, ask(account, func(*NewCluster) {})); diff != "" {
 		t.Errorf("quote (-want +got)\n%s", diff)
@@ -197,7 +197,7 @@ func TestPricesAreQuotedOrEstimated(t *testing.T) {
 
 func TestEstimatesDoNotOverflow(t *testing.T) {
 	p := cloudapi.Package{PricePerHourMillicents: 1 << 62, DiskPricePerHourMillicents: 1 << 62, StorageTiers: []cloudapi.StorageTier{{Name: "BALANCED", PricePerHourMillicents: 1 << 62}}}
-	if got := estimated(p, cloudapi.QuoteFor{Nodes: maxClusterNodes, AdditionalDiskGiB: maxExtraDiskGiB, StorageTier: "BALANCED"}); got.PerHour <= 0 {
+	if got := estimated(p, cloudapi.QuoteFor{Nodes: maxClusterNodes, AdditionalDiskGiB: maxExtraDiskGiB, StorageTier: "BALANCED"}, ""); got.PerHour <= 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -659,6 +659,10 @@ func TestALostCreateIsLookedFor(t *testing.T) {
 	})
 	t.Run("not made", func(t *testing.T) {
 		n, attempt := lose("lost-none", "close")
+		behind := s.attempt(ActClusterRestart, target{Account: account.ref(), Kind: KindCluster, ID: uuid.NewString()})
+		if got := s.reconciled(svc, behind.Operation); len(got) != 2 {
+			t.Errorf("another operation of the account waits for one that is not clear yet: %+v", got)
+		}
 		if got := s.reconciled(svc, attempt.Operation); len(got) != 1 {
 			t.Fatalf("concluded while upstream may still be at it: %+v", got)
 		}

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -28,29 +26,17 @@ type ClusterForm struct {
 	Packages  []cloudapi.Package // that can be booked, cheapest first
 	Releases  []cloudapi.Release // that a new cluster can have, newest first
 	Quotas    cloudapi.Quotas    // 0: not told
-	Price     NewClusterPrice
+	Price     ClusterPrice
 	Problems  map[string]string // by form field, and quotas
 	Lacks     []string          // what this generation of the API cannot be asked
 	Notes     []string          // what of the choice was not understood
 }
 
-// NewClusterPrice is what a cluster would cost, in millicents an hour for all nodes.
-type NewClusterPrice struct {
-	Currency        string
-	PerHour         int64 // what is charged
-	Listed          int64 // before the discount
-	DiscountPercent float64
-	Package         string
-	Nodes           int
-	Parts           []PricePart
-	Estimate        string // why it was computed here and not quoted; empty for a quote
-	Problem         string // why there is no price; empty when there is one
-}
-
-// PricePart is a part of a price.
-type PricePart struct {
-	Name    string // package, disk, speed
-	PerHour int64
+// legacyFormLacks says what a new cluster cannot be asked to have through pa/v1.
+var legacyFormLacks = []string{
+	"The legacy pa/v1 API tells neither providers, regions nor versions, so these are those it was published with.",
+	"It has no labels, no cost allocation label and no speeds of disk, and of hybrid settings only node selector, tolerations and annotations.",
+	"It gives no quote, suggests no name, and tells no quota.",
 }
 
 // formTimeout bounds what a form waits for its lists.
@@ -97,16 +83,16 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 
 // PriceNewCluster tells what a cluster as chosen so far would cost. It changes nothing; who may not make
 // clusters in the account is refused.
-func (s *Service) PriceNewCluster(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster) (NewClusterPrice, error) {
+func (s *Service) PriceNewCluster(ctx context.Context, by audit.Actor, accountID uuid.UUID, asked NewCluster) (ClusterPrice, error) {
 	account, err := s.accountToFill(ctx, by, accountID)
 	if err != nil {
-		return NewClusterPrice{}, err
+		return ClusterPrice{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
 	packages, err := s.bookable(ctx, by, account, asked)
 	if err != nil {
-		return NewClusterPrice{Problem: s.notRead(ctx, account, "package_id", err)}, nil
+		return ClusterPrice{Problem: s.notRead(ctx, account, "package_id", err)}, nil
 	}
 	return s.price(ctx, by, account, asked, packages), nil
 }
@@ -126,12 +112,6 @@ func (r *formReading) problem(ctx context.Context, field string, err error) {
 		r.problems = map[string]string{}
 	}
 	r.problems[field] = r.s.notRead(ctx, r.form.Account, field, err)
-}
-
-// notRead logs why a list could not be read, and says it for people.
-func (s *Service) notRead(ctx context.Context, a Account, list string, err error) string {
-	s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "list for a form not read", slog.String("account", a.ID.String()), slog.String("list", list), slog.Any("error", err))
-	return reasonOf(err)
 }
 
 // place reads providers, regions of the chosen one, packages of the chosen region, and the price.
@@ -225,95 +205,16 @@ func (r *formReading) rest(ctx context.Context) {
 
 // bookable lists the packages that a new cluster can have in the chosen place, cheapest first.
 func (s *Service) bookable(ctx context.Context, by audit.Actor, a Account, asked NewCluster) ([]cloudapi.Package, error) {
-	region := asked.Region
-	if asked.CloudProvider == hybridProvider {
-		region = "" // its region is an environment, and packages are offered to all of them
-	}
-	listed, err := s.packagesOf(ctx, by, a, asked.CloudProvider, region)
+	provider, region := packagePlace(asked.CloudProvider, asked.Region)
+	listed, err := s.packagesOf(ctx, by, a, provider, region)
 	if err != nil {
 		return nil, err
 	}
-	packages := slices.DeleteFunc(slices.Clone(listed), func(p cloudapi.Package) bool { return p.Status == "DEACTIVATED" })
+	packages := slices.DeleteFunc(slices.Clone(listed), func(p cloudapi.Package) bool { return p.Deactivated() })
 	slices.SortStableFunc(packages, func(a, b cloudapi.Package) int {
 		return cmp.Or(cmp.Compare(a.PricePerHourMillicents, b.PricePerHourMillicents), strings.Compare(a.Name, b.Name))
 	})
 	return packages, nil
-}
-
-// price asks upstream for a quote. Where the API or the key gives none it is computed from what the
-// package costs.
-func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked NewCluster, packages []cloudapi.Package) NewClusterPrice {
-	wrong := false
-	say := func(problem string) { wrong = wrong || problem != "" }
-	nodes := typedNumber(asked.Nodes, 1, maxClusterNodes, 0, say)
-	disk := typedNumber(asked.AdditionalDiskGiB, 0, maxExtraDiskGiB, 0, say)
-	i := slices.IndexFunc(packages, func(p cloudapi.Package) bool { return p.ID == asked.PackageID })
-	if wrong || nodes == 0 || i < 0 {
-		return NewClusterPrice{Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
-	}
-	p := packages[i]
-	q := cloudapi.QuoteFor{
-		CloudProvider: asked.CloudProvider, Region: asked.Region, PackageID: p.ID, Nodes: nodes, AdditionalDiskGiB: disk, StorageTier: asked.StorageTier,
-	}
-	if !slices.Contains(storageTiers, q.StorageTier) {
-		q.StorageTier = ""
-	}
-	estimate := estimated(p, q)
-	if a.Generation == cloudapi.PAV1 {
-		estimate.Estimate = "The legacy pa/v1 API gives no quote, so this is the package’s price, without any discount."
-		if disk > 0 {
-			estimate.Estimate += " It does not tell what additional disk costs, which comes on top."
-		}
-		return estimate
-	}
-	up, err := s.connect(ctx, a.ID, by.RequestID)
-	var quote cloudapi.Quote
-	if err == nil {
-		quote, err = up.cloud.Quote(ctx, q)
-	}
-	if err != nil {
-		estimate.Estimate = "There is no quote, so this is computed from the prices of package and disk, without any discount: " + s.notRead(ctx, a, "quote", err)
-		return estimate
-	}
-	return quoted(quote, p, q)
-}
-
-func quoted(quote cloudapi.Quote, p cloudapi.Package, q cloudapi.QuoteFor) NewClusterPrice {
-	price := NewClusterPrice{
-		Currency: quote.Currency, PerHour: quote.DiscountedPerHour, Listed: quote.OriginalPerHour, DiscountPercent: quote.DiscountPercent,
-		Package: p.Name, Nodes: q.Nodes,
-	}
-	for _, part := range []struct {
-		name string
-		of   *cloudapi.Price
-	}{{"package", quote.Package}, {"disk", quote.ExtraDisk}, {"speed", quote.DiskSpeed}} {
-		if part.of != nil {
-			price.Parts = append(price.Parts, PricePart{part.name, part.of.DiscountedPerHour})
-		}
-	}
-	return price
-}
-
-// estimated computes a price from what upstream lists.
-func estimated(p cloudapi.Package, q cloudapi.QuoteFor) NewClusterPrice {
-	nodes, disk := int64(q.Nodes), int64(q.AdditionalDiskGiB)
-	times := func(n, millicents int64) int64 { return n * min(max(millicents, 0), math.MaxInt64>>32) } // n is below 2^25
-	price := NewClusterPrice{Currency: p.Currency, Package: p.Name, Nodes: q.Nodes}
-	add := func(name string, perHour int64) {
-		price.Parts = append(price.Parts, PricePart{name, perHour})
-		price.PerHour += perHour
-		price.Listed += perHour
-	}
-	add("package", times(nodes, p.PricePerHourMillicents))
-	if disk > 0 && p.DiskPricePerHourMillicents > 0 {
-		add("disk", times(nodes*disk, p.DiskPricePerHourMillicents))
-	}
-	for _, tier := range p.StorageTiers {
-		if tier.Name == q.StorageTier && tier.PricePerHourMillicents > 0 {
-			add("speed", times(nodes, tier.PricePerHourMillicents))
-		}
-	}
-	return price
 }
 
 // FillableAccount is an account, and whether clusters can be made in it.

@@ -1,9 +1,8 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
-	"math"
-	"slices"
 
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
@@ -23,15 +22,6 @@ type ClusterPlan struct {
 	Smaller      bool
 	Risks        []cloudapi.DownscaleRisk
 	RisksUnknown string
-}
-
-// ClusterPrice is what a cluster costs an hour, in millicents, with all of its nodes.
-type ClusterPrice struct {
-	Currency string
-	PerHour  int64
-	// Estimated is set when upstream gave no quote and the package's list price is taken; WithoutDisk
-	// when the additional disk is not in it, because its price is not told.
-	Estimated, WithoutDisk bool
 }
 
 // PlanClusterUpdate compares a cluster with what a form asks for. It reads upstream and changes nothing.
@@ -69,8 +59,7 @@ func (s *Service) PlanClusterUpdate(ctx context.Context, by audit.Actor, ref Clu
 	plan.PriceBefore, plan.PriceAfter = s.prices(ctx, up.cloud, page, before, after)
 	if plan.Smaller {
 		if plan.Risks, err = up.cloud.DownscaleRisks(ctx, ref.ClusterID, after.PackageID); err != nil {
-			s.unread(ctx, known.account, "downscale risks", err)
-			plan.RisksUnknown = reasonOf(err)
+			plan.RisksUnknown = s.notRead(ctx, known.account, "downscale risks", err)
 		}
 	}
 	return plan, nil
@@ -85,48 +74,29 @@ func smaller(before, after cloudapi.Package) bool {
 // prices are what a cluster costs before and after a change: both as quoted, or both by the list, so
 // that the difference is one of like with like.
 func (s *Service) prices(ctx context.Context, from cloud, u ClusterUpdate, before, after clusterSettings) (was, is *ClusterPrice) {
-	quoted := make([]*ClusterPrice, 0, 2)
-	for _, settings := range []clusterSettings{before, after} {
-		if price := s.quoted(ctx, from, u, settings); price != nil {
-			quoted = append(quoted, price)
-		}
+	old, wanted := u.quoteFor(before), u.quoteFor(after)
+	packageBefore, known := u.packageOf(before.PackageID)
+	packageAfter, knownToo := u.packageOf(after.PackageID)
+	first, second := s.priceOf(ctx, u.Account, from, packageBefore, old), s.priceOf(ctx, u.Account, from, packageAfter, wanted)
+	if first.Estimate == "" && second.Estimate == "" {
+		return &first, &second
 	}
-	if len(quoted) == 2 {
-		return quoted[0], quoted[1]
+	why := cmp.Or(first.Estimate, second.Estimate)
+	if known && packageBefore.Currency != "" {
+		was = &ClusterPrice{}
+		*was = estimated(packageBefore, old, why)
 	}
-	return u.estimated(before), u.estimated(after)
+	if knownToo && packageAfter.Currency != "" {
+		is = &ClusterPrice{}
+		*is = estimated(packageAfter, wanted, why)
+	}
+	return was, is
 }
 
-func (s *Service) quoted(ctx context.Context, from cloud, u ClusterUpdate, settings clusterSettings) *ClusterPrice {
-	provider, region := placeOf(u.Cluster)
-	quote, err := from.Quote(ctx, cloudapi.QuoteFor{
+func (u ClusterUpdate) quoteFor(settings clusterSettings) cloudapi.QuoteFor {
+	provider, region := packagePlace(u.Cluster.CloudProvider, u.Cluster.Region)
+	return cloudapi.QuoteFor{
 		CloudProvider: provider, Region: region, PackageID: settings.PackageID, Nodes: settings.Nodes,
 		AdditionalDiskGiB: settings.AdditionalDiskGiB, StorageTier: u.Cluster.Configuration.StorageTier,
-	})
-	if err != nil {
-		s.unread(ctx, u.Account, "quote", err)
-		return nil
-	}
-	return &ClusterPrice{Currency: quote.Currency, PerHour: quote.DiscountedPerHour}
-}
-
-// estimated is the price by the list; nil where the package has none.
-func (u ClusterUpdate) estimated(settings clusterSettings) *ClusterPrice {
-	p, known := u.packageOf(settings.PackageID)
-	if !known || p.Currency == "" {
-		return nil
-	}
-	aNode := p.PricePerHourMillicents
-	if i := slices.IndexFunc(p.StorageTiers, func(t cloudapi.StorageTier) bool { return t.Name == u.Cluster.Configuration.StorageTier }); i >= 0 {
-		aNode += p.StorageTiers[i].PricePerHourMillicents
-	}
-	disk := int64(settings.AdditionalDiskGiB)
-	if disk > 0 && p.DiskPricePerHourMillicents > math.MaxInt32/disk || aNode > math.MaxInt32 {
-		return nil // no price that anybody asks
-	}
-	aNode += disk * p.DiskPricePerHourMillicents
-	return &ClusterPrice{
-		Currency: p.Currency, PerHour: aNode * int64(settings.Nodes), Estimated: true,
-		WithoutDisk: disk > 0 && p.DiskPricePerHourMillicents == 0,
 	}
 }

@@ -90,11 +90,7 @@ func parsePairs(text string, most int, what string) (labels []cloudapi.Label, pr
 
 // labelLines is the reverse of parseLabels.
 func labelLines(labels []cloudapi.Label) string {
-	lines := make([]string, len(labels))
-	for i, l := range labels {
-		lines[i] = l.Key + "=" + l.Value
-	}
-	return strings.Join(lines, "\n")
+	return strings.Join(pairTexts(labels), "\n")
 }
 
 // parseIPRanges reads lines of IPv4 ranges such as 192.0.2.0/24. A single address is a range of one.

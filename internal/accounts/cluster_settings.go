@@ -284,11 +284,7 @@ func labelTexts(labels []cloudapi.Label) any {
 	if len(labels) == 0 {
 		return nil
 	}
-	texts := make([]string, len(labels))
-	for i, l := range labels {
-		texts[i] = l.Key + "=" + l.Value
-	}
-	return texts
+	return pairTexts(labels)
 }
 
 func countOrNil(n int) any {

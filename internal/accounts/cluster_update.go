@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 
@@ -66,7 +65,7 @@ func (s *Service) ClusterUpdateAgain(ctx context.Context, by audit.Actor, ref Cl
 	if err := s.authorize(ctx, by, ActClusterUpdate, known.on); err != nil {
 		return ClusterUpdate{}, err
 	}
-	was, err := s.lastRead(ctx, known.account, ref)
+	was, err := s.lastRead(ctx, known.account.Generation, ref)
 	if err != nil {
 		return ClusterUpdate{}, err
 	}
@@ -75,7 +74,8 @@ func (s *Service) ClusterUpdateAgain(ctx context.Context, by audit.Actor, ref Cl
 
 // UpdateCluster changes a cluster. Upstream is read first: where the cluster is not what the form was
 // filled in for nothing is sent, and the error is *StaleError. *InvalidError by field for what breaks a
-// rule or is not offered, and for a form that changes nothing. Sent again it does nothing twice:
+// rule or is not offered, and for a form that changes nothing; *RefusedError is what upstream said against
+// it. Sent again it does nothing twice:
 // then it is stale, or changes nothing.
 func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref ClusterRef, form ClusterUpdateForm) error {
 	known, err := s.clusterFor(ctx, by, ActClusterUpdate, ref)
@@ -94,7 +94,12 @@ func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref Cluster
 	if err != nil {
 		return err
 	}
-	return s.sendUpdate(ctx, by, known, form, edit, settingsOf(was))
+	err = s.sendUpdate(ctx, by, known, form, edit, settingsOf(was))
+	if upstream, ok := cloudapi.AsError(err); ok && upstream.Op.Mutates && !mayBeDone(err) {
+		s.refreshing.catalogue.drop(known.account.ID) // what it offered may be what was refused
+		return refused(upstream, updateFields)
+	}
+	return err
 }
 
 // readForm reads a form and says all that is wrong with it, as far as that can be told from what is
@@ -102,12 +107,12 @@ func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref Cluster
 // for that, or is wrong anyway.
 func (s *Service) readForm(ctx context.Context, a Account, ref ClusterRef, form ClusterUpdateForm) (cloudapi.ClusterEdit, error) {
 	wanted, invalid := form.edit(a.Generation)
-	was, err := s.lastRead(ctx, a, ref)
+	was, err := s.lastRead(ctx, a.Generation, ref)
 	if err != nil {
 		return wanted, err
 	}
 	wrong := len(invalid) > 0
-	if wrong || was.Revision(a.Generation) == form.Revision {
+	if wrong || was.Revision() == form.Revision {
 		_, err := updateOf(a, was, s.offeredBefore(a, was)).narrow(wanted)
 		if more, ok := errors.AsType[*InvalidError](err); ok {
 			for field, problem := range more.Fields {
@@ -187,20 +192,20 @@ func (s *Service) readCluster(ctx context.Context, by audit.Actor, ref ClusterRe
 	if err != nil {
 		return cloudapi.Cluster{}, fmt.Errorf("reading the cluster: %w", err)
 	}
-	was, err := s.lastRead(ctx, Account{Generation: up.account.Generation}, ref)
-	if err != nil || was.Revision(up.account.Generation) != now.Revision(up.account.Generation) {
+	was, err := s.lastRead(ctx, up.account.Generation, ref)
+	if err != nil || was.Revision() != now.Revision() {
 		s.keepSnapshot(ctx, ref, &now, false)
 	}
 	return now, nil
 }
 
 // lastRead is a cluster as its snapshot has it.
-func (s *Service) lastRead(ctx context.Context, a Account, ref ClusterRef) (cloudapi.Cluster, error) {
+func (s *Service) lastRead(ctx context.Context, g cloudapi.Generation, ref ClusterRef) (cloudapi.Cluster, error) {
 	stored, err := s.clusterByRef(ctx, ref)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
-	was, err := cloudapi.DecodeCluster(a.Generation, stored.Raw)
+	was, err := cloudapi.DecodeCluster(g, stored.Raw)
 	if err != nil {
 		return cloudapi.Cluster{}, fmt.Errorf("decoding the stored cluster: %w", err)
 	}
@@ -210,18 +215,18 @@ func (s *Service) lastRead(ctx context.Context, a Account, ref ClusterRef) (clou
 // asFilledIn returns the cluster that the form was filled in for. Only where the snapshot is another
 // one upstream is read; *StaleError when it has another one, too.
 func (s *Service) asFilledIn(ctx context.Context, by audit.Actor, a Account, ref ClusterRef, form ClusterUpdateForm) (cloudapi.Cluster, error) {
-	was, err := s.lastRead(ctx, a, ref)
+	was, err := s.lastRead(ctx, a.Generation, ref)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
-	if was.Revision(a.Generation) == form.Revision {
+	if was.Revision() == form.Revision {
 		return was, nil
 	}
 	now, err := s.readCluster(ctx, by, ref)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
-	if now.Revision(a.Generation) != form.Revision {
+	if now.Revision() != form.Revision {
 		return cloudapi.Cluster{}, updateOf(a, now, s.offeredTo(ctx, by, a, now)).stale(form)
 	}
 	return now, nil
@@ -350,63 +355,51 @@ type offered struct {
 func (s *Service) offeredTo(ctx context.Context, by audit.Actor, a Account, c cloudapi.Cluster) offered {
 	to := offered{unread: map[string]string{}}
 	var err error
-	provider, region := placeOf(c)
+	provider, region := packagePlace(c.CloudProvider, c.Region)
 	if to.packages, err = s.packagesOf(ctx, by, a, provider, region); err != nil {
-		to.unread["package_id"] = s.unread(ctx, a, "packages", err)
+		to.unread["package_id"] = notReadWords("packages", s.notRead(ctx, a, "packages", err))
 	}
 	to.packagesTold = err == nil
 	if to.releases, err = s.releasesOf(ctx, by, a, c.ID); err != nil && a.Generation != cloudapi.PAV1 {
-		to.unread["version"] = s.unread(ctx, a, "versions", err)
+		to.unread["version"] = notReadWords("versions", s.notRead(ctx, a, "versions", err))
 	}
 	to.releasesTold = err == nil
+	if to.quotas, err = s.quotasOf(ctx, by, a); err != nil {
+		s.notRead(ctx, a, "quotas", err)
+	}
 	up, err := s.connect(ctx, a.ID, by.RequestID)
 	if err != nil {
 		return to // told by the lists
-	}
-	if to.quotas, err = up.cloud.Quotas(ctx); err != nil {
-		s.unread(ctx, a, "quotas", err)
 	}
 	if present := c.Configuration.PackageID; present != "" && !slices.ContainsFunc(to.packages, func(p cloudapi.Package) bool { return p.ID == present }) {
 		if p, err := up.cloud.Package(ctx, provider, region, present); err == nil {
 			to.packages = append(slices.Clone(to.packages), p)
 		} else {
-			s.unread(ctx, a, "present package", err)
+			s.notRead(ctx, a, "present package", err)
 		}
 	}
 	return to
 }
 
-// unread logs that a list could not be read, and says so for people.
-func (s *Service) unread(ctx context.Context, a Account, what string, err error) string {
-	if _, lacking := errors.AsType[*cloudapi.UnsupportedError](err); !lacking {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, what+" not read", slog.String("account", a.ID.String()), slog.Any("error", err))
-	}
-	return fmt.Sprintf("The %s could not be read. %s", what, reasonOf(err))
+func notReadWords(list, reason string) string {
+	return fmt.Sprintf("The %s could not be read. %s", list, reason)
 }
 
 // offeredBefore is what is remembered of that.
 func (s *Service) offeredBefore(a Account, c cloudapi.Cluster) offered {
-	provider, region := placeOf(c)
+	provider, region := packagePlace(c.CloudProvider, c.Region)
 	catalogue, now := &s.refreshing.catalogue, s.cfg.Now()
 	var from offered
-	from.packages, from.packagesTold = remaining[[]cloudapi.Package](catalogue, a.packageShelf(provider, region), now)
-	from.releases, from.releasesTold = remaining[[]cloudapi.Release](catalogue, a.releaseShelf(c.ID), now)
+	from.packages, from.packagesTold = remaining[[]cloudapi.Package](catalogue, a.ref().packageShelf(provider, region), now)
+	from.quotas, _ = remaining[cloudapi.Quotas](catalogue, a.ref().shelf(shelfQuotas), now)
+	from.releases, from.releasesTold = remaining[[]cloudapi.Release](catalogue, a.ref().releaseShelf(c.ID), now)
 	return from
-}
-
-// placeOf is where a cluster's packages are offered: a hybrid one's region is an environment, and
-// packages are offered to all of them.
-func placeOf(c cloudapi.Cluster) (provider, region string) {
-	if c.CloudProvider == "hybrid" {
-		return c.CloudProvider, ""
-	}
-	return c.CloudProvider, c.Region
 }
 
 // updateOf makes the page of what is known.
 func updateOf(a Account, c cloudapi.Cluster, to offered) ClusterUpdate {
 	u := ClusterUpdate{
-		Account: a, Cluster: c, Revision: c.Revision(a.Generation), Values: settingsOf(c).texts(),
+		Account: a, Cluster: c, Revision: c.Revision(), Values: settingsOf(c).texts(),
 		NotOffered: map[string]string{}, MaxNodes: to.quotas.ClusterNodes, packagesTold: to.packagesTold, releasesTold: to.releasesTold,
 	}
 	maps.Copy(u.NotOffered, to.unread)
@@ -439,7 +432,7 @@ func packagesFor(c cloudapi.Cluster, list []cloudapi.Package) []cloudapi.Package
 	present := presentPackage(c, list)
 	packages := []cloudapi.Package{present}
 	for _, p := range list {
-		if p.ID != present.ID && p.Status != "DEACTIVATED" && p.MultiAZ == present.MultiAZ && (p.Type == present.Type || present.Type == "") {
+		if p.ID != present.ID && !p.Deactivated() && p.MultiAZ == present.MultiAZ && (p.Type == present.Type || present.Type == "") {
 			packages = append(packages, p)
 		}
 	}

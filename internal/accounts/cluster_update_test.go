@@ -396,7 +396,7 @@ func TestAPlanTellsPriceAndRisk(t *testing.T) {
 	if diff := cmp.Diff([]string{"package_id", "nodes"}, plan.Differing); diff != "" {
 		t.Error(diff)
 	}
-	if plan.PriceBefore == nil || plan.PriceAfter == nil || plan.PriceBefore.Estimated || plan.PriceBefore.PerHour != 2*9424 || plan.PriceAfter.PerHour != 3*18848 {
+	if plan.PriceBefore == nil || plan.PriceAfter == nil || plan.PriceBefore.Estimate != "" || plan.PriceBefore.PerHour != 2*9424 || plan.PriceAfter.PerHour != 3*18848 {
 		t.Errorf("prices %+v, %+v", plan.PriceBefore, plan.PriceAfter)
 	}
 	if plan.Smaller || plan.Risks != nil || plan.Values["nodes"] != "2" || plan.Wanted["nodes"] != "3" {
@@ -421,7 +421,7 @@ func TestAPlanTellsPriceAndRisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.RisksUnknown == "" || !plan.PriceBefore.Estimated || plan.PriceBefore.PerHour != 2*9424 || plan.PriceAfter.PerHour != 2*(4712+16*14) {
+	if plan.RisksUnknown == "" || plan.PriceBefore.Estimate == "" || plan.PriceBefore.PerHour != 2*9424 || plan.PriceAfter.PerHour != 2*(4712+16*14) {
 		t.Errorf("without quotes and risks: %+v, %+v, %q", plan.PriceBefore, plan.PriceAfter, plan.RisksUnknown)
 	}
 	if _, after := s.calls(); s.updates() != 0 || after-changing > 6 {

@@ -34,8 +34,8 @@ type link struct {
 }
 
 // connect unseals the account's key for one request. It is the only way to a key: perform uses it
-// for acts, and the jobs that refresh and reconcile and the pages that compare use it to read. ErrNotFound when there is no
-// such account, *ConflictError when it is disabled. It calls no upstream and keeps no pooled
+// for acts, and jobs and pages that ask upstream what there is use it to read. ErrNotFound when there
+// is no such account, *ConflictError when it is disabled. It calls no upstream and keeps no pooled
 // connection.
 func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID string) (*link, error) {
 	return s.connectTo(ctx, accountID, "", requestID)

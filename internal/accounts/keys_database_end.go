@@ -71,7 +71,7 @@ func (s *Service) DeleteKey(ctx context.Context, by audit.Actor, ref ClusterRef,
 	}
 	key := asked.Key
 	if confirm != KeyMark(key.DatabaseKey) {
-		return &InvalidError{Fields: map[string]string{"confirm": "These are not the key's characters."}}
+		return invalidField("confirm", "These are not the key's characters.")
 	}
 	op := operation{act: act, parent: key.rotation, on: known.keyTarget(key.DatabaseKey), intended: deletedChange(key.DatabaseKey)}
 	defer s.keyrings.drop(ref.AccountID)
@@ -141,7 +141,7 @@ func (s *Service) UpdateAdminKey(ctx context.Context, by audit.Actor, ref Cluste
 	}
 	chosen, problem := chosenClusters(clusters, may, ref.ClusterID)
 	if problem != "" {
-		return &InvalidError{Fields: map[string]string{"clusters": problem}}
+		return invalidField("clusters", problem)
 	}
 	key := asked.Key.DatabaseKey
 	before := slices.Sorted(slices.Values(key.Clusters))

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -141,7 +139,7 @@ func (s *Service) createAdminKey(ctx context.Context, by audit.Actor, known acte
 	}
 	chosen, problem := chosenClusters(n.Clusters, mayOn(s.rights(by), ActAdminKeyCreate, clusters), known.on.ID)
 	if problem != "" {
-		return MadeKey{}, &InvalidError{Fields: map[string]string{"clusters": problem}}
+		return MadeKey{}, invalidField("clusters", problem)
 	}
 	op := operation{id: s.newID(), act: ActAdminKeyCreate, on: known.key(KindAdminKey, "", ""), intended: audit.Change{
 		changeCluster: {nil, known.on.ID}, changeClusters: {nil, chosen},
@@ -201,20 +199,12 @@ func madeChange(intended audit.Change, k cloudapi.DatabaseKey) audit.Change {
 // sentBefore tells whether a form was sent before: then nothing else about it counts any more, because
 // its own first post may have changed what the second would be checked against.
 func (s *Service) sentBefore(ctx context.Context, by audit.Actor, act Act, token string) (MadeKey, error) {
-	hash, ok := s.tokenHash(forForm, token)
-	if !ok {
-		return MadeKey{}, nil // refused where it is taken
+	result, err := s.formResult(ctx, by, act, token)
+	if _, invalid := errors.AsType[*InvalidError](err); invalid {
+		return MadeKey{}, nil // refused where it is taken, after what else is wrong
 	}
-	var result string
-	err := s.cfg.DB.QueryRow(ctx, `
-		SELECT f.result FROM form_tokens f JOIN sessions ON sessions.id = f.session_id
-		WHERE f.token_hash = $1 AND f.act = $2 AND f.used_at IS NOT NULL AND sessions.mark = $3 AND sessions.issuer = $4 AND sessions.subject = $5`,
-		hash, act.Name, by.Session, by.Issuer, by.Subject).Scan(&result)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return MadeKey{}, nil
-	}
-	if err != nil {
-		return MadeKey{}, dbError("looking a form token up", err)
+	if err != nil || result == "" {
+		return MadeKey{}, err
 	}
 	return MadeKey{Again: true, Unsure: strings.HasPrefix(result, begun)}, nil
 }

@@ -1,10 +1,14 @@
 package accounts
 
-import "quartermaster/internal/cloudapi"
+import (
+	"slices"
+
+	"quartermaster/internal/cloudapi"
+)
 
 // pa/v1 lists neither providers nor regions: its definition names them, and what names of regions
 // belong to which provider is known from the providers themselves. eu-central, which no provider has,
-// is left out, and so is a hybrid environment, whose id pa/v1 cannot list either.
+// is left out. A hybrid environment's id it cannot list either.
 var legacyPlaces = []struct {
 	provider cloudapi.Provider
 	regions  []string
@@ -35,4 +39,21 @@ func legacyRegions(provider string) []cloudapi.Region {
 		}
 	}
 	return regions
+}
+
+// legacyFormProviders are the providers that a cluster can be asked for at through pa/v1. It calls hybrid private.
+func legacyFormProviders() []cloudapi.Provider {
+	return append(legacyProviders(), cloudapi.Provider{ID: hybridProvider, Name: "Hybrid Cloud", Available: true})
+}
+
+// legacyPlaceProblem says what is wrong with a provider and a region that pa/v1 has no name for. Those of
+// hybrid are the account's environments, which pa/v1 does not tell.
+func legacyPlaceProblem(provider, region string) (field, problem string) {
+	switch {
+	case !slices.ContainsFunc(legacyProviders(), func(p cloudapi.Provider) bool { return p.ID == provider }):
+		return "cloud_provider", "The legacy pa/v1 API has no such cloud provider."
+	case !slices.ContainsFunc(legacyRegions(provider), func(r cloudapi.Region) bool { return r.ID == region }):
+		return "region", "The legacy pa/v1 API has no such region of this provider."
+	}
+	return "", ""
 }

@@ -152,7 +152,7 @@ func (s *Service) readOffers(ctx context.Context, by audit.Actor, page *Packages
 			page.Missing[r.ID] = reasonOf(failed[i])
 		}
 		for _, p := range read[i] {
-			if p.Status != "DEACTIVATED" {
+			if !p.Deactivated() {
 				page.Offers = append(page.Offers, PackageOffer{Package: p, Region: r})
 			}
 		}

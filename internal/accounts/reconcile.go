@@ -74,14 +74,15 @@ func (s *Service) reconcile(ctx context.Context, open []audit.OpenOperation, ref
 		}
 		v := verdict{}
 		if !refused[o.Attempt.Account.ID] {
-			v = s.investigate(ctx, o)
+			var asked bool
+			v, asked = s.investigate(ctx, o)
+			refused[o.Attempt.Account.ID] = !asked
 		}
 		if v.outcome == "" {
-			refused[o.Attempt.Account.ID] = true
 			if s.cfg.Now().Sub(o.Attempt.RecordedAt) < giveUpAfter {
 				continue
 			}
-			v.outcome, v.reason = audit.Unknown, "Upstream could not be asked for a day."
+			v.outcome, v.reason = audit.Unknown, "Upstream did not tell for a day."
 		}
 		if err := s.conclude(ctx, o, v); err != nil {
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "operation not reconciled",
@@ -125,36 +126,38 @@ func (s *Service) conclude(ctx context.Context, o audit.OpenOperation, v verdict
 	return nil
 }
 
-// investigate finds out what became of an operation. An empty outcome means ask again later.
-func (s *Service) investigate(ctx context.Context, o audit.OpenOperation) verdict {
+// investigate finds out what became of an operation. An empty outcome means ask again later; asked is
+// false when the account could not be asked at all, so that its other operations need not try now.
+func (s *Service) investigate(ctx context.Context, o audit.OpenOperation) (v verdict, asked bool) {
 	act, known := ActNamed(o.Attempt.Act)
 	if !known {
-		return verdict{outcome: audit.Unknown, reason: "This release does not know the act."}
+		return verdict{outcome: audit.Unknown, reason: "This release does not know the act."}, true
 	}
 	if reason := notStored(act); reason != "" {
-		return verdict{outcome: audit.Failed, reason: reason}
+		return verdict{outcome: audit.Failed, reason: reason}, true
 	}
 	accountID, err := uuid.Parse(o.Attempt.Account.ID)
 	if err != nil {
-		return verdict{outcome: audit.Unknown, reason: "The attempt names no account."}
+		return verdict{outcome: audit.Unknown, reason: "The attempt names no account."}, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	up, err := s.connect(ctx, accountID, "reconcile-"+o.Operation.String())
 	if errors.Is(err, ErrNotFound) {
-		return verdict{outcome: audit.Unknown, reason: "The account is no longer registered here, so upstream cannot be asked."}
+		return verdict{outcome: audit.Unknown, reason: "The account is no longer registered here, so upstream cannot be asked."}, true
 	}
 	if err != nil {
 		s.cannotLook(ctx, o, err)
-		return verdict{}
+		return verdict{}, false
 	}
-	v, err := s.look(ctx, act, o, up)
+	v, err = s.look(ctx, act, o, up)
 	s.noteKey(ctx, up, err)
 	v.calls = up.conn.Calls()
 	if err != nil && v.outcome == "" {
 		s.cannotLook(ctx, o, err)
 	}
-	return v
+	_, unclear := errors.AsType[*listingError](err) // it answered, and not about this
+	return v, v.outcome != "" || unclear
 }
 
 // notStored says what an act has not done that is without an outcome and stores what it does together
@@ -183,19 +186,16 @@ func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err err
 
 // look asks upstream.
 func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *link) (verdict, error) {
-	switch act.Name {
-	case ActManagementKeyDelete.Name:
+	switch {
+	case act.Name == ActManagementKeyDelete.Name:
 		return s.lookForKey(ctx, o, up)
-	case ActManagementKeyCreate.Name:
+	case act.Name == ActManagementKeyCreate.Name:
 		return s.lookForMintedKey(ctx, o, up)
-	}
-	if act.Name == ActClusterCreate.Name {
+	case act.Name == ActClusterCreate.Name:
 		return s.lookForNewCluster(ctx, o, up)
-	}
-	if act.TargetKind == KindKey || act.TargetKind == KindAdminKey {
+	case act.TargetKind == KindKey, act.TargetKind == KindAdminKey:
 		return s.lookForDatabaseKey(ctx, act, o, up)
-	}
-	if act.TargetKind != KindCluster {
+	case act.TargetKind != KindCluster:
 		return verdict{outcome: audit.Unknown, reason: "There is no way to ask what became of it."}, nil
 	}
 	cluster, err := up.cloud.Cluster(ctx, o.Attempt.Target.ID)

@@ -72,7 +72,7 @@ type lease struct {
 	OKAt      *time.Time // nil: never
 	StartedAt time.Time  // the database's clock; everything read is read after it
 
-	Generation string // of the account when it was leased; what is read through another API is not stored
+	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -255,7 +255,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	}()
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	up, err := s.connectTo(reading, l.AccountID, cloudapi.Generation(l.Generation), s.newID().String())
+	up, err := s.connectTo(reading, l.AccountID, l.Generation, s.newID().String())
 	if err != nil {
 		return err
 	}
@@ -436,11 +436,7 @@ func (s *Service) snapshots(ctx context.Context, up *link, clusters []cloudapi.C
 		row := snapshotOf(c, nodeSize{})
 		k, old := known[row.clusterID]
 		if row.packageID != "" && (!old || k.Package == "" || k.PackageID != row.packageID || !bytes.Equal(k.Digest, row.digest)) {
-			region := c.Region
-			if c.CloudProvider == "hybrid" {
-				region = "" // its region is an environment, and packages are offered to all of them
-			}
-			at := shelf{account: up.account.ID, key: up.keyID, generation: up.account.Generation, kind: shelfPackages, provider: c.CloudProvider, region: region}
+			at := up.account.packageShelf(packagePlace(c.CloudProvider, c.Region))
 			if booked, ok := s.refreshing.catalogue.size(ctx, up.cloud, at, c.Configuration.PackageID, s.cfg.Now, s.cfg.Logger); ok {
 				row = snapshotOf(c, booked)
 			}
@@ -526,7 +522,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 // and moving it to another API take them. errLeaseLost when either is not there any more, or the
 // account was moved.
 func holdLease(ctx context.Context, tx pgx.Tx, l lease) error {
-	moved, err := movedFrom(ctx, tx, l.AccountID, cloudapi.Generation(l.Generation))
+	moved, err := movedFrom(ctx, tx, l.AccountID, l.Generation)
 	if errors.Is(err, ErrNotFound) || moved {
 		return errLeaseLost
 	}

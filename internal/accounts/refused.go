@@ -37,12 +37,16 @@ func refused(upstream *cloudapi.Error, fields map[string]string) *RefusedError {
 	return e
 }
 
-// fieldOf finds the form's field for a path such as cluster.labels[0].key, the most particular part first.
+// fieldOf finds the form's field for a path such as cluster.labels[0].key, in either of the gateway's
+// spellings, the most particular part first.
 func fieldOf(path string, fields map[string]string) string {
+	spelt := strings.NewReplacer("_", "")
 	for _, part := range slices.Backward(strings.Split(path, ".")) {
 		name, _, _ := strings.Cut(part, "[")
-		if field := fields[name]; field != "" {
-			return field
+		for member, field := range fields {
+			if strings.EqualFold(spelt.Replace(member), spelt.Replace(name)) {
+				return field
+			}
 		}
 	}
 	return ""
@@ -58,13 +62,9 @@ func says(words string) string {
 // documented, so its words decide where they are plain.
 func refusalWords(e *cloudapi.Error) (field, words string) {
 	said := strings.ToLower(e.Public())
+	answered := !slices.Contains([]cloudapi.Kind{cloudapi.Unauthenticated, cloudapi.Unavailable, cloudapi.Malformed}, e.Kind) // what was asked
 	is := func(texts ...string) bool {
-		for _, t := range texts {
-			if strings.Contains(said, t) {
-				return true
-			}
-		}
-		return false
+		return answered && slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(said, t) })
 	}
 	quote := " " + says(e.Public())
 	switch {
@@ -96,7 +96,7 @@ func refusalWords(e *cloudapi.Error) (field, words string) {
 	return "", "Qdrant Cloud refused what was asked." + quote
 }
 
-// createFields are the form's fields by the names of both generations.
+// createFields are the fields of the form for a new cluster, by the names of both generations.
 var createFields = map[string]string{
 	"name": "name", "cloud_provider_id": "cloud_provider", "cloud_provider": "cloud_provider", "cloud_provider_region_id": "region", "cloud_region": "region",
 	"private_region_id": "region", "package_id": "package_id", "number_of_nodes": "nodes", "version": "version", "disk": "additional_disk_gib",
@@ -105,4 +105,12 @@ var createFields = map[string]string{
 	"annotations": "annotations", "cluster_annotations": "annotations", "service_annotations": "service_annotations", "pod_labels": "pod_labels",
 	"reserved_cpu_percentage": "reserved_cpu_percentage", "reserved_memory_percentage": "reserved_memory_percentage",
 	"database_storage_class": "database_storage_class", "snapshot_storage_class": "snapshot_storage_class", "volume_snapshot_class": "volume_snapshot_class",
+}
+
+// updateFields are those of the form that changes a cluster.
+var updateFields = map[string]string{
+	"name": "name", "labels": "labels", "cost_allocation_label": "cost_allocation_label", "package_id": "package_id", "number_of_nodes": "nodes",
+	"disk": "additional_disk_gib", "additional_resources": "additional_disk_gib", "resource_configurations": "additional_disk_gib", "version": "version",
+	"allowed_ip_source_ranges": "allowed_ips", "replication_factor": "replication_factor", "write_consistency_factor": "write_consistency_factor",
+	"on_disk": "vectors_on_disk", "restart_policy": "restart_policy", "rebalance_strategy": "rebalance_strategy",
 }

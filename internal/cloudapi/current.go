@@ -193,7 +193,7 @@ func storageTiers(offered []node) []StorageTier {
 func (api *CurrentAPI) Providers(ctx context.Context) ([]Provider, error) {
 	return listOf(ctx, api.conn, OpListCloudProviders, nil, nil, "items", func(n node) (Provider, error) {
 		id, err := n.id()
-		return Provider{ID: id, Name: n.words("name"), Available: n.bool("available"), FreeTier: n.bool("freeTier")}, err
+		return Provider{ID: id, Name: n.words("name"), Available: n.bool("available")}, err
 	})
 }
 
@@ -202,7 +202,7 @@ func (api *CurrentAPI) Regions(ctx context.Context, provider string) ([]Region, 
 	return listOf(ctx, api.conn, OpListCloudProviderRegions, Params{"cloud_provider_id": provider}, nil, "items", func(n node) (Region, error) {
 		id, err := n.id()
 		return Region{ID: id, Name: n.words("name"), Provider: orString(n.text("provider"), provider),
-			Country: n.words("countryIsoCode"), Available: n.bool("available"), FreeTier: n.bool("freeTier"),
+			Country: n.words("countryIsoCode"), Available: n.bool("available"),
 			StorageClasses: namesOf(n.objects("storageClasses")), VolumeSnapshotClasses: namesOf(n.objects("volumeSnapshotClasses"))}, err
 	})
 }

@@ -293,13 +293,13 @@ func spelt(object map[string]any, name string) string {
 // Revision identifies what was asked of a cluster: two reads with the same one differ at most in state
 // and in how the gateway spells them. It tells a form that was filled in before somebody else changed
 // the cluster. What is null, zero, false or empty counts as absent.
-func (c Cluster) Revision(generation Generation) string {
+func (c Cluster) Revision() string {
 	n, err := parseNode(c.Raw)
 	if err != nil {
 		return ""
 	}
 	state := []string{"state"}
-	if generation == PAV1 {
+	if c.Generation == PAV1 {
 		state = []string{"state", "resources", "url"}
 	}
 	members := maps.Clone(n.members)
@@ -307,7 +307,7 @@ func (c Cluster) Revision(generation Generation) string {
 		delete(members, name)
 	}
 	var b bytes.Buffer
-	writeObject(&b, generation, members)
+	writeObject(&b, c.Generation, members)
 	sum := sha256.Sum256(b.Bytes())
 	return hex.EncodeToString(sum[:16])
 }

@@ -446,7 +446,7 @@ func TestRevision(t *testing.T) {
 	if revisionOf(t, Current, long) == revisionOf(t, Current, longer) {
 		t.Error("the end of a long text makes no other revision")
 	}
-	if got := (Cluster{Raw: json.RawMessage("[]")}).Revision(Current); got != "" {
+	if got := (Cluster{Raw: json.RawMessage("[]")}).Revision(); got != "" {
 		t.Errorf("what is no resource has the revision %s", got)
 	}
 }
@@ -493,7 +493,7 @@ func revisionOf(t *testing.T, generation Generation, resource any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	revision := c.Revision(generation)
+	revision := c.Revision()
 	if len(revision) != 32 {
 		t.Fatalf("revision %q", revision)
 	}
@@ -517,10 +517,10 @@ func FuzzClusterEdit(f *testing.F) {
 		if err != nil {
 			return
 		}
-		revision := read.Revision(generation)
+		revision := read.Revision()
 		again, err := DecodeCluster(generation, read.Raw)
-		if err != nil || revision == "" || again.Revision(generation) != revision {
-			t.Fatalf("revisions %q and %q, %v", revision, again.Revision(generation), err)
+		if err != nil || revision == "" || again.Revision() != revision {
+			t.Fatalf("revisions %q and %q, %v", revision, again.Revision(), err)
 		}
 		e := newMaker(seed).edit(generation)
 		resource, _, err := e.apply(generation, read.Raw)

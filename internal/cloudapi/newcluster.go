@@ -347,7 +347,7 @@ func pricePart(n node, name string) *Price {
 
 // Quotas are how much an account may have. 0 is also what upstream says to a key that may not know.
 type Quotas struct {
-	Clusters, ClusterNodes, DatabaseKeysPerCluster, FreeClusters int
+	Clusters, ClusterNodes, FreeClusters int
 }
 
 // Quotas returns the account's quotas. It needs no permission.
@@ -363,7 +363,7 @@ func (api *CurrentAPI) Quotas(ctx context.Context) (Quotas, error) {
 	const most = 1 << 31
 	return Quotas{
 		Clusters: n.count("maxClusters", most), ClusterNodes: n.count("maxClusterNodes", most),
-		DatabaseKeysPerCluster: n.count("maxClusterDatabaseApiKeys", most), FreeClusters: n.count("maxFreeTierClusters", most),
+		FreeClusters: n.count("maxFreeTierClusters", most),
 	}, nil
 }
 

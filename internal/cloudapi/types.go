@@ -195,6 +195,9 @@ type Package struct {
 	MultiAZ                                bool
 }
 
+// Deactivated reports whether the package cannot be booked any more. Clusters that have it keep it.
+func (p Package) Deactivated() bool { return p.Status == "DEACTIVATED" }
+
 // StorageTier is a speed of disk that a package can be booked with, and what it costs more a node and
 // hour, in millicents.
 type StorageTier struct {
@@ -205,15 +208,15 @@ type StorageTier struct {
 // Region is a region of a cloud provider.
 type Region struct {
 	ID, Name, Provider, Country string
-	Available, FreeTier         bool
+	Available                   bool
 	// StorageClasses and VolumeSnapshotClasses are those of a hybrid environment.
 	StorageClasses, VolumeSnapshotClasses []string
 }
 
 // Provider is a cloud provider.
 type Provider struct {
-	ID, Name            string
-	Available, FreeTier bool
+	ID, Name  string
+	Available bool
 }
 
 // Release is a version of Qdrant that upstream knows.

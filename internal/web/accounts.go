@@ -106,14 +106,9 @@ func (s *Server) handleAccountCreate(c echo.Context) error {
 // page. A token that is too old is replaced, so that sending again works.
 func (s *Server) renderAccountForm(c echo.Context, form accountForm, invalid map[string]string, several []accounts.CloudAccount) error {
 	invalid = maps.Clone(invalid)
-	if words := invalid["form_token"]; words != "" {
-		token, err := s.accounts.FormToken(c.Request().Context(), actorFrom(c), accounts.ActAccountCreate.Name)
-		if err != nil {
-			return fmt.Errorf("make form token: %w", err)
-		}
-		form.FormToken = token
-		delete(invalid, "form_token")
-		invalid[""] = "This form was too old, so it was not sent on. It is fresh now: paste the key and send it once more."
+	var err error
+	if form.FormToken, err = s.freshToken(c, accounts.ActAccountCreate, form.FormToken, invalid, "paste the key and send it once more."); err != nil {
+		return err
 	}
 	v := form.view(s.page(c, "Add an account", "account-new", "accounts"))
 	v.Errors = invalid

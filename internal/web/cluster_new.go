@@ -65,6 +65,7 @@ func (f clusterForm) newCluster() accounts.NewCluster {
 type clusterPlace struct {
 	CloudProvider string `form:"cloud_provider"`
 	Region        string `form:"region"`
+	PackageID     string `form:"package_id"`
 }
 
 // priceQuery is what the address of a price says: everything it depends on, and no token.
@@ -127,7 +128,7 @@ func (s *Server) handleClusterNew(c echo.Context) error {
 	if err := bindQuery(c, &place); err != nil {
 		return err
 	}
-	return s.renderClusterNew(c, http.StatusOK, id, clusterForm{CloudProvider: place.CloudProvider, Region: place.Region}, nil)
+	return s.renderClusterNew(c, http.StatusOK, id, clusterForm{CloudProvider: place.CloudProvider, Region: place.Region, PackageID: place.PackageID}, nil)
 }
 
 // handleClusterPreview handles POST /accounts/{id}/clusters/new: the same form again, as it was typed and
@@ -209,14 +210,9 @@ func refusedStatus(refused *accounts.RefusedError) int {
 func (s *Server) renderClusterNew(c echo.Context, status int, id uuid.UUID, form clusterForm, invalid map[string]string) error {
 	invalid = maps.Clone(invalid)
 	ctx, by := c.Request().Context(), actorFrom(c)
-	if invalid["form_token"] != "" {
-		token, err := s.accounts.FormToken(ctx, by, accounts.ActClusterCreate.Name)
-		if err != nil {
-			return fmt.Errorf("make form token: %w", err)
-		}
-		form.FormToken = token
-		delete(invalid, "form_token")
-		invalid[""] = "This form was too old, so it was not sent on. It is fresh now: look through it and send it once more."
+	var err error
+	if form.FormToken, err = s.freshToken(c, accounts.ActClusterCreate, form.FormToken, invalid, "look through it and send it once more."); err != nil {
+		return err
 	}
 	asked, err := s.accounts.AskClusterCreate(ctx, by, id, form.newCluster(), len(invalid) > 0)
 	if err != nil {
@@ -316,7 +312,7 @@ func quotaWords(f accounts.ClusterForm) []string {
 	return words
 }
 
-func newPriceView(p accounts.NewClusterPrice, self string) templates.NewPriceView {
+func newPriceView(p accounts.ClusterPrice, self string) templates.NewPriceView {
 	v := templates.NewPriceView{Self: self, Problem: p.Problem, Estimate: p.Estimate, Package: p.Package, Nodes: p.Nodes}
 	if p.Problem != "" {
 		return v

@@ -137,68 +137,15 @@ func (s *Server) clusterUpdateRefused(c echo.Context, ref accounts.ClusterRef, f
 	if conflict, ok := errors.AsType[*accounts.ConflictError](err); ok {
 		return s.renderClusterUpdateAgain(c, http.StatusConflict, ref, form, map[string]string{"": conflict.Reason}, "")
 	}
-	if refused, ok := cloudapi.AsError(err); ok && isUpdate(refused.Op) {
-		if status, fields := updateRefusal(refused); status != 0 {
-			return s.renderClusterUpdateAgain(c, status, ref, form, fields, refused.Public())
+	if refused, ok := errors.AsType[*accounts.RefusedError](err); ok {
+		noteError(c, err)
+		said := ""
+		if refused.Fields[""] == "" { // else it is quoted there
+			said = refused.Upstream.Public()
 		}
+		return s.renderClusterUpdateAgain(c, refusedStatus(refused), ref, form, refused.Fields, said)
 	}
 	return fmt.Errorf("change cluster: %w", err)
-}
-
-func isUpdate(op cloudapi.Op) bool {
-	return op.RPC == cloudapi.OpUpdateCluster.RPC || op.RPC == cloudapi.OpPAUpdateCluster.RPC
-}
-
-// updateRefusal says what a refusal of upstream means at the form: what to do, and upstream's words at
-// the fields that it names. The status is 0 where the form can do nothing about it.
-func updateRefusal(e *cloudapi.Error) (status int, fields map[string]string) {
-	words := strings.ToLower(e.Public())
-	about := func(parts ...string) bool {
-		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(words, p) })
-	}
-	fields = map[string]string{}
-	switch {
-	case e.OutcomeUnknown:
-		return 0, nil
-	case e.Kind == cloudapi.Invalid:
-		status, fields[""] = http.StatusUnprocessableEntity, "Qdrant Cloud refused the change. Correct it and send it again."
-	case about("quota", "e1018", "e1019") && e.Kind != cloudapi.Unavailable:
-		status, fields[""] = http.StatusConflict, "The account's quota is reached. Ask for less, free something in the account, or have Qdrant raise the quota."
-	case about("payment", "e1022") && e.Kind != cloudapi.Unavailable:
-		status, fields[""] = http.StatusConflict, "The account's payment details are missing or outdated. Its owner can put them right in Qdrant's own console."
-	case about("entitled", "e1040") && e.Kind != cloudapi.Unavailable:
-		status, fields[""] = http.StatusConflict, "The account is not entitled to this. Its owner can have Qdrant allow it."
-	case e.Kind == cloudapi.Conflict:
-		status, fields[""] = http.StatusConflict, "Qdrant Cloud does not allow this change in the present state. Look at the cluster, and send it again when it has settled."
-	default:
-		return 0, nil
-	}
-	for _, f := range e.Fields {
-		if name := settingOfPath(f.Field); name != "" {
-			fields[name] = "Qdrant Cloud says: " + asSentence(f.Message)
-		}
-	}
-	return status, fields
-}
-
-// settingOfPath is the setting that upstream means by the path of a field, in the spelling of either
-// generation; empty when it is none of the form.
-func settingOfPath(path string) string {
-	path = strings.ToLower(strings.ReplaceAll(path, "_", ""))
-	for _, part := range []struct{ has, setting string }{
-		{"costallocationlabel", "cost_allocation_label"}, {"labels", "labels"}, {"numberofnodes", "nodes"}, {"package", "package_id"},
-		{"additionalresources", "additional_disk_gib"}, {"resourceconfigurations", "additional_disk_gib"}, {"version", "version"},
-		{"allowedipsourceranges", "allowed_ips"}, {"replicationfactor", "replication_factor"}, {"writeconsistencyfactor", "write_consistency_factor"},
-		{"ondisk", "vectors_on_disk"}, {"restartpolicy", "restart_policy"}, {"rebalancestrategy", "rebalance_strategy"},
-	} {
-		if strings.Contains(path, part.has) {
-			return part.setting
-		}
-	}
-	if path == "name" || path == "cluster.name" {
-		return "name"
-	}
-	return ""
 }
 
 // renderClusterUpdateAgain shows the form with what was typed, and asks nothing of upstream for it.
@@ -371,7 +318,7 @@ func packageHint(p cloudapi.Package) string {
 	if p.Currency != "" {
 		words = append(words, templates.PerHour(p.PricePerHourMillicents, p.Currency)+" an hour", templates.PerMonth(p.PricePerHourMillicents, p.Currency)+" a month")
 	}
-	if p.Status == "DEACTIVATED" {
+	if p.Deactivated() {
 		words = append(words, "no longer offered to others")
 	}
 	return strings.Join(words, " · ")
@@ -480,7 +427,7 @@ func priceView(plan accounts.ClusterPlan) templates.PriceView {
 		v.Tone, v.Word = "tone-off", "Costs the same"
 	}
 	var notes []string
-	if after.Estimated {
+	if after.Estimate != "" {
 		notes = append(notes, "An estimate from the list prices: discounts of the account are not in it.")
 	}
 	if before.WithoutDisk || after.WithoutDisk {

@@ -49,49 +49,6 @@ func TestTheUpdateFormHasEverySetting(t *testing.T) {
 	}
 }
 
-func TestSettingsOfUpstreamsPaths(t *testing.T) {
-	for path, want := range map[string]string{
-		"cluster.name": "name", "name": "name", "cluster.configuration.number_of_nodes": "nodes", "configuration.numberOfNodes": "nodes",
-		"configuration.node_configuration.package_id": "package_id", "cluster.configuration.additional_resources.disk": "additional_disk_gib",
-		"configuration.node_configuration.resource_configurations.0.amount": "additional_disk_gib", "cluster.configuration.allowed_ip_source_ranges[2]": "allowed_ips",
-		"cluster.labels[0].key": "labels", "cluster.cost_allocation_label": "cost_allocation_label", "configuration.version": "version",
-		"cluster.configuration.database_configuration.collection.vectors.on_disk": "vectors_on_disk", "update_mask": "", "": "", "cluster.id": "",
-	} {
-		if got := settingOfPath(path); got != want {
-			t.Errorf("%q is %q, want %q", path, got, want)
-		}
-	}
-}
-
-// TestRefusalsOfAChange: what the form can do something about comes back to it.
-func TestRefusalsOfAChange(t *testing.T) {
-	for name, tt := range map[string]struct {
-		refused cloudapi.Error
-		status  int
-		says    string
-	}{
-		"invalid":     {cloudapi.Error{Kind: cloudapi.Invalid, Message: "x", Fields: []cloudapi.FieldError{{Field: "cluster.configuration.version", Message: "release v1 has reached its end of life"}}}, 422, "refused"},
-		"quota":       {cloudapi.Error{Kind: cloudapi.Conflict, Message: "quota exceeded: a cluster of this account may have 3 nodes"}, 409, "quota"},
-		"exhausted":   {cloudapi.Error{Kind: cloudapi.RateLimited, Status: 429, Message: "Quota exceeded"}, 409, "quota"},
-		"payment":     {cloudapi.Error{Kind: cloudapi.Conflict, Message: "Payment details missing or outdated"}, 409, "payment"},
-		"legacy":      {cloudapi.Error{Kind: cloudapi.Conflict, Message: "E1022 Payment"}, 409, "payment"},
-		"entitled":    {cloudapi.Error{Kind: cloudapi.Forbidden, Message: "Account is not entitled to do the requested action"}, 409, "entitled"},
-		"phase":       {cloudapi.Error{Kind: cloudapi.Conflict, Message: "cluster cannot be updated"}, 409, "present state"},
-		"forbidden":   {cloudapi.Error{Kind: cloudapi.Forbidden, Message: "permission denied"}, 0, ""},
-		"too many":    {cloudapi.Error{Kind: cloudapi.RateLimited, Status: 429, Message: "slow down"}, 0, ""},
-		"lost":        {cloudapi.Error{Kind: cloudapi.Unavailable, OutcomeUnknown: true, Message: "quota"}, 0, ""},
-		"unavailable": {cloudapi.Error{Kind: cloudapi.Unavailable, Message: "quota service down"}, 0, ""},
-	} {
-		status, fields := updateRefusal(&tt.refused)
-		if status != tt.status || !strings.Contains(fields[""], tt.says) {
-			t.Errorf("%s: %d, %v", name, status, fields)
-		}
-		if name == "invalid" && !strings.Contains(fields["version"], "Qdrant Cloud says: release v1 has reached its end of life.") {
-			t.Errorf("%s: %v", name, fields)
-		}
-	}
-}
-
 func TestPriceViews(t *testing.T) {
 	price := func(perHour int64) *accounts.ClusterPrice {
 		return &accounts.ClusterPrice{Currency: "USD", PerHour: perHour}
@@ -111,7 +68,7 @@ func TestPriceViews(t *testing.T) {
 			t.Errorf("%+v to %+v: %v, want %v", tt.before, tt.after, got, tt.want)
 		}
 	}
-	estimated := priceView(accounts.ClusterPlan{PriceBefore: price(1), PriceAfter: &accounts.ClusterPrice{Currency: "USD", PerHour: 2, Estimated: true, WithoutDisk: true}})
+	estimated := priceView(accounts.ClusterPlan{PriceBefore: price(1), PriceAfter: &accounts.ClusterPrice{Currency: "USD", PerHour: 2, Estimate: "no quote", WithoutDisk: true}})
 	if !strings.Contains(estimated.Note, "estimate") || !strings.Contains(estimated.Note, "disk") {
 		t.Errorf("note %q", estimated.Note)
 	}

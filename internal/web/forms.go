@@ -13,14 +13,15 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"quartermaster/internal/accounts"
 	"quartermaster/internal/cloudapi"
 )
 
 // bindForm fills the fields of the struct that form points to from the request's body, and from
 // nothing else: not from the query, not from the path. Only fields with a `form` tag are set, by
 // their exact name; what the body holds beyond them is ignored. Field types are string, *string (nil
-// when the field was not sent), []string, bool, int and cloudapi.Secret. A field that is sent twice (but []string), a number that is none,
-// text that is not UTF-8 or holds NUL is a 400; another content type is 415, a body over 1 MiB 413.
+// when the field was not sent), []string, bool, int and cloudapi.Secret. A field that is sent twice
+// (but []string), a number that is none, text that is not UTF-8 or holds NUL is a 400; another content type is 415, a body over 1 MiB 413.
 func bindForm[T any](c echo.Context, form *T) error {
 	r := c.Request()
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -114,4 +115,19 @@ func parseYes(v string) (value, ok bool) {
 		return false, true
 	}
 	return false, false
+}
+
+// freshToken replaces the token of a form that is shown again when it is too old, so that sending it again
+// works, and puts that with what to do in the place of what is wrong with the token.
+func (s *Server) freshToken(c echo.Context, act accounts.Act, token string, invalid map[string]string, todo string) (string, error) {
+	if invalid["form_token"] == "" {
+		return token, nil
+	}
+	delete(invalid, "form_token")
+	invalid[""] = "This form was too old, so it was not sent on. It is fresh now: " + todo
+	token, err := s.accounts.FormToken(c.Request().Context(), actorFrom(c), act.Name)
+	if err != nil {
+		return "", fmt.Errorf("make form token: %w", err)
+	}
+	return token, nil
 }

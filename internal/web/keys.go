@@ -296,7 +296,7 @@ func (s *Server) handleKeyCreate(c echo.Context) error {
 		if again.Admin() {
 			act = accounts.ActAdminKeyCreate
 		}
-		if form.FormToken, err = s.freshToken(c, act, form.FormToken, wrong); err != nil {
+		if form.FormToken, err = s.freshToken(c, act, form.FormToken, wrong.fields, "send it once more."); err != nil {
 			return err
 		}
 		return s.renderKeyForm(c, wrong.status, ref, again, form, wrong)
@@ -313,20 +313,6 @@ func formRefusal(err error) (refusal, bool) {
 		return refusal{status: http.StatusUnprocessableEntity, fields: maps.Clone(invalid.Fields)}, true
 	}
 	return keyRefusal(err)
-}
-
-// freshToken replaces a token that is too old, so that sending the form again works.
-func (s *Server) freshToken(c echo.Context, act accounts.Act, token string, wrong refusal) (string, error) {
-	if wrong.fields["form_token"] == "" {
-		return token, nil
-	}
-	delete(wrong.fields, "form_token")
-	wrong.fields[""] = "This form was too old, so nothing was made. It is fresh now: send it once more."
-	token, err := s.accounts.FormToken(c.Request().Context(), actorFrom(c), act.Name)
-	if err != nil {
-		return "", fmt.Errorf("make form token: %w", err)
-	}
-	return token, nil
 }
 
 // renderMadeKey shows a key once, or says that it was shown before.
@@ -401,7 +387,7 @@ func (s *Server) handleKeyRotate(c echo.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the form of a rotation: %w", err)
 		}
-		if form.FormToken, err = s.freshToken(c, accounts.ActKeyRotate, form.FormToken, wrong); err != nil {
+		if form.FormToken, err = s.freshToken(c, accounts.ActKeyRotate, form.FormToken, wrong.fields, "send it once more."); err != nil {
 			return err
 		}
 		return s.renderRotation(c, wrong.status, ref, again, form, wrong)

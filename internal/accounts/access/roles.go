@@ -11,7 +11,6 @@ const (
 	ReadClusters         = "read:clusters"
 	WriteClusters        = "write:clusters"
 	DeleteClusters       = "delete:clusters"
-	DeleteBackups        = "delete:backups"
 	ReadAPIKeys          = "read:api_keys"
 	WriteAPIKeys         = "write:api_keys"
 	DeleteAPIKeys        = "delete:api_keys"
