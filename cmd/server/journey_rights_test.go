@@ -82,6 +82,10 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"GET", old + "/keys/new", nil, "admin_key.create", oldID, "write:api_keys", [4]int{200, 200, 403, 403}},
 		{"POST", old + "/keys", fields, "admin_key.create", oldID, "write:api_keys", [4]int{422, 422, 403, 403}},
 		{"GET", own + "/keys/none/delete", nil, "key.delete", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
+		{"POST", own + "/keys/none/delete", nil, "key.delete", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
+		{"GET", own + "/keys/none/rotate", nil, "key.rotate", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
+		{"GET", old + "/keys/none/update", nil, "admin_key.update", oldID, "write:api_keys", [4]int{404, 404, 403, 403}},
+		{"POST", old + "/keys/none/update", nil, "admin_key.update", oldID, "write:api_keys", [4]int{404, 404, 403, 403}},
 		{"POST", own + "/keys/none/rotate", nil, "key.rotate", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
 
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
