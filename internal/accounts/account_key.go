@@ -191,7 +191,8 @@ func permissionsLost(old, now ManagementKey) []string {
 }
 
 // swapKey retires the key in use and puts the candidate's in its place, in the caller's transaction.
-// *ConflictError, with nothing written, when the account's key or API is not the one that was read.
+// *ConflictError, with nothing written, when the account's key or API is not the one that was read, or
+// the candidate's key is being deleted.
 func (s *Service) swapKey(ctx context.Context, tx pgx.Tx, account Account, c candidate) error {
 	now, err := accountByID(ctx, tx, account.ID, true)
 	if err != nil {
@@ -199,6 +200,9 @@ func (s *Service) swapKey(ctx context.Context, tx pgx.Tx, account Account, c can
 	}
 	if now.Key.ID != account.Key.ID || now.Generation != account.Generation {
 		return &ConflictError{Reason: "The account’s key or API was changed meanwhile. Look at it again."}
+	}
+	if err := s.beingDeleted(ctx, tx, c); err != nil {
+		return err
 	}
 	if _, err := tx.Exec(ctx, `UPDATE management_keys SET retired_at = $2 WHERE id = $1`, account.Key.ID, s.now()); err != nil {
 		return fmt.Errorf("retiring the old key: %w", err)

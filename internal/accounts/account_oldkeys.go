@@ -149,6 +149,9 @@ func (s *Service) DeleteOldKey(ctx context.Context, by audit.Actor, id, key uuid
 		if err != nil {
 			return done{}, err
 		}
+		if err := s.stillInUse(ctx, account); err != nil {
+			return done{}, err
+		}
 		if err := up.cloud.DeleteManagementKey(ctx, found.ID); err != nil {
 			return done{}, fmt.Errorf("deleting the old key: %w", err)
 		}
@@ -159,6 +162,49 @@ func (s *Service) DeleteOldKey(ctx context.Context, by audit.Actor, id, key uuid
 			},
 		}, nil
 	})
+}
+
+// stillInUse waits for a replacement of the key that is being stored, and is *ConflictError when the
+// account has another key by then. A later one finds the attempt to delete, see beingDeleted.
+func (s *Service) stillInUse(ctx context.Context, account Account) error {
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		now, err := accountByID(ctx, tx, account.ID, true)
+		if err == nil && now.Key.ID != account.Key.ID {
+			err = &ConflictError{Reason: "The account’s key was changed meanwhile. Look at it again."}
+		}
+		return err
+	})
+	if err != nil {
+		return dbError("looking at the key in use", err)
+	}
+	return nil
+}
+
+// beingDeleted is *ConflictError when an old key that begins like the candidate's is being deleted
+// upstream, or may have been: an account whose key goes away has none that works. The caller holds the
+// account's lock.
+func (s *Service) beingDeleted(ctx context.Context, tx pgx.Tx, c candidate) error {
+	rows, err := tx.Query(ctx, selectOldKeys, c.ID)
+	if err != nil {
+		return fmt.Errorf("reading old keys: %w", err)
+	}
+	old, err := pgx.CollectRows(rows, pgx.RowToStructByName[oldKeyRow])
+	if err != nil {
+		return fmt.Errorf("reading old keys: %w", err)
+	}
+	for _, k := range old {
+		if !strings.HasPrefix(k.Prefix, c.Key.Prefix) && !strings.HasPrefix(c.Key.Prefix, k.Prefix) {
+			continue
+		}
+		open, err := s.cfg.Log.PendingFor(ctx, KindManagementKey, k.ID.String())
+		if err != nil {
+			return fmt.Errorf("reading open operations: %w", err)
+		}
+		if slices.ContainsFunc(open, func(o audit.OpenOperation) bool { return o.Attempt.Act == ActManagementKeyDelete.Name }) {
+			return &ConflictError{Reason: "A key that begins like this one is being deleted at Qdrant Cloud, or may have been. Look at the account again in a moment."}
+		}
+	}
+	return nil
 }
 
 // DismissOldKey forgets an old key that a member says is gone upstream, and records that with it. One

@@ -78,11 +78,18 @@ type querier interface {
 // accountByID returns an account whoever asks, without its Sync; ErrNotFound when there is none.
 // With lock the row is locked against every other change until the transaction ends.
 func accountByID(ctx context.Context, db querier, id uuid.UUID, lock bool) (Account, error) {
-	sql := selectAccounts + ` WHERE a.id = $1`
 	if lock {
-		sql += ` FOR UPDATE OF a`
+		// In a statement of its own: one that waits for the lock still sees the key in use from before it waited.
+		rows, err := db.Query(ctx, `SELECT id FROM accounts WHERE id = $1 FOR UPDATE`, id)
+		if err != nil {
+			return Account{}, dbError("locking the account", err)
+		}
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return Account{}, dbError("locking the account", err)
+		}
 	}
-	rows, err := db.Query(ctx, sql, id)
+	rows, err := db.Query(ctx, selectAccounts+` WHERE a.id = $1`, id)
 	if err != nil {
 		return Account{}, dbError("reading the account", err)
 	}
