@@ -124,14 +124,15 @@ func (r *formReading) place(ctx context.Context) {
 		r.problem(ctx, "cloud_provider", err)
 	}
 	r.choose(&f.Asked.CloudProvider, len(f.Providers), func(i int) (string, bool) { return f.Providers[i].ID, f.Providers[i].Available }, "The cloud provider %s is not offered, so %s is chosen.")
-	if f.Asked.CloudProvider == "" {
+	// What is made up is not asked for: it would be asked of upstream, and take a place in the catalogue.
+	if !slices.ContainsFunc(f.Providers, func(p cloudapi.Provider) bool { return p.ID == f.Asked.CloudProvider }) {
 		return
 	}
 	if f.Regions, err = r.s.regionsOf(ctx, r.by, account, f.Asked.CloudProvider); err != nil {
 		r.problem(ctx, "region", err)
 	}
 	r.choose(&f.Asked.Region, len(f.Regions), func(i int) (string, bool) { return f.Regions[i].ID, f.Regions[i].Available }, "The provider has no region %s, so %s is chosen.")
-	if f.Asked.Region == "" && f.Asked.CloudProvider != hybridProvider {
+	if f.Asked.CloudProvider != hybridProvider && !slices.ContainsFunc(f.Regions, func(g cloudapi.Region) bool { return g.ID == f.Asked.Region }) {
 		return
 	}
 	if f.Packages, err = r.s.bookable(ctx, r.by, account, f.Asked); err != nil {
@@ -141,6 +142,10 @@ func (r *formReading) place(ctx context.Context) {
 	r.choose(&f.Asked.PackageID, len(f.Packages), func(i int) (string, bool) { return f.Packages[i].ID, f.Packages[i].Type != "free" }, "")
 	if r.fresh && f.Asked.Nodes == "" {
 		f.Asked.Nodes = "1"
+	}
+	if r.keep {
+		f.Price = priceAgain(f.Asked, f.Packages)
+		return
 	}
 	f.Price = r.s.price(ctx, r.by, account, f.Asked, f.Packages)
 }

@@ -31,25 +31,45 @@ type PricePart struct {
 
 // price is that of a new cluster as chosen so far.
 func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked NewCluster, packages []cloudapi.Package) ClusterPrice {
+	p, q, ok := asked.priced(packages)
+	if !ok {
+		return ClusterPrice{Problem: notChosen}
+	}
+	up, err := s.connect(ctx, a.ID, by.RequestID)
+	if err != nil {
+		return estimated(p, q, s.notQuoted(ctx, a, err))
+	}
+	return s.priceOf(ctx, a, up.cloud, p, q)
+}
+
+// priceAgain is the price in a form that was not taken: upstream is not asked for a quote.
+func priceAgain(asked NewCluster, packages []cloudapi.Package) ClusterPrice {
+	p, q, ok := asked.priced(packages)
+	if !ok {
+		return ClusterPrice{Problem: notChosen}
+	}
+	return estimated(p, q, "Computed from the prices of package and disk, without any discount, until the form is right.")
+}
+
+const notChosen = "Choose a package and give the number of nodes and of additional GiB: then the price is told."
+
+// priced is what of a choice has a price; ok is false while there is too little of it.
+func (n NewCluster) priced(packages []cloudapi.Package) (p cloudapi.Package, q cloudapi.QuoteFor, ok bool) {
 	wrong := false
 	say := func(problem string) { wrong = wrong || problem != "" }
-	nodes := typedNumber(asked.Nodes, 1, maxClusterNodes, 0, say)
-	disk := typedNumber(asked.AdditionalDiskGiB, 0, maxExtraDiskGiB, 0, say)
-	i := slices.IndexFunc(packages, func(p cloudapi.Package) bool { return p.ID == asked.PackageID })
+	nodes := typedNumber(n.Nodes, 1, maxClusterNodes, 0, say)
+	disk := typedNumber(n.AdditionalDiskGiB, 0, maxExtraDiskGiB, 0, say)
+	i := slices.IndexFunc(packages, func(p cloudapi.Package) bool { return p.ID == n.PackageID })
 	if wrong || nodes == 0 || i < 0 {
-		return ClusterPrice{Problem: "Choose a package and give the number of nodes and of additional GiB: then the price is told."}
+		return cloudapi.Package{}, cloudapi.QuoteFor{}, false
 	}
-	q := cloudapi.QuoteFor{
-		CloudProvider: asked.CloudProvider, Region: asked.Region, PackageID: packages[i].ID, Nodes: nodes, AdditionalDiskGiB: disk, StorageTier: asked.StorageTier,
+	q = cloudapi.QuoteFor{
+		CloudProvider: n.CloudProvider, Region: n.Region, PackageID: packages[i].ID, Nodes: nodes, AdditionalDiskGiB: disk, StorageTier: n.StorageTier,
 	}
 	if !slices.Contains(storageTiers, q.StorageTier) {
 		q.StorageTier = ""
 	}
-	up, err := s.connect(ctx, a.ID, by.RequestID)
-	if err != nil {
-		return estimated(packages[i], q, s.notQuoted(ctx, a, err))
-	}
-	return s.priceOf(ctx, a, up.cloud, packages[i], q)
+	return packages[i], q, true
 }
 
 // priceOf asks upstream for a quote. Where the API or the key gives none the price is computed from what
