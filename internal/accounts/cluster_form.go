@@ -108,10 +108,14 @@ type formReading struct {
 }
 
 func (r *formReading) problem(ctx context.Context, field string, err error) {
+	r.say(field, r.s.notRead(ctx, r.form.Account, field, err))
+}
+
+func (r *formReading) say(field, words string) {
 	if r.problems == nil {
 		r.problems = map[string]string{}
 	}
-	r.problems[field] = r.s.notRead(ctx, r.form.Account, field, err)
+	r.problems[field] = words
 }
 
 // place reads providers, regions of the chosen one, packages of the chosen region, and the price.
@@ -124,15 +128,25 @@ func (r *formReading) place(ctx context.Context) {
 		r.problem(ctx, "cloud_provider", err)
 	}
 	r.choose(&f.Asked.CloudProvider, len(f.Providers), func(i int) (string, bool) { return f.Providers[i].ID, f.Providers[i].Available }, "The cloud provider %s is not offered, so %s is chosen.")
-	// What is made up is not asked for: it would be asked of upstream, and take a place in the catalogue.
-	if !slices.ContainsFunc(f.Providers, func(p cloudapi.Provider) bool { return p.ID == f.Asked.CloudProvider }) {
+	f.Price = ClusterPrice{Problem: notChosen}
+	if f.Asked.CloudProvider == "" {
+		return
+	}
+	// What a list that was read does not have is made up: asked for, it would go to upstream and take a
+	// place in the catalogue.
+	if len(f.Providers) > 0 && !slices.ContainsFunc(f.Providers, func(p cloudapi.Provider) bool { return p.ID == f.Asked.CloudProvider }) {
+		r.say("region", "Choose a cloud provider that is offered: then its regions are listed.")
 		return
 	}
 	if f.Regions, err = r.s.regionsOf(ctx, r.by, account, f.Asked.CloudProvider); err != nil {
 		r.problem(ctx, "region", err)
 	}
 	r.choose(&f.Asked.Region, len(f.Regions), func(i int) (string, bool) { return f.Regions[i].ID, f.Regions[i].Available }, "The provider has no region %s, so %s is chosen.")
-	if f.Asked.CloudProvider != hybridProvider && !slices.ContainsFunc(f.Regions, func(g cloudapi.Region) bool { return g.ID == f.Asked.Region }) {
+	if f.Asked.Region == "" && f.Asked.CloudProvider != hybridProvider {
+		return
+	}
+	if f.Asked.CloudProvider != hybridProvider && len(f.Regions) > 0 && !slices.ContainsFunc(f.Regions, func(g cloudapi.Region) bool { return g.ID == f.Asked.Region }) {
+		r.say("package_id", "Choose a region that is offered: then its packages are listed.")
 		return
 	}
 	if f.Packages, err = r.s.bookable(ctx, r.by, account, f.Asked); err != nil {
