@@ -3,7 +3,6 @@ package accounts
 import (
 	"errors"
 	"testing"
-	"time"
 )
 
 // A retired key is pasted back while the deletion of it is on its way upstream: put into use it would be
@@ -83,14 +82,4 @@ func TestOfTwoReplacementsAtOnceOneIsRefused(t *testing.T) {
 		t.Errorf("%d done, %d refused", done, refused)
 	}
 	s.works(account)
-}
-
-// eventually polls until ok, for ten seconds at most.
-func (s *stage) eventually(what string, ok func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("never: %s", what)
-		}
-	}
 }

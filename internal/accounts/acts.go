@@ -159,7 +159,7 @@ var (
 	ActAdminKeyUpdate = Act{
 		Name: "admin_key.update", Needs: access.Needs(access.WriteAPIKeys),
 		TargetKind: KindAdminKey, Mutates: true, Idempotent: true, PAV1: &cloudapi.OpPAUpdateAPIKey,
-		Lacking: map[cloudapi.Generation]string{cloudapi.Current: "The current API has no update of a key: rotate it instead."},
+		Lacking: map[cloudapi.Generation]string{cloudapi.Current: "The current API has no update of a key: make a new one and delete this one."},
 	}
 	ActAdminKeyDelete = Act{
 		Name: "admin_key.delete", Needs: access.Needs(access.DeleteAPIKeys),

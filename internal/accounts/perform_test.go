@@ -531,9 +531,10 @@ func TestTheOutcomeIsRecordedAlsoWhenTheBrowserHasGone(t *testing.T) {
 	done := make(chan error, 1)
 	_, before := s.calls()
 	go func() { done <- s.svc.RestartCluster(ctx, member("operators"), ref) }()
-	for _, mutating := s.calls(); mutating == before; _, mutating = s.calls() {
-		time.Sleep(5 * time.Millisecond) // the call is on its way
-	}
+	s.eventually("upstream was called", func() bool {
+		_, mutating := s.calls()
+		return mutating > before
+	})
 	leave()
 	if err := <-done; err != nil {
 		t.Errorf("the act that had begun: %v", err)

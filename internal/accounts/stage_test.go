@@ -316,3 +316,13 @@ func (s *stage) dump() string {
 	all.WriteString(s.logged.String())
 	return all.String()
 }
+
+// eventually polls until ok, for ten seconds at most.
+func (s *stage) eventually(what string, ok func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("never: %s", what)
+		}
+	}
+}
