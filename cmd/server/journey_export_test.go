@@ -86,19 +86,21 @@ func (s *surfer) download(format string) string {
 		s.t.Fatal(err)
 	}
 	s.do(chromedp.Click(chromedp.CSS(`main a[href^="/audit/export?"][href*="format=` + format + `"]`)))
-	var saved []string
+	var text []byte
 	waitUntil(s.t, "the export as "+format+" is saved", func() bool {
-		found, err := filepath.Glob(filepath.Join(folder, "quartermaster-audit-*."+format))
+		files, err := os.ReadDir(folder)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		saved = found
-		return len(saved) == 1
+		// The name is taken before the file is filled, and while it is there is another beside it.
+		if len(files) != 1 || !strings.HasPrefix(files[0].Name(), "quartermaster-audit-") || !strings.HasSuffix(files[0].Name(), "."+format) {
+			return false
+		}
+		if text, err = os.ReadFile(filepath.Join(folder, files[0].Name())); err != nil {
+			s.t.Fatal(err)
+		}
+		return strings.HasSuffix(string(text), "\n")
 	})
-	text, err := os.ReadFile(saved[0])
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	if id := ask[string](s, "document.body.id"); id != "audit-index" {
 		s.t.Errorf("after the export the browser is at %s", id)
 	}
