@@ -23,8 +23,9 @@ const (
 	catalogueRetry = time.Minute
 	// catalogueTimeout bounds what a refresh spends on packages.
 	catalogueTimeout = 5 * time.Second
-	// maxCatalogues bounds the memory that lists take.
+	// maxCatalogues bounds the memory that lists take, maxSizes that of packages by their ids.
 	maxCatalogues = 4096
+	maxSizes      = 20_000
 )
 
 // The kinds of lists in the catalogue.
@@ -51,6 +52,19 @@ type shelf struct {
 type catalogue struct {
 	mu      sync.Mutex
 	shelves map[shelf]*list
+	sizes   map[packageID]packageSize
+}
+
+// packageID names a package, which is the same in whichever account it is read: a refresh need not ask
+// each account for what another one told.
+type packageID struct {
+	generation cloudapi.Generation
+	id         string
+}
+
+type packageSize struct {
+	nodeSize
+	until time.Time // when it is too old
 }
 
 // list is what is known of one shelf. Whoever reads it from upstream holds the turn, so that it is
@@ -85,10 +99,13 @@ func remembered[T any](ctx context.Context, c *catalogue, at shelf, now func() t
 	return value, nil
 }
 
-// size returns a package of a shelf, for a refresh. When the list cannot be read the one read before
-// counts, if any, and it is not asked for again for a minute: a name that is missing must not fail a
-// refresh.
+// size returns a package of a shelf, for a refresh; any account may have told it. When the list cannot
+// be read the one read before counts, if any, and it is not asked for again for a minute: a name that is
+// missing must not fail a refresh.
 func (c *catalogue) size(ctx context.Context, from cloud, at shelf, id string, now func() time.Time, logger *slog.Logger) (nodeSize, bool) {
+	if size, known := c.told(packageID{at.generation, id}, now()); known {
+		return size, true
+	}
 	packages, waits := c.before(at, now())
 	if !waits {
 		read, err := remembered(ctx, c, at, now, func(ctx context.Context) ([]cloudapi.Package, error) {
@@ -96,6 +113,7 @@ func (c *catalogue) size(ctx context.Context, from cloud, at shelf, id string, n
 		})
 		if err == nil {
 			packages = read
+			c.tell(at.generation, read, now())
 		} else {
 			logger.LogAttrs(ctx, slog.LevelWarn, "packages not read", slog.String("account", at.account.String()),
 				slog.String("provider", at.provider), slog.String("region", at.region), slog.Any("error", err))
@@ -105,8 +123,30 @@ func (c *catalogue) size(ctx context.Context, from cloud, at shelf, id string, n
 	if i < 0 {
 		return nodeSize{}, false
 	}
-	p := packages[i]
-	return nodeSize{name: cut(p.Name, maxName), ramMiB: max(p.RAMMiB, 0), cpuMilli: max(p.CPUMilli, 0), diskMiB: max(p.DiskMiB, 0)}, true
+	return sizeOf(packages[i]), true
+}
+
+func sizeOf(p cloudapi.Package) nodeSize {
+	return nodeSize{name: cut(p.Name, maxName), ramMiB: max(p.RAMMiB, 0), cpuMilli: max(p.CPUMilli, 0), diskMiB: max(p.DiskMiB, 0)}
+}
+
+// told returns the size of a package when any account told it lately.
+func (c *catalogue) told(id packageID, now time.Time) (nodeSize, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size, known := c.sizes[id]
+	return size.nodeSize, known && now.Before(size.until)
+}
+
+func (c *catalogue) tell(generation cloudapi.Generation, packages []cloudapi.Package, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sizes == nil || len(c.sizes)+len(packages) > maxSizes {
+		c.sizes = map[packageID]packageSize{}
+	}
+	for _, p := range packages[:min(len(packages), maxSizes)] {
+		c.sizes[packageID{generation, p.ID}] = packageSize{sizeOf(p), now.Add(catalogueLife)}
+	}
 }
 
 // before returns the packages that were read before, however old, and whether a failure is so recent

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
@@ -8,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,45 +147,49 @@ func (s *Service) firstClusters(ctx context.Context, accountID uuid.UUID) ([]Clu
 	return clusters, nil
 }
 
-// order is a way to sort the fleet. by is an SQL expression that is never null; rows that are
-// equal in it follow by name, account and cluster id, always ascending.
-type order struct {
-	by      string
-	numeric bool // bigint; otherwise text, compared byte by byte
-}
+// order is a way to sort the fleet. by is an SQL expression that is never null and begins an index;
+// cast is its type. Rows that are equal in it follow by name, account and cluster id. A descending
+// list is the ascending one backwards, so that one index does for both.
+type order struct{ by, cast string }
+
+const byName = `lower(c.name) COLLATE "C"`
 
 // orderNamed returns one of the orders there are, by name when there is no such order. What a
-// browser sends never becomes SQL.
+// browser sends never becomes SQL. Accounts and environments are not columns of a cluster: the list is
+// read one stretch of accounts after the other, and in each by name.
 func orderNamed(sort string) (string, order) {
 	switch sort {
-	case "account":
-		return sort, order{by: `lower(a.name) COLLATE "C"`}
-	case "environment":
-		return sort, order{by: `array_position(ARRAY['production', 'staging', 'development', 'other'], a.environment)::bigint`, numeric: true}
+	case sortAccount, sortEnvironment:
+		return sort, order{by: byName, cast: "text"}
 	case "phase":
-		return sort, order{by: `c.phase COLLATE "C"`}
+		return sort, order{by: `c.phase COLLATE "C"`, cast: "text"}
 	case "cloud":
-		return sort, order{by: `c.cloud COLLATE "C"`}
+		return sort, order{by: `c.cloud COLLATE "C"`, cast: "text"}
 	case "region":
-		return sort, order{by: `c.region COLLATE "C"`}
+		return sort, order{by: `c.region COLLATE "C"`, cast: "text"}
 	case "version":
-		return sort, order{by: `c.version_order`}
+		return sort, order{by: `c.version_order`, cast: "text"}
 	case "nodes":
-		return sort, order{by: `c.nodes::bigint`, numeric: true}
+		return sort, order{by: `c.nodes`, cast: "integer"}
 	case "package":
-		return sort, order{by: `c.ram_mib`, numeric: true}
+		return sort, order{by: `c.ram_mib`, cast: "bigint"}
 	case "created":
-		return sort, order{by: `coalesce((extract(epoch FROM c.created_at) * 1000000)::bigint, 0)`, numeric: true}
+		return sort, order{by: `coalesce(c.created_at, 'epoch'::timestamptz)`, cast: "timestamptz"}
 	}
-	return "name", order{by: `lower(c.name) COLLATE "C"`}
+	return "name", order{by: byName, cast: "text"}
 }
+
+const (
+	sortAccount     = "account"
+	sortEnvironment = "environment"
+)
 
 // cursor is the place after the last row of a page. It is sealed with a keyed hash and good only
 // for the query that it came from.
 type cursor struct {
-	Query   string    `json:"q"` // digest of filters and order
-	Text    string    `json:"t,omitempty"`
-	Number  int64     `json:"n,omitempty"`
+	Query   string    `json:"q"`           // digest of filters and order
+	Text    string    `json:"t,omitempty"` // what the list is sorted by, or
+	Number  int64     `json:"n,omitempty"` // a number, or microseconds of a time
 	Name    string    `json:"m"`
 	Account uuid.UUID `json:"a"`
 	Cluster string    `json:"c"`
@@ -235,7 +241,7 @@ type conditions struct {
 func (c *conditions) where(sql string, arguments ...any) {
 	for _, a := range arguments {
 		c.arguments = append(c.arguments, a)
-		sql = strings.Replace(sql, "?", fmt.Sprintf("$%d", len(c.arguments)), 1)
+		sql = strings.Replace(sql, "?", "$"+strconv.Itoa(len(c.arguments)), 1)
 	}
 	c.sql = append(c.sql, sql)
 }
@@ -246,19 +252,97 @@ func (c *conditions) clone() *conditions {
 	return &conditions{sql: slices.Clone(c.sql), arguments: slices.Clone(c.arguments)}
 }
 
-// inScope adds the condition that a cluster lies in the scope.
-func (c *conditions) inScope(scope access.Scope) {
-	if scope.Everything {
+// fleetAccounts are the accounts of a scope: those that lie in it, and those of which it lists clusters.
+type fleetAccounts struct {
+	all        []Account // by name
+	everything bool
+	whole      map[uuid.UUID]bool // all of whose clusters are in the scope
+	clusters   []access.ClusterRef
+}
+
+// fleetAccounts reads the accounts of a scope as the fleet needs them, which is without their keys.
+func (s *Service) fleetAccounts(ctx context.Context, tx pgx.Tx, scope access.Scope) (fleetAccounts, error) {
+	in := fleetAccounts{everything: scope.Everything, clusters: scope.Clusters, whole: map[uuid.UUID]bool{}}
+	listed := make([]uuid.UUID, len(scope.Clusters))
+	for i, ref := range scope.Clusters {
+		listed[i] = ref.AccountID
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT a.id, a.generation, a.name, a.environment, a.enabled, a.environment = ANY($2) OR a.id = ANY($3) AS whole, `+syncColumns+`
+		FROM accounts a
+		LEFT JOIN refresh r ON r.account_id = a.id AND r.kind = 'clusters'
+		WHERE $4 OR a.environment = ANY($2) OR a.id = ANY($3) OR a.id = ANY($5)
+		ORDER BY lower(a.name), a.id`, s.staleAfter(), nonNil(scope.Environments), nonNil(scope.Accounts), scope.Everything, listed)
+	if err != nil {
+		return in, fmt.Errorf("reading accounts: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[fleetAccountRow])
+	if err != nil {
+		return in, fmt.Errorf("reading accounts: %w", err)
+	}
+	in.all = make([]Account, len(stored))
+	for i, row := range stored {
+		in.all[i] = Account{
+			ID: row.ID, Generation: row.Generation, Name: row.Name, Environment: row.Environment, Enabled: row.Enabled,
+			Sync: Sync{OKAt: row.OKAt, FailedAt: row.FailedAt, Error: row.Error, Stale: row.Stale, Vanished: row.Vanished},
+		}
+		in.whole[row.ID] = scope.Everything || row.Whole
+	}
+	return in, nil
+}
+
+type fleetAccountRow struct {
+	ID          uuid.UUID
+	Generation  cloudapi.Generation
+	Name        string
+	Environment Environment
+	Enabled     bool
+	Whole       bool
+	OKAt        *time.Time `db:"ok_at"`
+	FailedAt    *time.Time
+	Error       string
+	Vanished    int
+	Stale       bool
+}
+
+// among are the accounts that a query is narrowed to.
+func (in fleetAccounts) among(q FleetQuery) []Account {
+	id, err := uuid.Parse(q.Account)
+	return slices.DeleteFunc(slices.Clone(in.all), func(a Account) bool {
+		return q.Environment != "" && string(a.Environment) != q.Environment || q.Account != "" && (err != nil || a.ID != id)
+	})
+}
+
+// of adds the condition that a cluster is one of these accounts' and lies in the scope. Where that is
+// no condition none is added: the database then chooses freely which index to read.
+func (c *conditions) of(in fleetAccounts, these []Account) {
+	c.where("c.gone_at IS NULL")
+	if len(these) == 0 {
+		c.where("false")
 		return
 	}
-	accounts := make([]uuid.UUID, len(scope.Clusters))
-	clusters := make([]string, len(scope.Clusters))
-	for i, ref := range scope.Clusters {
+	if !in.everything || len(these) < len(in.all) {
+		c.where("c.account_id = ANY(?::uuid[])", idsOf(these))
+	}
+	whole := slices.DeleteFunc(slices.Clone(these), func(a Account) bool { return !in.whole[a.ID] })
+	if len(whole) == len(these) {
+		return
+	}
+	accounts := make([]uuid.UUID, len(in.clusters))
+	clusters := make([]string, len(in.clusters))
+	for i, ref := range in.clusters {
 		accounts[i], clusters[i] = ref.AccountID, ref.ClusterID
 	}
-	c.where(`(a.environment = ANY(?::text[]) OR a.id = ANY(?::uuid[])
-			OR (c.account_id, c.cluster_id) IN (SELECT * FROM unnest(?::uuid[], ?::text[])))`,
-		nonNil(scope.Environments), nonNil(scope.Accounts), accounts, clusters)
+	c.where(`(c.account_id = ANY(?::uuid[]) OR (c.account_id, c.cluster_id) IN (SELECT * FROM unnest(?::uuid[], ?::text[])))`,
+		idsOf(whole), accounts, clusters)
+}
+
+func idsOf(accounts []Account) []uuid.UUID {
+	ids := make([]uuid.UUID, len(accounts))
+	for i, a := range accounts {
+		ids[i] = a.ID
+	}
+	return ids
 }
 
 // nonNil keeps a nil slice from becoming SQL's null, with which no condition is true or false.
@@ -269,22 +353,19 @@ func nonNil[T any](in []T) []T {
 	return in
 }
 
-// matches adds the query's filters. A value that cannot be in the database matches nothing.
+// matches adds the filters on clusters. A value that cannot be in the database matches nothing.
 func (c *conditions) matches(q FleetQuery) {
-	if q.Account != "" {
-		id, err := uuid.Parse(q.Account)
-		if err != nil {
-			c.where("false")
-			return
-		}
-		c.where("a.id = ?", id)
+	version := q.Version
+	if version != "" {
+		version = versionOrder(version) // spellings of one version are one
 	}
-	for _, filter := range []struct{ column, value string }{
-		{"a.environment", q.Environment}, {"c.phase", q.Phase}, {"c.cloud", q.Cloud}, {"c.region", q.Region}, {"c.version", q.Version},
+	for _, filter := range []struct{ column, value, asked string }{
+		{`c.phase COLLATE "C"`, q.Phase, q.Phase}, {`c.cloud COLLATE "C"`, q.Cloud, q.Cloud}, {`c.region COLLATE "C"`, q.Region, q.Region},
+		{"c.version_order", version, q.Version},
 	} {
 		switch {
-		case filter.value == "":
-		case !wellFormed(filter.value, maxSnapshotText):
+		case filter.asked == "":
+		case !wellFormed(filter.asked, maxSnapshotText):
 			c.where("false")
 		default:
 			c.where(filter.column+" = ?", filter.value)
@@ -307,79 +388,59 @@ func escapeLike(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
 }
 
-// after adds the condition that a row comes after the cursor.
-func (c *conditions) after(o order, desc bool, at cursor) {
-	value, cast, than := any(at.Text), "text", ">"
-	if o.numeric {
-		value, cast = at.Number, "bigint"
-	}
-	if desc {
-		than = "<"
-	}
-	c.where(fmt.Sprintf(`(%[1]s %[2]s ?::%[3]s OR %[1]s = ?::%[3]s
-			AND (lower(c.name) COLLATE "C", c.account_id, c.cluster_id) > (?::text, ?::uuid, ?::text))`, o.by, than, cast),
-		value, value, at.Name, at.Account, at.Cluster)
+// narrowed reports whether the query filters at all.
+func (q FleetQuery) narrowed() bool {
+	return q.Text+q.Account+q.Environment+q.Phase+q.Cloud+q.Region+q.Version != ""
 }
 
 // Fleet returns clusters of every account the member may read, from snapshots only, as they were
 // at one moment. ErrBadCursor when After is no cursor of this query, ErrUnavailable.
 func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
-	return s.fleet(ctx, s.visible(by, ActClusterRead), q)
+	page, err := s.fleet(ctx, s.visible(by, ActClusterRead), q)
+	if err == nil && q.Text != "" && s.cfg.SlowSearch != nil && s.rights(by).Allows(ActAccountCreate.Needs, access.Target{}) {
+		if page.SlowSearch, err = s.cfg.SlowSearch(ctx, s.cfg.DB); err != nil {
+			return FleetPage{}, dbError("looking for the index of the text search", err)
+		}
+	}
+	return page, err
 }
 
 // fleet is Fleet for one who sees the scope.
 func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (FleetPage, error) {
 	sort, o := orderNamed(q.Sort)
-	desc := q.Dir == "desc"
-	query, err := s.digest(q, sort, desc)
-	if err != nil {
+	list := fleetList{order: o, sort: sort, desc: q.Dir == "desc", limit: fleetLimit}
+	if q.Limit > 0 {
+		list.limit = min(q.Limit, maxFleetLimit)
+	}
+	var err error
+	if list.query, err = s.digest(q, sort, list.desc); err != nil {
 		return FleetPage{}, err
 	}
-	seen := &conditions{}
-	seen.where("c.gone_at IS NULL")
-	seen.inScope(scope)
-	matching := seen.clone()
-	matching.matches(q)
-	onPage := &conditions{arguments: []any{s.staleAfter()}}
-	onPage.where("c.gone_at IS NULL")
-	onPage.inScope(scope)
-	onPage.matches(q)
 	if q.After != "" {
-		at, err := s.decodeCursor(q.After, query)
+		at, err := s.decodeCursor(q.After, list.query)
 		if err != nil {
 			return FleetPage{}, err
 		}
-		onPage.after(o, desc, at)
+		list.after = &at
 	}
 	if scope.None() {
 		return FleetPage{}, nil
 	}
-	limit := fleetLimit
-	if q.Limit > 0 {
-		limit = min(q.Limit, maxFleetLimit)
-	}
-
 	var page FleetPage
 	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		page = FleetPage{}
-		if err := s.fleetRows(ctx, tx, &page, query, o, desc, onPage, limit); err != nil {
+		in, err := s.fleetAccounts(ctx, tx, scope)
+		if err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `SELECT count(*) FROM clusters c JOIN accounts a ON a.id = c.account_id WHERE `+matching.String(), matching.arguments...).
-			Scan(&page.Total); err != nil {
-			return fmt.Errorf("counting clusters: %w", err)
+		page.Accounts = in.all
+		if err := s.fleetRows(ctx, tx, &page, list, in, q); err != nil {
+			return err
 		}
-		if err := tx.QueryRow(ctx, `
-			SELECT count(*), coalesce(array_agg(DISTINCT a.environment), '{}'), coalesce(array_agg(DISTINCT c.phase), '{}'),
-				coalesce(array_agg(DISTINCT c.cloud), '{}'), coalesce(array_agg(DISTINCT c.region), '{}'),
-				coalesce(array_agg(DISTINCT c.version), '{}')
-			FROM clusters c JOIN accounts a ON a.id = c.account_id WHERE `+seen.String(), seen.arguments...).
-			Scan(&page.All, &page.Choices.Environments, &page.Choices.Phases, &page.Choices.Clouds, &page.Choices.Regions, &page.Choices.Versions); err != nil {
-			return fmt.Errorf("reading the choices: %w", err)
+		if err := countFleet(ctx, tx, &page, in, q); err != nil {
+			return err
 		}
-		page.Choices.sort()
-		page.Accounts, err = s.accountsWithClustersIn(ctx, tx, scope)
-		return err
+		return readChoices(ctx, tx, &page, in)
 	})
 	if err != nil {
 		return FleetPage{}, dbError("reading the fleet", err)
@@ -387,84 +448,237 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 	return page, nil
 }
 
-// sort puts the choices in the order in which people expect them, and leaves out what is not known.
-func (c *FleetChoices) sort() {
-	slices.SortFunc(c.Environments, func(a, b string) int {
-		return cmp.Compare(slices.Index(Environments, Environment(a)), slices.Index(Environments, Environment(b)))
-	})
-	slices.SortFunc(c.Versions, func(a, b string) int { return strings.Compare(versionOrder(a), versionOrder(b)) })
-	for _, values := range []*[]string{&c.Phases, &c.Clouds, &c.Regions} {
-		slices.Sort(*values)
-	}
-	for _, values := range []*[]string{&c.Phases, &c.Clouds, &c.Regions, &c.Versions} {
-		*values = slices.DeleteFunc(*values, func(v string) bool { return v == "" })
-	}
+// fleetList is how one page of the list is read.
+type fleetList struct {
+	order order
+	sort  string
+	desc  bool
+	limit int
+	query string // digest, for cursors
+	after *cursor
 }
 
-// fleetRow is a row of the fleet with its place in the order.
+// fleetRow is a row of the fleet as the clusters table has it, with its place in the order.
 type fleetRow struct {
-	clusterRow
+	AccountID  uuid.UUID
+	ClusterID  string
+	Name       string
+	Phase      cloudapi.Phase
+	Reason     string
+	Cloud      string
+	Region     string
+	Version    string
+	NodesUp    int
+	Nodes      int
+	Package    string
+	RAMMiB     int64 `db:"ram_mib"`
+	CPUMilli   int64 `db:"cpu_milli"`
+	DiskMiB    int64 `db:"disk_mib"`
+	CreatedAt  *time.Time
+	SeenAt     time.Time
+	Missing    bool
 	SortText   string
 	SortNumber int64
 	SortName   string
 }
 
+const fleetRowColumns = `c.account_id, c.cluster_id, c.name, c.phase, c.reason, c.cloud, c.region, c.version, c.nodes_up, c.nodes, c.package,
+	c.ram_mib, c.cpu_milli, c.disk_mib, c.created_at, c.seen_at, c.missing_at IS NOT NULL AS missing, ` + byName + ` AS sort_name`
+
+// row is the row with what its account tells.
+func (r fleetRow) row(a Account) ClusterRow {
+	seen := r.SeenAt
+	if !r.Missing && a.Sync.OKAt != nil && a.Sync.OKAt.After(seen) {
+		seen = *a.Sync.OKAt
+	}
+	return ClusterRow{
+		AccountID: a.ID, AccountName: a.Name, Environment: a.Environment, Generation: a.Generation, ClusterID: r.ClusterID, Name: r.Name,
+		Phase: r.Phase, Reason: r.Reason, Cloud: r.Cloud, Region: r.Region, Version: r.Version, NodesUp: r.NodesUp, Nodes: r.Nodes,
+		Package: r.Package, RAMMiB: r.RAMMiB, CPUMilli: r.CPUMilli, DiskMiB: r.DiskMiB, CreatedAt: r.CreatedAt, SeenAt: seen,
+		Stale: r.Missing || a.Sync.Stale,
+	}
+}
+
 // fleetRows reads one page, and one row more to learn whether another page follows.
-func (s *Service) fleetRows(ctx context.Context, tx pgx.Tx, page *FleetPage, query string, o order, desc bool, on *conditions, limit int) error {
-	text, number, direction := o.by, "0::bigint", "ASC"
-	if o.numeric {
-		text, number = "''", o.by
+func (s *Service) fleetRows(ctx context.Context, tx pgx.Tx, page *FleetPage, list fleetList, in fleetAccounts, q FleetQuery) error {
+	var stored []fleetRow
+	for part := range list.stretches(in.among(q)) {
+		on := &conditions{}
+		on.of(in, part.accounts)
+		on.matches(q)
+		read, err := list.read(ctx, tx, part, on, list.limit+1-len(stored))
+		if err != nil {
+			return fmt.Errorf("reading clusters: %w", err)
+		}
+		if stored = append(stored, read...); len(stored) > list.limit {
+			break
+		}
 	}
-	if desc {
-		direction = "DESC"
+	byID := make(map[uuid.UUID]Account, len(in.all))
+	for _, a := range in.all {
+		byID[a.ID] = a
 	}
-	rows, err := tx.Query(ctx, `SELECT `+clusterColumns+`, `+text+` AS sort_text, `+number+` AS sort_number, lower(c.name) COLLATE "C" AS sort_name`+
-		clusterTables+`
-		WHERE `+on.String()+`
-		ORDER BY `+o.by+` `+direction+`, lower(c.name) COLLATE "C", c.account_id, c.cluster_id
-		LIMIT `+strconv.Itoa(limit+1), on.arguments...)
-	if err != nil {
-		return fmt.Errorf("reading clusters: %w", err)
-	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[fleetRow])
-	if err != nil {
-		return fmt.Errorf("reading clusters: %w", err)
-	}
-	if len(stored) > limit {
-		stored = stored[:limit]
-		last := stored[limit-1]
-		if page.Next, err = s.encodeCursor(cursor{
-			Query: query, Text: last.SortText, Number: last.SortNumber, Name: last.SortName, Account: last.AccountID, Cluster: last.ClusterID,
-		}); err != nil {
+	if len(stored) > list.limit {
+		stored = stored[:list.limit]
+		last := stored[list.limit-1]
+		at := cursor{Query: list.query, Text: last.SortText, Number: last.SortNumber, Name: last.SortName, Account: last.AccountID, Cluster: last.ClusterID}
+		switch list.sort {
+		case sortAccount:
+			at.Text = strings.ToLower(byID[last.AccountID].Name)
+		case sortEnvironment:
+			at.Number = int64(slices.Index(Environments, byID[last.AccountID].Environment))
+		}
+		var err error
+		if page.Next, err = s.encodeCursor(at); err != nil {
 			return err
 		}
 	}
 	page.Rows = make([]ClusterRow, len(stored))
-	for i, row := range stored {
-		page.Rows[i] = ClusterRow(row.clusterRow)
+	for i, r := range stored {
+		page.Rows[i] = r.row(byID[r.AccountID])
 	}
 	return nil
 }
 
-// accountsWithClustersIn returns the accounts that lie in the scope, or of which a cluster does, by name.
-func (s *Service) accountsWithClustersIn(ctx context.Context, tx pgx.Tx, scope access.Scope) ([]Account, error) {
-	ids := slices.Clone(nonNil(scope.Accounts))
-	for _, ref := range scope.Clusters {
-		ids = append(ids, ref.AccountID)
+// stretch is a part of the list that is read by itself: the clusters of some accounts.
+type stretch struct {
+	accounts  []Account
+	byAccount bool // first by the accounts as they are listed here
+	after     *cursor
+}
+
+// firstAccounts is of how many accounts the first stretch is when the list is sorted by account; each
+// stretch is of four times as many as the one before.
+const firstAccounts = 8
+
+// stretches cuts the list into what is read one after the other, from the cursor on.
+func (l fleetList) stretches(among []Account) iter.Seq[stretch] {
+	switch l.sort {
+	case sortEnvironment:
+		return l.environments(among)
+	case sortAccount:
+		return l.accountsInTurn(among)
 	}
-	rows, err := tx.Query(ctx, selectAccounts+`
-		WHERE $1 OR a.environment = ANY($2) OR a.id = ANY($3)
-		ORDER BY lower(a.name), a.id`, scope.Everything, nonNil(scope.Environments), ids)
+	return func(yield func(stretch) bool) { yield(stretch{accounts: among, after: l.after}) }
+}
+
+func (l fleetList) environments(among []Account) iter.Seq[stretch] {
+	ranks := []int{0, 1, 2, 3}
+	if l.desc {
+		slices.Reverse(ranks)
+	}
+	return func(yield func(stretch) bool) {
+		for _, rank := range ranks {
+			part := stretch{}
+			if l.after != nil {
+				if before := int64(rank) < l.after.Number; int64(rank) != l.after.Number && before != l.desc {
+					continue
+				} else if int64(rank) == l.after.Number {
+					part.after = l.after
+				}
+			}
+			for _, a := range among {
+				if a.Environment == Environments[rank] {
+					part.accounts = append(part.accounts, a)
+				}
+			}
+			if len(part.accounts) > 0 && !yield(part) {
+				return
+			}
+		}
+	}
+}
+
+func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
+	place := func(a Account, name string, id uuid.UUID) int {
+		c := cmp.Or(strings.Compare(strings.ToLower(a.Name), name), bytes.Compare(a.ID[:], id[:]))
+		if l.desc {
+			return -c
+		}
+		return c
+	}
+	turn := slices.SortedFunc(slices.Values(among), func(a, b Account) int { return place(a, strings.ToLower(b.Name), b.ID) })
+	return func(yield func(stretch) bool) {
+		rest := turn
+		if l.after != nil {
+			rest = slices.DeleteFunc(slices.Clone(turn), func(a Account) bool { return place(a, l.after.Text, l.after.Account) < 0 })
+		}
+		for after, n := l.after, firstAccounts; len(rest) > 0; after, n = nil, 4*n {
+			n = min(n, len(rest))
+			part := stretch{accounts: rest[:n], byAccount: true, after: after}
+			if after != nil && rest[0].ID != after.Account { // it was removed meanwhile
+				part.after = nil
+			}
+			if !yield(part) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// read returns the first rows of a stretch.
+func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, limit int) ([]fleetRow, error) {
+	text, number := "''", "0::bigint"
+	keys, casts := []string{byName, "c.account_id", "c.cluster_id"}, []string{"text", "uuid", "text"}
+	if l.order.by != byName {
+		keys, casts = append([]string{l.order.by}, keys...), append([]string{l.order.cast}, casts...)
+		switch l.order.cast {
+		case "text":
+			text = l.order.by
+		case "timestamptz":
+			number = `(extract(epoch FROM ` + l.order.by + `) * 1000000)::bigint`
+		default:
+			number = l.order.by + "::bigint"
+		}
+	}
+	if part.byAccount {
+		keys, casts = []string{byName, "c.cluster_id"}, []string{"text", "text"}
+	}
+	direction, than := " ASC", ">"
+	if l.desc {
+		direction, than = " DESC", "<"
+	}
+	if part.after != nil {
+		marks := make([]string, len(casts))
+		for i, cast := range casts {
+			marks[i] = "?::" + cast
+		}
+		// A comparison of rows, which an index can begin at.
+		from := "(" + strings.Join(keys, ", ") + ") " + than + " (" + strings.Join(marks, ", ") + ")"
+		if part.byAccount {
+			on.where("(c.account_id <> ?::uuid OR "+from+")", part.after.Account, part.after.Name, part.after.Cluster)
+		} else {
+			on.where(from, l.values(part.after)...)
+		}
+	}
+	by := strings.Join(keys, direction+", ") + direction
+	if part.byAccount {
+		// The accounts are in the order of the list already, in which direction that ever is.
+		on.arguments = append(on.arguments, idsOf(part.accounts))
+		by = "array_position($" + strconv.Itoa(len(on.arguments)) + "::uuid[], c.account_id), " + by
+	}
+	// Planned with the values at hand: which index is best differs from filter to filter.
+	arguments := append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)
+	rows, err := tx.Query(ctx, `SELECT `+fleetRowColumns+`, `+text+` AS sort_text, `+number+` AS sort_number FROM clusters c
+		WHERE `+on.String()+`
+		ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), arguments...)
 	if err != nil {
-		return nil, fmt.Errorf("reading accounts: %w", err)
+		return nil, err
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[accountRow])
-	if err != nil {
-		return nil, fmt.Errorf("reading accounts: %w", err)
+	return pgx.CollectRows(rows, pgx.RowToStructByName[fleetRow])
+}
+
+// values are those of the row that the cursor is at, as the order's keys are listed.
+func (l fleetList) values(at *cursor) []any {
+	rest := []any{at.Name, at.Account, at.Cluster}
+	switch {
+	case l.order.by == byName:
+		return rest
+	case l.order.cast == "text":
+		return append([]any{at.Text}, rest...)
+	case l.order.cast == "timestamptz":
+		return append([]any{time.UnixMicro(at.Number)}, rest...)
 	}
-	accounts := make([]Account, len(stored))
-	for i, row := range stored {
-		accounts[i] = row.account()
-	}
-	return accounts, s.addSyncFrom(ctx, tx, accounts)
+	return append([]any{at.Number}, rest...)
 }

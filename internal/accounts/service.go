@@ -37,6 +37,8 @@ type Config struct {
 	// CheckSchema says whether the schema is the one this program was built for; Ready asks it.
 	// Optional.
 	CheckSchema func(ctx context.Context, db *pgxpool.Pool) error
+	// SlowSearch says why the text search has no index, one sentence; empty when it has one. Optional.
+	SlowSearch func(ctx context.Context, db *pgxpool.Pool) (string, error)
 }
 
 // Service is the domain: every use of a management key, every right, every event goes through it.

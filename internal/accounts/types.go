@@ -170,11 +170,14 @@ type FleetQuery struct {
 // FleetPage is one page of the fleet.
 type FleetPage struct {
 	Rows     []ClusterRow
-	Next     string // empty on the last page
-	Total    int    // clusters that match, all pages
-	All      int    // clusters the member may see at all
-	Accounts []Account
+	Next     string    // empty on the last page
+	Total    int       // clusters that match, all pages; more than CountCap: so many at least
+	All      int       // clusters the member may see at all; as above
+	Accounts []Account // without their keys; their clusters are counted where there are few accounts
 	Choices  FleetChoices
+	// SlowSearch says, to those who may mend it, why a text search reads every cluster; empty when it
+	// has an index or there is none to say it to.
+	SlowSearch string
 }
 
 // FleetChoices are the values that occur in what the member may see.

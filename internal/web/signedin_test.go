@@ -28,6 +28,12 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 // newFullConsole returns a console on a real database. Upstream is an address where nobody answers.
 func newFullConsole(t *testing.T, change ...func(*Options)) (*console, *dbtest.DB) {
 	t.Helper()
+	return newFullConsoleAt(t, &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, 0, change...)
+}
+
+// newFullConsoleAt is newFullConsole with an upstream, asked at most rps times a second for an account.
+func newFullConsoleAt(t *testing.T, upstream *url.URL, rps float64, change ...func(*Options)) (*console, *dbtest.DB) {
+	t.Helper()
 	db := dbtest.New(t)
 	clock := &clock{now: time.Now().UTC().Truncate(time.Second)}
 	log, err := audit.Open(t.Context(), audit.Config{DatabaseURL: db.AppURL, DB: db.Pool, Now: clock.Now})
@@ -39,8 +45,7 @@ func newFullConsole(t *testing.T, change ...func(*Options)) (*console, *dbtest.D
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
-	client, err := cloudapi.New(cloudapi.Config{CurrentURL: nobody, PAURL: nobody})
+	client, err := cloudapi.New(cloudapi.Config{CurrentURL: upstream, PAURL: upstream, RPS: rps})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,125 @@
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// CountCap is up to how many clusters are counted. A count above it says that there are more.
+	CountCap = 2000
+	// maxChoices bounds the values of a filter that are offered.
+	maxChoices = 500
+	// fewAccounts is up to how many accounts' clusters the fleet counts by account.
+	fewAccounts = 20
+)
+
+// capped makes a count of what the conditions match, up to one more than the cap.
+func capped(on string) string {
+	return `(SELECT count(*) FROM (SELECT FROM clusters c WHERE ` + on + ` LIMIT ` + strconv.Itoa(CountCap+1) + `) counted)`
+}
+
+// countFleet counts what matches and what may be seen at all, and where accounts are few, the clusters
+// of each.
+func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery) error {
+	count := func(these []Account, q FleetQuery) (n int, err error) {
+		on := &conditions{}
+		on.of(in, these)
+		on.matches(q)
+		err = tx.QueryRow(ctx, `SELECT `+capped(on.String()), append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)...).Scan(&n)
+		if err != nil {
+			err = fmt.Errorf("counting clusters: %w", err)
+		}
+		return n, err
+	}
+	var err error
+	if q.After == "" && page.Next == "" {
+		page.Total = len(page.Rows)
+	} else if page.Total, err = count(in.among(q), q); err != nil {
+		return err
+	}
+	page.All = page.Total
+	if q.narrowed() {
+		if page.All, err = count(in.all, FleetQuery{}); err != nil {
+			return err
+		}
+	}
+	if len(in.all) > fewAccounts {
+		return nil
+	}
+	for i, a := range in.all {
+		if page.Accounts[i].Clusters, err = count([]Account{a}, FleetQuery{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filterChoice is a filter whose values are offered: the column shown and the expression that begins its index.
+type filterChoice struct{ column, by string }
+
+var filterChoices = []filterChoice{
+	{"phase", `c.phase COLLATE "C"`}, {"cloud", `c.cloud COLLATE "C"`}, {"region", `c.region COLLATE "C"`}, {"version", "c.version_order"},
+}
+
+// readChoices reads the values that occur in what may be seen. Few clusters are read through; of many,
+// the index is asked for one value after the other, and whether it occurs in the scope.
+func readChoices(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) error {
+	on := &conditions{}
+	on.of(in, in.all)
+	each := make([]string, len(filterChoices))
+	for i, c := range filterChoices {
+		if !in.everything && page.All <= CountCap {
+			each[i] = `SELECT DISTINCT '` + c.column + `', c.` + c.column + ` FROM clusters c WHERE ` + on.String()
+			continue
+		}
+		each[i] = `SELECT '` + c.column + `', (SELECT c.` + c.column + ` FROM clusters c WHERE ` + c.by + ` = v.value AND ` + on.String() + ` LIMIT 1) FROM (
+			WITH RECURSIVE values AS (
+				(SELECT ` + c.by + ` AS value FROM clusters c WHERE c.gone_at IS NULL ORDER BY ` + c.by + ` LIMIT 1)
+				UNION ALL
+				SELECT (SELECT ` + c.by + ` FROM clusters c WHERE c.gone_at IS NULL AND ` + c.by + ` > last.value ORDER BY ` + c.by + ` LIMIT 1)
+				FROM values last WHERE last.value IS NOT NULL
+			) SELECT value FROM values WHERE value IS NOT NULL LIMIT ` + strconv.Itoa(maxChoices) + `) v`
+	}
+	rows, err := tx.Query(ctx, strings.Join(each, "\nUNION ALL\n"), append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)...)
+	if err != nil {
+		return fmt.Errorf("reading the choices: %w", err)
+	}
+	values := map[string]*[]string{
+		"phase": &page.Choices.Phases, "cloud": &page.Choices.Clouds, "region": &page.Choices.Regions, "version": &page.Choices.Versions,
+	}
+	var column string
+	var value *string
+	if _, err := pgx.ForEachRow(rows, []any{&column, &value}, func() error {
+		if list := values[column]; value != nil && *value != "" && len(*list) < maxChoices {
+			*list = append(*list, *value)
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("reading the choices: %w", err)
+	}
+	for _, a := range in.all {
+		if !slices.Contains(page.Choices.Environments, string(a.Environment)) {
+			page.Choices.Environments = append(page.Choices.Environments, string(a.Environment))
+		}
+	}
+	page.Choices.sort()
+	return nil
+}
+
+// sort puts the choices in the order in which people expect them.
+func (c *FleetChoices) sort() {
+	slices.SortFunc(c.Environments, func(a, b string) int {
+		return cmp.Compare(slices.Index(Environments, Environment(a)), slices.Index(Environments, Environment(b)))
+	})
+	slices.SortFunc(c.Versions, func(a, b string) int { return strings.Compare(versionOrder(a), versionOrder(b)) })
+	for _, values := range []*[]string{&c.Phases, &c.Clouds, &c.Regions} {
+		slices.Sort(*values)
+	}
+}
