@@ -6,8 +6,20 @@ import "time"
 type AccountsView struct {
 	Page    Page
 	Rows    []AccountRow
+	Filter  AccountsFilter
+	Total   int // that match
+	All     int // that the member may see
+	First   string
+	Next    string
 	MayAdd  bool
 	Contact []string // whom to ask for an account
+}
+
+// AccountsFilter is what the list is narrowed by. A list that is short needs none.
+type AccountsFilter struct {
+	Shown bool
+	Text  string
+	State Select
 }
 
 // AccountRow is one account of the list.

@@ -1,24 +1,28 @@
 package templates
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // FleetView is the list of clusters.
 type FleetView struct {
-	Page     Page
-	Self     string // path and query that show just this
-	Clear    string // path without filters
-	Filter   FleetFilter
-	Columns  []Column
-	Rows     []FleetRow
-	Accounts []AccountStrip
-	Total    int // that match
-	All      int // that the member may see
-	First    string
-	Next     string
-	Notes    []string // what of the address was not understood
-	MayAdd   bool
-	Contact  []string // whom to ask for an account
-	Offers   []Offer
+	Page       Page
+	Self       string // path and query that show just this
+	Clear      string // path without filters
+	Filter     FleetFilter
+	Columns    []Column
+	Rows       []FleetRow
+	Accounts   []AccountStrip
+	Total      int // that match
+	All        int // that the member may see
+	First      string
+	Next       string
+	Notes      []string // what of the address was not understood
+	SlowSearch string   // why the text search reads everything, for those who may mend it
+	MayAdd     bool
+	Contact    []string // whom to ask for an account
+	Offers     []Offer
 }
 
 // FleetFilter is what the fleet is narrowed by.
@@ -58,6 +62,75 @@ type AccountStrip struct {
 
 func (a AccountStrip) trouble() bool {
 	return a.Disabled || a.Error != "" || a.Stale || a.Vanished > 0
+}
+
+const (
+	// fewAccounts is up to how many accounts the fleet lists with their age, fewTroubles of how many that
+	// need a look it says so one by one. More are summed up: the fleet itself must stay in sight.
+	fewAccounts = 8
+	fewTroubles = 3
+	// Bounds of that sum.
+	maxTroubleGroups = 10
+	maxTroubleNames  = 12
+)
+
+// troubleGroup are accounts that need a look for the same reason.
+type troubleGroup struct {
+	Words    string
+	Accounts []AccountStrip
+	More     int // that are not named
+}
+
+// troubleGroups puts accounts together that share a reason, the largest group first.
+func troubleGroups(trouble []AccountStrip) []troubleGroup {
+	var groups []troubleGroup
+	at := map[string]int{}
+	for _, a := range trouble {
+		words := a.why()
+		i, known := at[words]
+		if !known && len(groups) >= maxTroubleGroups-1 {
+			words = "Other reasons."
+			i, known = at[words]
+		}
+		if !known {
+			i = len(groups)
+			at[words] = i
+			groups = append(groups, troubleGroup{Words: words})
+		}
+		if g := &groups[i]; len(g.Accounts) < maxTroubleNames {
+			g.Accounts = append(g.Accounts, a)
+		} else {
+			g.More++
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b troubleGroup) int { return len(b.Accounts) + b.More - len(a.Accounts) - a.More })
+	return groups
+}
+
+func (a AccountStrip) why() string {
+	switch {
+	case a.Disabled:
+		return "Disabled, so the key is not used."
+	case a.Error != "":
+		return a.Error
+	case a.Vanished > 0:
+		return "Suddenly left out many clusters; nothing is concluded from that."
+	}
+	return "Has not answered for a while."
+}
+
+// oldest is the oldest complete answer of the accounts; nil when one has never answered.
+func oldest(accounts []AccountStrip) *time.Time {
+	at := accounts[0].OKAt
+	for _, a := range accounts {
+		if a.OKAt == nil || at == nil {
+			return nil
+		}
+		if a.OKAt.Before(*at) {
+			at = a.OKAt
+		}
+	}
+	return at
 }
 
 func (v FleetView) troubled() (trouble, fine []AccountStrip) {

@@ -77,7 +77,10 @@ func samplePages() map[string]templ.Component {
 		"update-smaller":    ClusterReview(sampleSmaller()),
 		"update-stale":      ClusterStale(sampleStale()),
 		"update-done":       ClusterStale(sampleStaleDone()),
-		"accounts":          Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true, Rows: sampleAccountRows()}),
+		"accounts":          Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true, Rows: sampleAccountRows(), Total: 4, All: 4}),
+		"accounts-many":     Accounts(sampleManyAccounts(sampleAccountRows())),
+		"accounts-no-match": Accounts(sampleManyAccounts(nil)),
+		"fleet-many":        Fleet(sampleManyClusters()),
 		"accounts-none":     Accounts(AccountsView{Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true}),
 		"account":           Account(sampleAccount()),
 		"account-refused":   Account(sampleRefusedAccount()),
@@ -111,6 +114,38 @@ func samplePages() map[string]templ.Component {
 	}
 	maps.Copy(pages, keyPages())
 	return pages
+}
+
+// sampleManyAccounts is one page of a list that goes on.
+func sampleManyAccounts(rows []AccountRow) AccountsView {
+	return AccountsView{
+		Page: samplePage("Accounts", "accounts-index", "accounts"), MayAdd: true, Rows: rows, Total: 140, All: 1200, First: "/accounts?q=search", Next: "/accounts?after=x&q=search",
+		Filter: AccountsFilter{Shown: true, Text: "search", State: Select{Name: "state", Label: "State", Any: "Any", Choices: []Choice{{Value: "trouble", Label: "Needs a look", Selected: true}}}},
+	}
+}
+
+// sampleManyClusters is a fleet of a hundred accounts, forty of which need a look.
+func sampleManyClusters() FleetView {
+	var strip []AccountStrip
+	for i := range 100 {
+		a := AccountStrip{ID: fmt.Sprint(i), Name: fmt.Sprintf("Search unit %d", i+1), Href: "/accounts/1", OKAt: beforePtr(time.Duration(i) * time.Second)}
+		switch {
+		case i < 20:
+			a.Error, a.Stale = "Qdrant Cloud did not answer in time.", true
+		case i < 32:
+			a.Error = fmt.Sprintf("Qdrant Cloud refuses the key: token %d revoked.", i)
+		case i < 36:
+			a.Disabled = true
+		case i < 38:
+			a.Vanished = 12
+		case i < 40:
+			a.Stale, a.OKAt = true, nil
+		}
+		strip = append(strip, a)
+	}
+	v := sampleFleet(sampleRows(), strip)
+	v.Total, v.All, v.SlowSearch = CountCap+1, CountCap+1, "The text search has no index, so it reads every cluster: run quartermaster migrate up."
+	return v
 }
 
 func sampleFleet(rows []FleetRow, strip []AccountStrip) FleetView {

@@ -172,6 +172,24 @@ func Count(n int, noun string) string {
 	return thousands(n) + " " + noun + "s"
 }
 
+// CountCap is up to how many clusters are counted; a number above it says that there are more.
+const CountCap = 2000
+
+// CountUpTo is a count that may have stopped at the cap: "1,234", "2,000+".
+func CountUpTo(n int) string {
+	if n > CountCap {
+		return thousands(CountCap) + "+"
+	}
+	return thousands(n)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
 func thousands(n int) string {
 	s := strconv.Itoa(n)
 	if n < 0 {

@@ -25,6 +25,7 @@ const checkTimeout = 15 * time.Second
 // finding is one line of check's list.
 type finding struct {
 	wrong bool
+	note  bool // right, and worth knowing
 	what  string
 }
 
@@ -35,9 +36,12 @@ func (p *program) check(ctx context.Context) error {
 	wrong := 0
 	for _, f := range findings {
 		mark := "ok   "
-		if f.wrong {
+		switch {
+		case f.wrong:
 			mark = "WRONG"
 			wrong++
+		case f.note:
+			mark = "note "
 		}
 		p.say("%s  %s\n", mark, f.what)
 	}
@@ -53,6 +57,10 @@ func right(format string, args ...any) finding { return finding{what: fmt.Sprint
 
 func wrong(format string, args ...any) finding {
 	return finding{wrong: true, what: fmt.Sprintf(format, args...)}
+}
+
+func note(format string, args ...any) finding {
+	return finding{note: true, what: fmt.Sprintf(format, args...)}
 }
 
 func (p *program) httpClient() *http.Client {
@@ -263,7 +271,7 @@ func (p *program) checkDatabase(ctx context.Context) []finding {
 		if made, err := schema.MadeByDev(ctx, pool); err != nil || made {
 			found = append(found, wrong("database: %v", errors.Join(err, errMadeByDev)))
 		}
-		found = append(found, checkRole(ctx, pool))
+		found = append(found, checkRole(ctx, pool), checkTextSearch(ctx, pool))
 		if _, err := vault.Open(ctx, pool, s.KEK); err != nil {
 			found = append(found, wrong("key: %v", err))
 		} else {
@@ -305,6 +313,18 @@ func checkRole(ctx context.Context, pool *pgxpool.Pool) finding {
 		return wrong("audit log: the console's role may change the log; run quartermaster migrate up with both database addresses")
 	}
 	return right("audit log: the console's role may append to it and not change it")
+}
+
+// checkTextSearch looks whether the text search has its index. Without it everything works.
+func checkTextSearch(ctx context.Context, pool *pgxpool.Pool) finding {
+	slow, err := schema.SlowSearch(ctx, pool)
+	switch {
+	case err != nil:
+		return wrong("text search: %v", err)
+	case slow != "":
+		return note("text search: %s", slow)
+	}
+	return right("text search: it has its index")
 }
 
 // checkUpstream asks without a key: any answer, a refusal too, shows that the way is open.

@@ -83,7 +83,7 @@ func (c *console) open(ctx context.Context) error {
 	c.service = accounts.New(accounts.Config{
 		DB: c.pool, Log: c.log, Cloud: cloud, Vault: sealing, Rights: s.Rights, Logger: c.logger,
 		SessionIdle: s.SessionIdle, SessionMax: s.SessionMax, UnknownAfter: s.UnknownAfter, PollMin: s.PollMin, PollMax: s.PollMax,
-		Warnings: warnings, CheckSchema: checkWhileRunning,
+		Warnings: warnings, CheckSchema: checkWhileRunning, SlowSearch: slowSearch,
 	})
 	c.web, err = web.New(web.Options{
 		Accounts: c.service, BaseURL: s.BaseURL, Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes,
@@ -107,6 +107,10 @@ func checkWhileRunning(ctx context.Context, db *pgxpool.Pool) error {
 		return nil
 	}
 	return err
+}
+
+func slowSearch(ctx context.Context, db *pgxpool.Pool) (string, error) {
+	return schema.SlowSearch(ctx, db)
 }
 
 // openDatabase connects, migrates where it was told to, and refuses a database of the wrong kind
@@ -138,6 +142,13 @@ func (c *console) openDatabase(ctx context.Context) ([]string, error) {
 	}
 	if !made && c.dev {
 		return nil, errNotMadeByDev
+	}
+	slow, err := schema.SlowSearch(ctx, c.pool)
+	if err != nil {
+		return nil, err
+	}
+	if slow != "" {
+		c.logger.Warn(slow)
 	}
 	return warnings, nil
 }

@@ -24,6 +24,15 @@ func (p *program) migrateUp(ctx context.Context) error {
 	if same {
 		p.complain("warning: QM_DATABASE_URL and QM_MIGRATE_DATABASE_URL name one user, so the console can change its own audit log\n")
 	}
+	if err := p.onDatabase(ctx, config.OwnerURL, func(pool *pgxpool.Pool) error {
+		slow, err := schema.SlowSearch(ctx, pool)
+		if slow != "" {
+			p.complain("note: %s\n", slow)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
 	return p.printStatus(ctx, config.OwnerURL)
 }
 

@@ -1,8 +1,6 @@
 package accounts
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/base64"
@@ -69,11 +67,10 @@ func (s *Service) addSyncFrom(ctx context.Context, db querier, accounts []Accoun
 		ids[i] = a.ID
 	}
 	rows, err := db.Query(ctx, `
-		SELECT a.id, `+syncColumns+`, coalesce(c.clusters, 0) AS clusters
+		SELECT a.id, `+syncColumns+`, c.clusters
 		FROM accounts a
 		LEFT JOIN refresh r ON r.account_id = a.id AND r.kind = 'clusters'
-		LEFT JOIN (SELECT account_id, count(*) AS clusters FROM clusters WHERE gone_at IS NULL AND account_id = ANY($2) GROUP BY account_id) c
-			ON c.account_id = a.id
+		CROSS JOIN LATERAL (SELECT `+capped("c.account_id = a.id AND c.gone_at IS NULL")+` AS clusters) c
 		WHERE a.id = ANY($2)`, s.staleAfter(), ids)
 	if err != nil {
 		return dbError("reading how fresh accounts are", err)
@@ -591,11 +588,10 @@ func (l fleetList) environments(among []Account) iter.Seq[stretch] {
 
 func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 	place := func(a Account, name string, id uuid.UUID) int {
-		c := cmp.Or(strings.Compare(strings.ToLower(a.Name), name), bytes.Compare(a.ID[:], id[:]))
 		if l.desc {
-			return -c
+			return -a.place(name, id)
 		}
-		return c
+		return a.place(name, id)
 	}
 	turn := slices.SortedFunc(slices.Values(among), func(a, b Account) int { return place(a, strings.ToLower(b.Name), b.ID) })
 	return func(yield func(stretch) bool) {

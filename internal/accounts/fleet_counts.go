@@ -50,13 +50,29 @@ func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccount
 			return err
 		}
 	}
-	if len(in.all) > fewAccounts {
+	if len(in.all) == 0 || len(in.all) > fewAccounts {
 		return nil
 	}
-	for i, a := range in.all {
-		if page.Accounts[i].Clusters, err = count([]Account{a}, FleetQuery{}); err != nil {
-			return err
-		}
+	return countEach(ctx, tx, page.Accounts, in)
+}
+
+// countEach counts the clusters of each account that may be seen.
+func countEach(ctx context.Context, tx pgx.Tx, accounts []Account, in fleetAccounts) error {
+	on := &conditions{}
+	on.of(in, accounts)
+	on.where("c.account_id = counted_account.id")
+	on.arguments = append(on.arguments, idsOf(accounts))
+	rows, err := tx.Query(ctx, `SELECT `+capped(on.String())+` FROM unnest($`+strconv.Itoa(len(on.arguments))+`::uuid[])
+		WITH ORDINALITY counted_account (id, place) ORDER BY place`, append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)...)
+	if err != nil {
+		return fmt.Errorf("counting clusters by account: %w", err)
+	}
+	counts, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		return fmt.Errorf("counting clusters by account: %w", err)
+	}
+	for i, n := range counts {
+		accounts[i].Clusters = n
 	}
 	return nil
 }

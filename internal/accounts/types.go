@@ -41,7 +41,7 @@ type Account struct {
 	CreatedBy      string
 	Key            ManagementKey
 	Sync           Sync
-	Clusters       int // known and not gone
+	Clusters       int // known and not gone; more than CountCap: so many at least
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.

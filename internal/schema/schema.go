@@ -65,7 +65,7 @@ func badAddress(whose string, err error) error {
 }
 
 // Up makes the roles, applies what is missing and writes the installation row. It changes
-// nothing when all is there.
+// nothing when all is there. That pg_trgm cannot be had is no error: SlowSearch tells.
 func Up(ctx context.Context, cfg Config) error {
 	owner, err := pgx.ParseConfig(cfg.OwnerURL)
 	if err != nil {
@@ -76,6 +76,9 @@ func Up(ctx context.Context, cfg Config) error {
 			return err
 		}
 		if err := migrated(ctx, owner, upward); err != nil {
+			return err
+		}
+		if err := ensureTextSearch(ctx, owner); err != nil {
 			return err
 		}
 		return ensureInstallation(ctx, owner, cfg.DevMade)
@@ -169,6 +172,38 @@ func MadeByDev(ctx context.Context, db Querier) (bool, error) {
 		return false, fmt.Errorf("reading who made the database: %w", err)
 	}
 	return made, nil
+}
+
+// SlowSearch says why the text search has no index and how it gets one; empty when it has one.
+func SlowSearch(ctx context.Context, db Querier) (string, error) {
+	var indexed, installed bool
+	if err := db.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('public.clusters_by_text') AND indisvalid),
+			EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')`).Scan(&indexed, &installed); err != nil {
+		return "", fmt.Errorf("looking for the index of the text search: %w", err)
+	}
+	const slow = "The text search has no index, so it reads every cluster: "
+	switch {
+	case indexed:
+		return "", nil
+	case installed:
+		return slow + "let the database's owner create the extension pg_trgm, or have a superuser create it, then run quartermaster migrate up.", nil
+	}
+	return slow + "the extension pg_trgm is not installed on the database server. It is in PostgreSQL's contrib package; install that, then run quartermaster migrate up.", nil
+}
+
+// ensureTextSearch makes the index of the text search when what it needs was installed after the
+// migration that would have made it.
+func ensureTextSearch(ctx context.Context, owner *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, owner)
+	if err != nil {
+		return fmt.Errorf("connecting as the schema's owner: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, `SELECT public.ensure_text_search()`); err != nil {
+		return fmt.Errorf("making the index of the text search: %w", err)
+	}
+	return nil
 }
 
 // alone runs f while no other process of any database on the server does the same: roles belong

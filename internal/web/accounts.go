@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -19,15 +21,62 @@ const (
 	pathAccountNew = "/accounts/new"
 )
 
+// accountsQuery is what the address of the list of accounts may say.
+type accountsQuery struct {
+	Text  string `form:"q"`
+	State string `form:"state"`
+	After string `form:"after"`
+}
+
+const stateTrouble = "trouble"
+
+// address is the canonical address of the list narrowed like this.
+func (q accountsQuery) address() string {
+	v := url.Values{}
+	for _, p := range []struct{ name, value string }{{"q", q.Text}, {"state", q.State}, {"after", q.After}} {
+		if p.value != "" {
+			v.Set(p.name, p.value)
+		}
+	}
+	return withQuery(pathAccounts, v)
+}
+
+// fewAccounts is a list that is seen at one look and needs no filter.
+const fewAccounts = 10
+
 // handleAccounts handles GET /accounts.
 func (s *Server) handleAccounts(c echo.Context) error {
-	list, err := s.accounts.List(c.Request().Context(), actorFrom(c))
+	var q accountsQuery
+	if err := bindQuery(c, &q); err != nil {
+		return err
+	}
+	q.Text = strings.TrimSpace(q.Text)
+	if q.State != stateTrouble {
+		q.State = ""
+	}
+	page, err := s.accounts.AccountsPage(c.Request().Context(), actorFrom(c), accounts.AccountsQuery{Text: q.Text, Trouble: q.State == stateTrouble, After: q.After})
 	if err != nil {
 		return fmt.Errorf("list accounts: %w", err)
 	}
 	p := s.page(c, "Accounts", "accounts-index", "accounts")
-	v := templates.AccountsView{Page: p, MayAdd: p.Member.MayManage, Contact: s.opts.Contact}
-	for _, a := range list {
+	v := templates.AccountsView{Page: p, MayAdd: p.Member.MayManage, Contact: s.opts.Contact, Total: page.Total, All: page.All}
+	v.Filter = templates.AccountsFilter{
+		Shown: page.All > fewAccounts || q.Text+q.State != "", Text: q.Text,
+		State: templates.Select{Name: "state", Label: "State", Any: "Any", Choices: []templates.Choice{
+			{Value: stateTrouble, Label: "Needs a look", Selected: q.State == stateTrouble},
+		}},
+	}
+	if q.After != "" {
+		first := q
+		first.After = ""
+		v.First = first.address()
+	}
+	if page.Next != "" {
+		next := q
+		next.After = page.Next
+		v.Next = next.address()
+	}
+	for _, a := range page.Accounts {
 		v.Rows = append(v.Rows, accountRow(a))
 	}
 	return s.render(c, http.StatusOK, templates.Accounts(v))

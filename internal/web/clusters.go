@@ -27,6 +27,9 @@ const (
 	refreshResting = "15s"
 )
 
+// Both count up to the same number; this does not compile when they differ.
+var _ = [1]struct{}{}[accounts.CountCap-templates.CountCap]
+
 // fleetQuery is what the address of the fleet may say.
 type fleetQuery struct {
 	Text        string `form:"q"`
@@ -153,7 +156,7 @@ func (s *Server) handleFleet(c echo.Context) error {
 		return fmt.Errorf("list clusters: %w", err)
 	}
 	view := fleetView(s.page(c, "Clusters", "clusters-index", "clusters"), q, page)
-	view.Notes, view.Contact = notes, s.opts.Contact
+	view.Notes, view.Contact, view.SlowSearch = notes, s.opts.Contact, page.SlowSearch
 	view.Offers = newClusterOffer(sessionFrom(c).Permissions, page.Accounts)
 	if wantsPart(c) {
 		c.Response().Header().Set("HX-Replace-Url", view.Self)
