@@ -426,7 +426,7 @@ func (s *Service) fleetRows(ctx context.Context, tx pgx.Tx, page *FleetPage, que
 	if err != nil {
 		return fmt.Errorf("reading clusters: %w", err)
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[fleetRow])
+	stored, err := collectMany[fleetRow](rows)
 	if err != nil {
 		return fmt.Errorf("reading clusters: %w", err)
 	}
