@@ -33,6 +33,10 @@ test: ## run every test; installs what it needs on Debian and Ubuntu as root
 	@go build -o bin/testsummary ./.ci/testsummary
 	@go test -json -timeout 15m $(RACE) ./... 2>&1 | bin/testsummary
 
+.PHONY: bench
+bench: ## measure against floors in the same run, and write docs/benchmarks.md
+	@UPDATE_DOCS=1 BENCH=$${BENCH:-3s} go test -count=1 -timeout 15m -run '^TestBench$$' -v ./cmd/server
+
 .PHONY: screenshots
 screenshots: ## take the README's pictures anew
 	@UPDATE_SCREENSHOTS=1 go test -count=1 -run '^TestScreenshots$$' ./cmd/server

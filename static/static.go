@@ -130,7 +130,7 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	body, etag := a.plain, `"`+a.etag+`"`
 	h := w.Header()
 	h.Set("Vary", "Accept-Encoding")
-	if a.gzipped != nil && acceptsGzip(r.Header.Get("Accept-Encoding")) {
+	if a.gzipped != nil && AcceptsGzip(r.Header.Get("Accept-Encoding")) {
 		body, etag = a.gzipped, `"`+a.etag+`-gzip"`
 		h.Set("Content-Encoding", "gzip")
 	}
@@ -150,8 +150,8 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// acceptsGzip reads Accept-Encoding as RFC 9110 section 12.5.3 says, as far as gzip goes.
-func acceptsGzip(header string) bool {
+// AcceptsGzip reads Accept-Encoding as RFC 9110 section 12.5.3 says, as far as gzip goes.
+func AcceptsGzip(header string) bool {
 	star := false
 	for part := range strings.SplitSeq(header, ",") {
 		coding, params, _ := strings.Cut(part, ";")

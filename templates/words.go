@@ -126,10 +126,10 @@ func span(now, t time.Time) string {
 		unit string
 	}{{31536000, "y"}, {2592000, "mo"}, {86400, "d"}, {3600, "h"}, {60, "min"}} {
 		if s >= u.size {
-			return fmt.Sprintf("%d %s", s/u.size, u.unit)
+			return strconv.FormatInt(s/u.size, 10) + " " + u.unit
 		}
 	}
-	return fmt.Sprintf("%d s", s)
+	return strconv.FormatInt(s, 10) + " s"
 }
 
 // exact is a time as people quote it.

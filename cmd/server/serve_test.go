@@ -18,8 +18,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +30,15 @@ import (
 	"quartermaster/internal/devenv"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(floorDatabase) != "" { // this process is the floor of a benchmark
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		code := floorMain(ctx)
+		stop()
+		os.Exit(code)
+	}
+	dbtest.Main(m)
+}
 
 // served is a `quartermaster serve` with a database, an identity provider and a Cloud API of its own.
 type served struct {

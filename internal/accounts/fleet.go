@@ -662,7 +662,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByName[fleetRow])
+	return collectMany[fleetRow](rows)
 }
 
 // values are those of the row that the cursor is at, as the order's keys are listed.

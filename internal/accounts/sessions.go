@@ -307,8 +307,15 @@ func (s *Service) live(row sessionRow, now time.Time) bool {
 // limit is so short that a minute would matter.
 func (s *Service) seenEvery() time.Duration { return min(time.Minute, s.cfg.SessionIdle/10) }
 
-// actorOf fills in who the session's member is.
+// actorOf fills in who the session's member is, and their roles.
 func (s *Service) actorOf(by audit.Actor, row sessionRow) audit.Actor {
+	by = identify(by, row)
+	by.Roles = s.rights(by).Roles()
+	return by
+}
+
+// identify fills in who the session's member is.
+func identify(by audit.Actor, row sessionRow) audit.Actor {
 	by.Issuer, by.Subject, by.Name, by.Email = row.Issuer, row.Subject, row.Name, row.Email
 	by.EmailVerified, by.Groups, by.Session = row.EmailVerified, row.Groups, row.Mark
 	if by.Via == "" {
@@ -318,13 +325,12 @@ func (s *Service) actorOf(by audit.Actor, row sessionRow) audit.Actor {
 	if row.AuthTime != nil && row.AuthTime.Before(row.CreatedAt) {
 		by.SignedInAt = *row.AuthTime
 	}
-	by.Roles = s.rights(by).Roles()
 	return by
 }
 
 // session is the row as its member may see it. by is who asks, and has the rights of the member.
 func (s *Service) session(row sessionRow, by audit.Actor) Session {
-	rights := s.rights(s.actorOf(audit.Actor{}, row))
+	rights := s.rights(identify(audit.Actor{}, row))
 	return Session{
 		ID: row.ID, Issuer: row.Issuer, Subject: row.Subject, Name: row.Name, Email: row.Email, Groups: row.Groups,
 		Roles: rights.Roles(), AuthTime: row.AuthTime, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,

@@ -54,6 +54,8 @@ const (
 	batchEvents   = 256
 	batchBytes    = 2 << 20
 	commitTimeout = 5 * time.Second
+	// maxGather is the longest that a commit waits for those who shared the one before it.
+	maxGather = 2 * time.Millisecond
 )
 
 // defaultUnknownAfter is how long an attempt may stay open before it reads unknown.
@@ -226,22 +228,50 @@ func (l *Log) completed(e Event) Event {
 // appendWaiting is the one goroutine that commits. While it waits for the database, events
 // gather and share the next commit.
 func (l *Log) appendWaiting() {
+	var together int       // events that were under way when the last commit ended
+	var long time.Duration // that it took
 	for first := range l.queue {
-		batch, size := []*waiting{first}, len(first.body)
-	gather:
-		for len(batch) < batchEvents && size < batchBytes {
-			select {
-			case w, open := <-l.queue:
-				if !open {
-					break gather
-				}
-				batch, size = append(batch, w), size+len(w.body)
-			default:
-				break gather
-			}
-		}
+		batch := l.gather(first, together, min(long/2, maxGather))
+		start := time.Now()
 		l.commit(batch)
+		together, long = len(batch)+len(l.queue), time.Since(start)
 	}
+}
+
+// gather returns the event and what else is waiting. Whoever shared the last commit was answered at
+// once and may have more to say in a moment, as an attempt is followed by its outcome: without waiting
+// for them the first to come back would have a commit alone, and the others the one after it. One who
+// writes alone waits for nobody.
+func (l *Log) gather(first *waiting, together int, wait time.Duration) []*waiting {
+	batch, size := []*waiting{first}, len(first.body)
+	var late <-chan time.Time
+	for len(batch) < batchEvents && size < batchBytes {
+		select {
+		case w, open := <-l.queue:
+			if !open {
+				return batch
+			}
+			batch, size = append(batch, w), size+len(w.body)
+			continue
+		default:
+		}
+		if len(batch) >= together {
+			return batch
+		}
+		if late == nil {
+			late = time.After(wait)
+		}
+		select {
+		case w, open := <-l.queue:
+			if !open {
+				return batch
+			}
+			batch, size = append(batch, w), size+len(w.body)
+		case <-late:
+			return batch
+		}
+	}
+	return batch
 }
 
 // commit writes the batch and answers each of its waiters.

@@ -47,9 +47,21 @@ type Server struct {
 // NewServer starts a private server from installed binaries. It ends with the test.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
+	return newServer(t, serverSettings())
+}
+
+// NewDurableServer is NewServer with what Postgres does by default so that commits outlive a power
+// failure, for measurements.
+func NewDurableServer(t testing.TB) *Server {
+	t.Helper()
+	return newServer(t, map[string]string{"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "log_min_messages": "warning"})
+}
+
+func newServer(t testing.TB, settings map[string]string) *Server {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	p, err := startInstalled(ctx)
+	p, err := startInstalled(ctx, settings)
 	if err != nil {
 		t.Fatalf("a test database server cannot be had: %v", err)
 	}
@@ -107,7 +119,7 @@ func (s *Server) Start(t testing.TB) {
 }
 
 func installedServer(ctx context.Context) (*server, error) {
-	p, err := startInstalled(ctx)
+	p, err := startInstalled(ctx, serverSettings())
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +135,7 @@ func endInstalled(ctx context.Context, p *devenv.Postgres) error {
 
 // startInstalled starts a server on a copy of a prepared one: a data folder with the migrated
 // template in it, made once for each schema and kept in the temporary folder.
-func startInstalled(ctx context.Context) (*devenv.Postgres, error) {
+func startInstalled(ctx context.Context, settings map[string]string) (*devenv.Postgres, error) {
 	base, err := cacheFolder()
 	if err != nil {
 		return nil, err
@@ -142,7 +154,7 @@ func startInstalled(ctx context.Context) (*devenv.Postgres, error) {
 	if out, err := exec.CommandContext(ctx, "cp", "-Rp", prepared, dir).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("copying the prepared test database server: %w: %s", err, out)
 	}
-	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: dir, Settings: serverSettings(), EndWithParent: true})
+	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: dir, Settings: settings, EndWithParent: true})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

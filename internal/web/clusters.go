@@ -199,8 +199,9 @@ func fleetView(p templates.Page, q fleetQuery, page accounts.FleetPage) template
 		v.Accounts = append(v.Accounts, accountStrip(a))
 		stale[a.ID] = staleReason(a)
 	}
-	for _, r := range page.Rows {
-		v.Rows = append(v.Rows, fleetRow(r, stale[r.AccountID]))
+	v.Rows = make([]templates.FleetRow, len(page.Rows))
+	for i, r := range page.Rows {
+		v.Rows[i] = fleetRow(r, stale[r.AccountID])
 	}
 	return v
 }
@@ -227,8 +228,9 @@ func staleReason(a accounts.Account) string {
 }
 
 func fleetRow(r accounts.ClusterRow, accountStale string) templates.FleetRow {
+	account := r.AccountID.String()
 	row := templates.FleetRow{
-		AccountID: r.AccountID.String(), AccountName: r.AccountName, AccountHref: accountPath(r.AccountID),
+		AccountID: account, AccountName: r.AccountName, AccountHref: "/accounts/" + account,
 		Environment: string(r.Environment), Legacy: r.Generation == cloudapi.PAV1,
 		ClusterID: r.ClusterID, Name: named(r.Name, r.ClusterID), Href: clusterPath(r.AccountID, r.ClusterID),
 		Phase: string(r.Phase), Reason: r.Reason, Cloud: r.Cloud, Region: r.Region, Version: r.Version,

@@ -48,6 +48,8 @@ const (
 	keyActor     = "actor"
 	keyError     = "error"
 	keyStack     = "stack"
+
+	keyCompressed = "compressed"
 )
 
 // requestID returns the id that observe gave the request.

@@ -2,11 +2,13 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -15,17 +17,79 @@ import (
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
+	"quartermaster/static"
 	"quartermaster/templates"
 )
 
 // render renders a component into a buffer, then answers with status: a component that fails
 // midway becomes an error page and never half a page.
 func (s *Server) render(c echo.Context, status int, page templ.Component) error {
+	if may, ok := c.Get(keyCompressed).(bool); ok && may {
+		return s.renderCompressed(c, status, page)
+	}
 	var buf bytes.Buffer
 	if err := page.Render(c.Request().Context(), &buf); err != nil {
 		return fmt.Errorf("render page: %w", err)
 	}
-	return c.HTMLBlob(status, buf.Bytes())
+	return sendPage(c, status, buf.Bytes())
+}
+
+func sendPage(c echo.Context, status int, page []byte) error {
+	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(page)))
+	return c.HTMLBlob(status, page)
+}
+
+// compressor is what rendering and compressing one page needs. It is used again: making one costs
+// more than a page does.
+type compressor struct {
+	page   bytes.Buffer
+	packed bytes.Buffer
+	writer *gzip.Writer
+}
+
+// maxKept bounds the buffers that wait for another page.
+const maxKept = 1 << 20
+
+// renderCompressed is render for pages without secrets: nothing of one may stay in a buffer that is
+// used again.
+func (s *Server) renderCompressed(c echo.Context, status int, page templ.Component) error {
+	z, ok := s.compressors.Get().(*compressor)
+	if !ok {
+		z = &compressor{}
+	}
+	z.page.Reset()
+	z.packed.Reset()
+	defer func() {
+		if z.page.Cap() <= maxKept {
+			s.compressors.Put(z)
+		}
+	}()
+	if err := page.Render(c.Request().Context(), &z.page); err != nil {
+		return fmt.Errorf("render page: %w", err)
+	}
+	c.Response().Header().Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
+	if !static.AcceptsGzip(c.Request().Header.Get(echo.HeaderAcceptEncoding)) {
+		return sendPage(c, status, z.page.Bytes())
+	}
+	if err := z.compress(); err != nil {
+		return fmt.Errorf("compress page: %w", err)
+	}
+	c.Response().Header().Set(echo.HeaderContentEncoding, "gzip")
+	return sendPage(c, status, z.packed.Bytes())
+}
+
+func (z *compressor) compress() (err error) {
+	if z.writer == nil {
+		// The fastest level: the better ones make a list of clusters a fifth smaller and take twice as long.
+		if z.writer, err = gzip.NewWriterLevel(&z.packed, gzip.BestSpeed); err != nil {
+			return err
+		}
+	}
+	z.writer.Reset(&z.packed)
+	if _, err := z.writer.Write(z.page.Bytes()); err != nil {
+		return err
+	}
+	return z.writer.Close()
 }
 
 // flashAge is how long a message waits for its page.

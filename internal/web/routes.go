@@ -15,6 +15,10 @@ type route struct {
 
 	Public    bool // no session is asked for
 	AnyMember bool // members without any right, too
+
+	// Compressed answers are for pages that hold no secret, not even a form's token: how long a
+	// compressed page is tells what in it is alike, and some of it comes from the address.
+	Compressed bool
 }
 
 // The addresses that more than one place names.
@@ -46,10 +50,10 @@ func (s *Server) pageRoutes() []route {
 	const account, cluster = "/accounts/:id", "/accounts/:id/clusters/:cluster"
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{Method: get, Path: pathHome, Handler: s.handleFleet},
+		{Method: get, Path: pathHome, Handler: s.handleFleet, Compressed: true},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
-		{Method: get, Path: pathAccounts, Handler: s.handleAccounts},
+		{Method: get, Path: pathAccounts, Handler: s.handleAccounts, Compressed: true},
 		{Method: post, Path: pathAccounts, Handler: s.handleAccountCreate},
 		{Method: get, Path: pathAccountNew, Handler: s.handleAccountNew},
 		{Method: get, Path: account, Handler: s.handleAccount},
@@ -87,9 +91,9 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: cluster + "/delete", Handler: s.handleClusterDeleteForm},
 		{Method: post, Path: cluster + "/delete", Handler: s.handleClusterDelete},
 
-		{Method: get, Path: pathPackages, Handler: s.handlePackages},
+		{Method: get, Path: pathPackages, Handler: s.handlePackages, Compressed: true},
 
-		{Method: get, Path: pathAudit, Handler: s.handleAudit},
+		{Method: get, Path: pathAudit, Handler: s.handleAudit, Compressed: true},
 		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
 		{Method: get, Path: pathAuditExport, Handler: s.handleAuditExport},
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},

@@ -83,6 +83,8 @@ type Server struct {
 	now      func() time.Time
 	newID    func() string
 
+	compressors sync.Pool // of *compressor
+
 	checking    sync.Mutex // held while the whole log is checked
 	checkTime   time.Duration
 	exportTime  time.Duration

@@ -108,6 +108,9 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 		return r.Handler
 	}
 	return func(c echo.Context) error {
+		if r.Compressed {
+			c.Set(keyCompressed, true)
+		}
 		err := s.authenticate(c.Request().Context(), c)
 		if errors.Is(err, accounts.ErrNoSession) {
 			return s.askToSignIn(c)

@@ -33,16 +33,16 @@ func (c Configured) For(m Member) Rights {
 	everything := Scope{Everything: true}
 	var grants []Grant
 	for _, configured := range []struct {
-		role   Role
+		role   func() Role // made for those who hold it only: this runs at every request
 		groups []string
 	}{
-		{Admin(), c.AdminGroups},
-		{Auditor(), c.AuditorGroups},
-		{Operator(), c.OperatorGroups},
-		{Viewer(), c.ViewerGroups},
+		{Admin, c.AdminGroups},
+		{Auditor, c.AuditorGroups},
+		{Operator, c.OperatorGroups},
+		{Viewer, c.ViewerGroups},
 	} {
 		if inAny(m.Groups, configured.groups) {
-			grants = append(grants, Grant{configured.role, everything})
+			grants = append(grants, Grant{configured.role(), everything})
 		}
 	}
 	if m.EmailVerified && m.Email != "" && slices.ContainsFunc(c.AdminEmails, func(e string) bool { return lowerASCII(e) == lowerASCII(m.Email) }) {

@@ -3,6 +3,7 @@ package access
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Permissions of the Cloud API that acts ask for by name. They mean here what they mean upstream.
@@ -33,7 +34,9 @@ const readPaymentInformation = "read:payment_information"
 // Upstream returns every permission the Cloud API is known to have, sorted: those of the rpc
 // options of qdrant-cloud-public-api v0.173.0, and read:cluster_data, write:cluster_data and
 // read:profile of the product documentation.
-func Upstream() []string {
+func Upstream() []string { return slices.Clone(upstream()) }
+
+var upstream = sync.OnceValue(func() []string {
 	var all []string
 	for _, resource := range []string{
 		"account", "api_keys", "backup_schedules", "backups", "clusters", "hybrid_cloud_environments", "invites",
@@ -50,7 +53,7 @@ func Upstream() []string {
 	)
 	slices.Sort(all)
 	return all
-}
+})
 
 // Own returns the permissions of the console itself, sorted.
 func Own() []string {
@@ -90,10 +93,14 @@ func Auditor() Role {
 
 // Admin may do everything.
 func Admin() Role {
+	return Role{Name: "admin", Permissions: slices.Clone(everything())}
+}
+
+var everything = sync.OnceValue(func() []string {
 	permissions := append(Upstream(), Own()...)
 	slices.Sort(permissions)
-	return Role{Name: "admin", Permissions: permissions}
-}
+	return permissions
+})
 
 // Everything returns rights without limit, for the console's own jobs and for the command line on
 // its host; name is the role's name in the log.
