@@ -56,7 +56,8 @@ type Config struct {
 	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
 	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
 	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`
-	DrainTimeout      string `name:"drain-timeout" preset:"10s" for:"serve dev sandbox check" help:"How long requests in flight may take to end after a signal to stop."`
+	DrainDelay        string `name:"drain-delay" preset:"5s" dev:"0s" for:"serve dev check" help:"How long the console goes on serving after a signal to stop, no longer ready, so that a load balancer notices; dev: 0s."`
+	DrainTimeout      string `name:"drain-timeout" preset:"20s" dev:"10s" for:"serve dev sandbox check" help:"How long requests in flight may then take to end; dev: 10s."`
 
 	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
