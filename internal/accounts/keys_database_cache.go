@@ -46,7 +46,7 @@ type keyring struct {
 	list    keyList
 	until   time.Time
 	seq     int64 // of the account's last event before the list was read
-	version int // how often it was dropped
+	version int   // how often it was dropped
 }
 
 func (r *keyrings) at(at ringAt, now time.Time) *keyring {
