@@ -311,7 +311,7 @@ func (w *squadron) openProxy(t *testing.T) *proxy {
 	}
 	cmd := exec.Command(program, "-db", "-f", "../../deploy/haproxy.cfg", "-f", watched)
 	cmd.Env = []string{
-		"HAPROXY_BIND=" + mustURL(w.base).Host, "HAPROXY_CERTIFICATE=" + pair,
+		"HAPROXY_BIND=" + mustURL(w.base).Host, "HAPROXY_CERTIFICATE=" + pair, "HAPROXY_RETRIES=0", // it forgives nothing
 		"CONSOLE_ONE=" + w.addrs[0], "CONSOLE_TWO=" + w.addrs[1], "CONSOLE_THREE=" + w.addrs[2],
 	}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
