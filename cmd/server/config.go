@@ -47,7 +47,7 @@ type Config struct {
 
 	CloudAPIURL          string `name:"cloud-api-url" preset:"https://api.cloud.qdrant.io" for:"serve dev check" help:"Where the current Qdrant Cloud API is; dev: the sandbox."`
 	CloudPAURL           string `name:"cloud-pa-url" preset:"https://cloud.qdrant.io" for:"serve dev check" help:"Where the legacy pa/v1 API is, without /pa/v1; dev: the sandbox."`
-	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account."`
+	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account; counts in each console."`
 	UpstreamReadTimeout  string `name:"upstream-read-timeout" preset:"10s" for:"serve dev check" help:"Longest wait for a reading call of the Cloud API."`
 	UpstreamWriteTimeout string `name:"upstream-write-timeout" preset:"30s" for:"serve dev check" help:"Longest wait for a changing call of the Cloud API."`
 
