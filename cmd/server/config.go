@@ -47,7 +47,7 @@ type Config struct {
 
 	CloudAPIURL          string `name:"cloud-api-url" preset:"https://api.cloud.qdrant.io" for:"serve dev check" help:"Where the current Qdrant Cloud API is; dev: the sandbox."`
 	CloudPAURL           string `name:"cloud-pa-url" preset:"https://cloud.qdrant.io" for:"serve dev check" help:"Where the legacy pa/v1 API is, without /pa/v1; dev: the sandbox."`
-	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account."`
+	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account; counts in each console."`
 	UpstreamReadTimeout  string `name:"upstream-read-timeout" preset:"10s" for:"serve dev check" help:"Longest wait for a reading call of the Cloud API."`
 	UpstreamWriteTimeout string `name:"upstream-write-timeout" preset:"30s" for:"serve dev check" help:"Longest wait for a changing call of the Cloud API."`
 
@@ -56,7 +56,8 @@ type Config struct {
 	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
 	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
 	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`
-	DrainTimeout      string `name:"drain-timeout" preset:"10s" for:"serve dev sandbox check" help:"How long requests in flight may take to end after a signal to stop."`
+	DrainDelay        string `name:"drain-delay" preset:"5s" dev:"0s" for:"serve dev check" help:"How long the console goes on serving after a signal to stop, no longer ready, so that a load balancer notices; dev: 0s."`
+	DrainTimeout      string `name:"drain-timeout" preset:"20s" dev:"10s" for:"serve dev sandbox check" help:"How long requests in flight may then take to end; dev: 10s."`
 
 	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit" help:"json, text, or auto: text for dev on a terminal, json otherwise."`

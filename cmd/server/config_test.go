@@ -94,6 +94,8 @@ func TestConfigEachProblemIsNamed(t *testing.T) {
 		"no database":                {map[string]string{"QM_DATABASE_URL": ""}, "QM_DATABASE_URL is needed by serve"},
 		"no database address":        {map[string]string{"QM_DATABASE_URL": "postgres://app:hunter2@h:port/x"}, "QM_DATABASE_URL is not a Postgres address"},
 		"no duration":                {map[string]string{"QM_POLL_MAX": "60"}, `QM_POLL_MAX: "60" is not a duration`},
+		"no pause":                   {map[string]string{"QM_DRAIN_DELAY": "5"}, `QM_DRAIN_DELAY: "5" is not a duration`},
+		"a negative pause":           {map[string]string{"QM_DRAIN_DELAY": "-1s"}, `QM_DRAIN_DELAY: "-1s" is not a duration`},
 		"a negative duration":        {map[string]string{"QM_SESSION_MAX": "-1h"}, "QM_SESSION_MAX: "},
 		"poll limits crossed":        {map[string]string{"QM_POLL_MIN": "2m"}, "QM_POLL_MIN (2m0s) is longer than QM_POLL_MAX (1m0s)"},
 		"session limits crossed":     {map[string]string{"QM_SESSION_IDLE": "13h"}, "QM_SESSION_IDLE (13h0m0s) is longer"},

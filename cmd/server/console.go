@@ -236,7 +236,8 @@ func (c *console) waitForDatabase(ctx context.Context, pool *pgxpool.Pool) error
 }
 
 // run serves until ctx ends or something essential fails, then stops in order: readiness, new
-// connections, requests in flight, background work, log, database.
+// connections, requests in flight, background work with its leases, log, database. drain.go tells
+// of the first three.
 func (c *console) run(ctx context.Context) error {
 	defer c.close()
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
@@ -246,7 +247,7 @@ func (c *console) run(ctx context.Context) error {
 	work.Go(func() error { return ignoreEnd(c.web.Run(background)) })
 
 	server := c.web.HTTPServer(c.listener.Addr().String())
-	server.Handler = c.readiness(server.Handler)
+	server.Handler = c.letGo(server.Handler)
 	metrics := &http.Server{Handler: c.web.MetricsHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
 	listener := c.listener
 	if c.settings.TLS != nil {
@@ -268,12 +269,10 @@ func (c *console) run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	c.draining.Store(true)
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.settings.DrainTimeout)
-	defer cancel()
-	if e := server.Shutdown(drain); e != nil {
-		c.logger.Warn("requests in flight were cut off", "after", c.settings.DrainTimeout.String())
-		err = errors.Join(err, server.Close())
+	if err == nil {
+		err = c.leave(failed)
 	}
+	err = errors.Join(err, c.endRequests(context.WithoutCancel(ctx), server))
 	err = errors.Join(err, metrics.Close())
 	stopBackground()
 	if e := work.Wait(); e != nil && err == nil {
@@ -281,17 +280,6 @@ func (c *console) run(ctx context.Context) error {
 	}
 	c.logger.Info("console stopped")
 	return err
-}
-
-// readiness takes the console out of its load balancer as soon as it begins to stop.
-func (c *console) readiness(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c.draining.Load() && r.URL.Path == "/readyz" {
-			http.Error(w, "stopping", http.StatusServiceUnavailable)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // close lets go of everything, in the reverse order of open.

@@ -67,15 +67,22 @@ func freeAddress(t *testing.T) string {
 // prepareServe makes the world around serve, and an environment that is right for it.
 func prepareServe(t *testing.T) *served {
 	t.Helper()
+	addr := freeAddress(t)
+	return prepareServeAs(t, addr, "http://"+addr, 1)
+}
+
+// prepareServeAs is prepareServe for a console that people find at base, with a Cloud API where things
+// take that many times less time.
+func prepareServeAs(t *testing.T, addr, base string, timeScale float64) *served {
+	t.Helper()
 	discard := slog.New(slog.NewTextHandler(io.Discard, nil))
-	box, err := sandbox.New(sandbox.Config{Seed: 1, Logger: discard, Now: time.Now, ControlToken: "control"})
+	box, err := sandbox.New(sandbox.Config{Seed: 1, Logger: discard, Now: time.Now, ControlToken: "control", TimeScale: timeScale})
 	if err != nil {
 		t.Fatal(err)
 	}
 	upstream := httptest.NewServer(box.Handler())
 	t.Cleanup(upstream.Close)
-	addr := freeAddress(t)
-	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
+	s := &served{t: t, box: box, base: base, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
 
 	var provider http.Handler
 	s.provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
@@ -92,6 +99,7 @@ func prepareServe(t *testing.T) *served {
 		"QM_ADDR": addr, "QM_METRICS_ADDR": "127.0.0.1:0", "QM_BASE_URL": s.base, "QM_DATABASE_URL": db.AppURL, "QM_MIGRATE_DATABASE_URL": db.OwnerURL,
 		"QM_OIDC_ISSUER": s.provider.URL, "QM_OIDC_CLIENT_ID": "console", "QM_OIDC_CLIENT_SECRET": "secret", "QM_ADMIN_GROUPS": devenv.AdminGroup,
 		"QM_KEK": goodEnvironment()["QM_KEK"], "QM_CLOUD_API_URL": upstream.URL, "QM_CLOUD_PA_URL": upstream.URL,
+		"QM_DRAIN_DELAY": "0s", // no load balancer watches
 	}
 	return s
 }

@@ -56,6 +56,7 @@ type Settings struct {
 	UnknownAfter time.Duration
 	PollMin      time.Duration
 	PollMax      time.Duration
+	DrainDelay   time.Duration // may be zero
 	DrainTimeout time.Duration
 
 	LogLevel  slog.Level
@@ -109,6 +110,7 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UnknownAfter:         r.duration("QM_AUDIT_UNKNOWN_AFTER", c.AuditUnknownAfter),
 		PollMin:              r.duration("QM_POLL_MIN", c.PollMin),
 		PollMax:              r.duration("QM_POLL_MAX", c.PollMax),
+		DrainDelay:           r.pause("QM_DRAIN_DELAY", c.DrainDelay),
 		DrainTimeout:         r.duration("QM_DRAIN_TIMEOUT", c.DrainTimeout),
 
 		LogLevel:  r.level("QM_LOG_LEVEL", c.LogLevel),
@@ -322,6 +324,18 @@ func (r *reader) duration(name, value string) time.Duration {
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 {
 		r.found.add("%s: %q is not a duration above zero such as 90s or 12h", name, printable(value))
+	}
+	return d
+}
+
+// pause is a duration that may be zero.
+func (r *reader) pause(name, value string) time.Duration {
+	if r.skip(name, value) {
+		return 0
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		r.found.add("%s: %q is not a duration such as 0s or 5s", name, printable(value))
 	}
 	return d
 }

@@ -32,7 +32,8 @@ type ringAt struct {
 	generation cloudapi.Generation
 }
 
-// keyrings remembers the lists of accounts for ten seconds.
+// keyrings remembers the lists of accounts for ten seconds, unless something is done in the account
+// meanwhile: here, or by another replica, of which the log tells.
 type keyrings struct {
 	mu    sync.Mutex
 	rings map[ringAt]*keyring
@@ -44,7 +45,8 @@ type keyring struct {
 	turn    chan struct{} // of capacity one
 	list    keyList
 	until   time.Time
-	version int // how often it was dropped
+	seq     int64 // of the account's last event before the list was read
+	version int   // how often it was dropped
 }
 
 func (r *keyrings) at(at ringAt, now time.Time) *keyring {
@@ -64,19 +66,20 @@ func (r *keyrings) at(at ringAt, now time.Time) *keyring {
 	return ring
 }
 
-func (r *keyrings) known(ring *keyring, now time.Time) (list keyList, version int, fresh bool) {
+// known returns the list that is remembered. seq is of the account's last event.
+func (r *keyrings) known(ring *keyring, now time.Time, seq int64) (list keyList, version int, fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ring.list, ring.version, now.Before(ring.until)
+	return ring.list, ring.version, now.Before(ring.until) && ring.seq == seq
 }
 
 // keep stores a list unless it was dropped since version: then it may have been read before the
 // change that dropped it.
-func (r *keyrings) keep(ring *keyring, version int, list keyList, until time.Time) {
+func (r *keyrings) keep(ring *keyring, version int, list keyList, seq int64, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ring.version == version {
-		ring.list, ring.until = list, until
+		ring.list, ring.seq, ring.until = list, seq, until
 	}
 }
 
@@ -102,7 +105,11 @@ func (s *Service) databaseKeys(ctx context.Context, by audit.Actor, a Account) (
 	case <-ctx.Done():
 		return keyList{}, fmt.Errorf("waiting for the list of keys: %w", ctx.Err())
 	}
-	list, version, fresh := s.keyrings.known(ring, s.now())
+	seq, err := s.cfg.Log.LastOf(ctx, a.ID.String())
+	if err != nil {
+		return keyList{}, dbError("looking for acts in the account", err)
+	}
+	list, version, fresh := s.keyrings.known(ring, s.now(), seq)
 	if fresh {
 		return list, nil
 	}
@@ -115,7 +122,7 @@ func (s *Service) databaseKeys(ctx context.Context, by audit.Actor, a Account) (
 	if err != nil {
 		return keyList{}, fmt.Errorf("listing keys: %w", err)
 	}
-	s.keyrings.keep(ring, version, list, s.now().Add(keysLife))
+	s.keyrings.keep(ring, version, list, seq, s.now().Add(keysLife))
 	return list, nil
 }
 

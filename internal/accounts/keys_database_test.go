@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,16 +286,50 @@ func TestAListThatWasReadBeforeAChangeIsNotKept(t *testing.T) {
 	now := time.Now()
 	at := ringAt{account: uuid.New()}
 	ring := rings.at(at, now)
-	_, version, _ := rings.known(ring, now)
+	_, version, _ := rings.known(ring, now, 7)
 	rings.drop(at.account)
-	rings.keep(ring, version, keyList{}, now.Add(keysLife))
-	if _, _, fresh := rings.known(ring, now); fresh {
+	rings.keep(ring, version, keyList{}, 7, now.Add(keysLife))
+	if _, _, fresh := rings.known(ring, now, 7); fresh {
 		t.Error("a list from before the change is shown after it")
 	}
-	_, version, _ = rings.known(ring, now)
-	rings.keep(ring, version, keyList{}, now.Add(keysLife))
-	if _, _, fresh := rings.known(rings.at(at, now), now); !fresh {
+	_, version, _ = rings.known(ring, now, 7)
+	rings.keep(ring, version, keyList{}, 7, now.Add(keysLife))
+	if _, _, fresh := rings.known(rings.at(at, now), now, 7); !fresh {
 		t.Error("a list from after the change is not kept")
+	}
+	if _, _, fresh := rings.known(ring, now, 8); fresh {
+		t.Error("a list from before an event is shown after it")
+	}
+}
+
+// What one replica does to keys, the others list at once; what nobody touches they do not ask for again.
+func TestAReplicaListsKeysThatAnotherMade(t *testing.T) {
+	s := newStage(t)
+	account := s.register(s.current(), "Search")
+	ref := s.keyed(account, "with-keys")
+	other := s.replica(nil)
+	listed := func(of *Service) []string {
+		t.Helper()
+		list, err := of.Keys(t.Context(), member("viewers"), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := []string{}
+		for _, k := range list.Keys {
+			ids = append(ids, k.ID)
+		}
+		return ids
+	}
+	before := listed(other)
+	asked, _ := s.calls()
+	again := listed(other)
+	if now, _ := s.calls(); !slices.Equal(again, before) || now != asked {
+		t.Errorf("%d calls for what nobody touched; %v, then %v", now-asked, before, again)
+	}
+	by := s.signedIn("operators")
+	made := s.createKey(by, ref, s.newKey(by, ActKeyCreate, "made elsewhere"))
+	if after := listed(other); !slices.Contains(after, made.Key.ID) {
+		t.Errorf("the other replica lists %v, not %s", after, made.Key.ID)
 	}
 }
 

@@ -174,10 +174,11 @@ func notStored(act Act) string {
 	return ""
 }
 
-// cannotLook logs why an operation is left for later. A disabled account is nobody's fault.
+// cannotLook logs why an operation is left for later. A disabled account is nobody's fault, and neither
+// is the end of this process.
 func (s *Service) cannotLook(ctx context.Context, o audit.OpenOperation, err error) {
 	level := slog.LevelWarn
-	if _, disabled := errors.AsType[*ConflictError](err); disabled {
+	if _, disabled := errors.AsType[*ConflictError](err); disabled || errors.Is(err, context.Canceled) {
 		level = slog.LevelDebug
 	}
 	s.cfg.Logger.LogAttrs(ctx, level, "upstream cannot be asked what became of an operation",

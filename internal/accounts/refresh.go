@@ -116,8 +116,11 @@ func (r *refreshing) nudge() {
 }
 
 // lease takes up to n accounts that are due and that no living worker holds. troubled chooses
-// those whose last refresh failed, otherwise the others.
+// those whose last refresh failed, otherwise the others. It finishes also when ctx ends meanwhile: a
+// lease that the database grants and nobody hears of would keep the account from everybody.
 func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, error) {
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
 	owner := s.cfg.Owner + "/" + s.newID().String()
 	rows, err := s.cfg.DB.Query(ctx, `
 		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -17,14 +19,15 @@ const (
 	// retryFirst and retryLongest bound the wait of a job that failed.
 	retryFirst   = time.Second
 	retryLongest = 30 * time.Second
-	// flushTimeout is what Run spends at its end on refusals and failed sign-ins that are summed.
+	// flushTimeout is what Run spends at its end on leases, and then on refusals and failed sign-ins that
+	// are summed.
 	flushTimeout = 5 * time.Second
 	readyTimeout = 2 * time.Second
 )
 
 // Run refreshes snapshots, reconciles open operations, records how long work ended and cleans up until
-// ctx ends. It returns when everything it started has ended, with nil. When Postgres is gone it goes on
-// trying. The log makes its own partitions.
+// ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
+// then. When Postgres is gone it goes on trying. The log makes its own partitions.
 func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { s.refreshLoop(ctx) })
@@ -43,11 +46,33 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	running.Wait()
 
+	s.letGoOfLeases(ctx)
 	last, cancel := detached(ctx, flushTimeout)
 	defer cancel()
 	s.flushDenials(last, true)
 	s.flushSignInFailures(last, true)
 	return nil
+}
+
+// letGoOfLeases gives back every lease of this process when its workers have ended: those that they
+// could not give back, or never heard of, would keep the accounts from others until they expire.
+func (s *Service) letGoOfLeases(ctx context.Context) {
+	ctx, cancel := detached(ctx, flushTimeout)
+	defer cancel()
+	s.refreshing.orphaned.Store(true)
+	if err := s.takeBack(ctx); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "leases are held until they expire", slog.Any("error", err))
+	}
+}
+
+// Underway lists the operations that this process has begun and not ended.
+func (s *Service) Underway() []uuid.UUID {
+	ids := []uuid.UUID{}
+	s.underway.Range(func(id, _ any) bool {
+		ids = append(ids, id.(uuid.UUID))
+		return true
+	})
+	return ids
 }
 
 // repeat does a job at once and then at each interval until ctx ends. One that fails is tried

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quartermaster/internal/audit"
@@ -101,6 +102,56 @@ func TestRunWritesSumsAtItsEnd(t *testing.T) {
 	events := r.events(t, "session.login")
 	if len(events) != 1 || events[0].Count != 3 || events[0].Outcome != audit.Failed {
 		t.Errorf("events: %+v", events)
+	}
+}
+
+// A lease that the database grants while the process stops is given back. The trigger stands for a
+// grant that comes too late to be cancelled.
+func TestALeaseGrantedWhileRunEndsIsGivenBack(t *testing.T) {
+	r := newRig(t)
+	id, at := r.account(t, "One", Production)
+	at.add(1)
+	owner, err := pgx.Connect(t.Context(), r.db.SuperURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = owner.Close(context.Background()) }()
+	for _, statement := range []string{
+		`CREATE FUNCTION granted_late() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN
+				PERFORM pg_advisory_xact_lock(1);
+				RETURN NEW;
+			EXCEPTION WHEN query_canceled THEN
+				RETURN NEW;
+			END $$`,
+		`CREATE TRIGGER granted_late BEFORE UPDATE ON refresh FOR EACH ROW WHEN (NEW.lease_owner <> '') EXECUTE FUNCTION granted_late()`,
+		`SELECT pg_advisory_lock(1)`,
+	} {
+		if _, err := owner.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(within(t))
+	ended := make(chan error, 1)
+	go func() { ended <- r.svc.Run(ctx) }()
+	granting := func() bool {
+		return value[bool](t, r, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory')`)
+	}
+	for !granting() {
+		if ctx.Err() != nil {
+			t.Fatal("nothing is being leased")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	stop()
+	if _, err := owner.Exec(t.Context(), `SELECT pg_advisory_unlock(1)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if held := value[bool](t, r, `SELECT lease_until IS NOT NULL FROM refresh WHERE account_id = $1`, id); held {
+		t.Error("the account is leased by a process that has ended")
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *Service) settleOnce(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("settling: %w", ctx.Err())
 		}
-		if err := s.settle(ctx, w); err != nil {
+		if err := s.settle(ctx, w); err != nil && ctx.Err() == nil { // else it is left to the next process
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "end of work not recorded", slog.String("operation", w.OperationID.String()), slog.Any("error", err))
 		}
 	}

@@ -34,3 +34,12 @@ func (l *Log) OutcomesOf(ctx context.Context, account, targetKind string, target
 	}
 	return outcomes, nil
 }
+
+// LastOf returns the number of the last event about an account, 0 when there is none. Whoever remembers
+// something of the account can tell by it whether anything was done there since, by whichever process.
+func (l *Log) LastOf(ctx context.Context, account string) (seq int64, err error) {
+	if err := l.db.QueryRow(ctx, `SELECT coalesce(max(seq), 0) FROM audit.events WHERE account_id = $1`, visible(account, maxName)).Scan(&seq); err != nil {
+		return 0, fmt.Errorf("reading the last event about an account: %w", err)
+	}
+	return seq, nil
+}

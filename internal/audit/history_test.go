@@ -55,3 +55,28 @@ func TestOutcomesOfThings(t *testing.T) {
 		t.Errorf("of nothing: %v", lines)
 	}
 }
+
+// TestLastOf: it follows the events of the account, and no others.
+func TestLastOf(t *testing.T) {
+	b := setup(t)
+	last := func() int64 {
+		t.Helper()
+		seq, err := b.log.LastOf(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seq
+	}
+	event := func(account string) audit.Event {
+		return audit.Event{Act: "account.edit", Phase: audit.PhaseSingle, Outcome: audit.OK, Account: audit.Ref{ID: account}}
+	}
+	b.append(t, event("b"))
+	if seq := last(); seq != 0 {
+		t.Errorf("%d without an event", seq)
+	}
+	b.append(t, event("a"))
+	b.append(t, event("b"))
+	if seq := last(); seq != 2 {
+		t.Errorf("the last event is %d, want 2", seq)
+	}
+}
