@@ -269,8 +269,8 @@ func (w *squadron) listedOnceAnInterval(t *testing.T) {
 	}
 }
 
-// load is people who work all the time through the proxy.
-type load struct {
+// crowd is people who work all the time through the proxy.
+type crowd struct {
 	w       *squadron
 	stop    chan struct{}
 	people  sync.WaitGroup
@@ -285,14 +285,14 @@ type load struct {
 }
 
 // fails notes a request that did not end as it must.
-func (l *load) fails(format string, args ...any) {
+func (l *crowd) fails(format string, args ...any) {
 	l.failed.mu.Lock()
 	defer l.failed.mu.Unlock()
 	l.failed.all = append(l.failed.all, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 }
 
 // works has somebody do something again and again until the end.
-func (l *load) works(do func()) {
+func (l *crowd) works(do func()) {
 	l.people.Go(func() {
 		for {
 			select {
@@ -306,7 +306,7 @@ func (l *load) works(do func()) {
 }
 
 // send makes one request as a browser does, and returns an empty page when it fails. A browser sends no form again.
-func (l *load) send(v *visitor, method, path string, form url.Values) (answer page) {
+func (l *crowd) send(v *visitor, method, path string, form url.Values) (answer page) {
 	request, err := http.NewRequest(method, v.base+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		l.fails("%v", err)
@@ -336,7 +336,7 @@ func (l *load) send(v *visitor, method, path string, form url.Values) (answer pa
 }
 
 // reads opens a page again and again.
-func (l *load) reads(v *visitor, path, body string) {
+func (l *crowd) reads(v *visitor, path, body string) {
 	l.works(func() {
 		if got := l.send(v, http.MethodGet, path, nil); got.status != 0 {
 			l.pages.Add(1)
@@ -348,7 +348,7 @@ func (l *load) reads(v *visitor, path, body string) {
 }
 
 // makesKeys opens the form of a new key, sends it, and has the secret shown.
-func (l *load) makesKeys(v *visitor, path, name string) {
+func (l *crowd) makesKeys(v *visitor, path, name string) {
 	n := 0
 	l.works(func() {
 		ask := l.send(v, http.MethodGet, path+"/keys/new", nil)
@@ -376,7 +376,7 @@ func (l *load) makesKeys(v *visitor, path, name string) {
 }
 
 // restarts restarts a cluster, also while it restarts.
-func (l *load) restarts(v *visitor, path string) {
+func (l *crowd) restarts(v *visitor, path string) {
 	v = v.withoutRedirects()
 	l.works(func() {
 		switch got := l.send(v, http.MethodPost, path+"/restart", nil); got.status {
@@ -392,9 +392,9 @@ func (l *load) restarts(v *visitor, path string) {
 }
 
 // begins signs people in through the proxy and has them work.
-func (w *squadron) begins(t *testing.T) *load {
+func (w *squadron) begins(t *testing.T) *crowd {
 	t.Helper()
-	l := &load{w: w, stop: make(chan struct{})}
+	l := &crowd{w: w, stop: make(chan struct{})}
 	keys, _ := w.newCluster(t, production, "under-load-keys")
 	moving, _ := w.newCluster(t, staging, "under-load-restarts")
 	other, _ := w.newCluster(t, production, "under-load-too")
