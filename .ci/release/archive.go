@@ -21,7 +21,7 @@ type file struct {
 }
 
 // shipped are the paths of this repository that go into every archive besides the program.
-var shipped = []string{"LICENSE", "README.md", "SECURITY.md", "docs/*.md", "deploy"}
+var shipped = []string{"LICENSE", "README.md", "SECURITY.md", ":(glob)docs/*.md", "deploy"}
 
 // commonFiles reads what every archive holds, as far as it is in the repository.
 func commonFiles(ctx context.Context) ([]file, error) {

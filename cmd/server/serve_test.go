@@ -65,7 +65,7 @@ func prepareServe(t *testing.T) *served {
 	upstream := httptest.NewServer(box.Handler())
 	t.Cleanup(upstream.Close)
 	addr := freeAddress(t)
-	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
+	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, probe: http.DefaultClient}
 
 	var provider http.Handler
 	s.provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
@@ -105,8 +105,9 @@ func (s *served) with(drop []string, set ...string) environment {
 func (s *served) start(env environment) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	go func() { s.ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
+	ended := make(chan int, 1) // of this start; there may be several, one after another
+	s.cancel, s.ended = cancel, ended
+	go func() { ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
 	s.t.Cleanup(func() { s.stop() })
 	deadline := time.Now().Add(startTime)
 	for {
