@@ -67,12 +67,13 @@ func (c *console) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the sealing keys: %w", err)
 	}
-	c.log, err = audit.Open(ctx, audit.Config{DatabaseURL: s.DatabaseURL, DB: c.pool})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.registerMetrics(registry)
+	c.log, err = audit.Open(ctx, audit.Config{DatabaseURL: s.DatabaseURL, DB: c.pool, Registerer: registry})
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	cloud, err := cloudapi.New(cloudapi.Config{
 		CurrentURL: s.CloudAPIURL, PAURL: s.CloudPAURL, RootCAs: s.RootCAs, Version: versionText(), RPS: s.UpstreamRPS,
 		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, Registerer: registry, Logger: c.logger,
@@ -85,6 +86,9 @@ func (c *console) open(ctx context.Context) error {
 		SessionIdle: s.SessionIdle, SessionMax: s.SessionMax, UnknownAfter: s.UnknownAfter, PollMin: s.PollMin, PollMax: s.PollMax,
 		Warnings: warnings, CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
 	})
+	if err := c.service.RegisterMetrics(registry); err != nil {
+		return err
+	}
 	c.web, err = web.New(web.Options{
 		Accounts: c.service, BaseURL: s.BaseURL, Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes,
 		GroupsClaim: s.GroupsClaim, RootCAs: s.RootCAs, TrustedProxies: s.TrustedProxies, Contact: s.Contact, Dev: c.dev,

@@ -350,13 +350,7 @@ func TestServeTLS(t *testing.T) {
 	s := prepareServe(t)
 	cert, key := selfSigned(t)
 	s.base = strings.Replace(s.base, "http://", "https://", 1)
-	trusted, err := os.ReadFile(cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(trusted)
-	s.probe = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	s.probe = clientThatTrusts(t, cert)
 	env := s.with(nil, "QM_BASE_URL", s.base, "QM_TLS_CERT", cert, "QM_TLS_KEY", key)
 	s.start(env)
 	answer, err := s.probe.Get(s.base + "/login")
@@ -370,6 +364,18 @@ func TestServeTLS(t *testing.T) {
 	if got := runProgram(t, env, "healthcheck"); got.code != exitOK {
 		t.Errorf("healthcheck: exit code %d: %s", got.code, got.stderr)
 	}
+}
+
+// clientThatTrusts speaks https with whoever has the certificate.
+func clientThatTrusts(t *testing.T, cert string) *http.Client {
+	t.Helper()
+	trusted, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(trusted)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
 }
 
 // selfSigned makes a certificate for 127.0.0.1 and returns the paths of its PEM files.
