@@ -3,11 +3,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GOLANGCI_VERSION := v2.15.0
+CYCLONEDX_VERSION := v1.10.0
 # CI runs everything with the race detector; on a laptop it is RACE=-race make test.
 RACE ?= $(if $(CI),-race,)
 # Git's own word for the commit, when there is a git that may read this clone; Go's stamping would
 # fail the build where git refuses, such as for root in another account's clone.
-VERSION ?= $(shell git describe --tags --always --dirty=+changes 2>/dev/null)
+VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty=+changes 2>/dev/null)
 BUILD_FLAGS = -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 
 .PHONY: help
@@ -58,13 +59,21 @@ check-generated: generate ## fail when committed generated files are not what ge
 .PHONY: lint
 lint: bin/golangci-lint-$(GOLANGCI_VERSION) ## gofmt, vet and golangci-lint with the package arrows
 	@unformatted=$$(gofmt -l cmd internal migrations templates static .ci); test -z "$$unformatted" || { echo "Not formatted: $$unformatted"; exit 1; }
-	@go vet ./... ./.ci/testsummary
+	@go vet ./... ./.ci/testsummary ./.ci/release
 	@bin/golangci-lint-$(GOLANGCI_VERSION) run ./...
 
 bin/golangci-lint-$(GOLANGCI_VERSION):
 	@echo "Building golangci-lint $(GOLANGCI_VERSION), once; this takes one to three minutes."
 	@GOBIN=$(CURDIR)/bin/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv bin/tools/golangci-lint $@
+
+.PHONY: release
+release: bin/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## build what a release consists of into bin/release; VERSION=v1.2.3 names it
+	@go run ./.ci/release -version "$(VERSION)" -sbom-tool bin/cyclonedx-gomod-$(CYCLONEDX_VERSION) $(if $(PLATFORMS),-platforms "$(PLATFORMS)")
+
+bin/cyclonedx-gomod-$(CYCLONEDX_VERSION):
+	@GOBIN=$(CURDIR)/bin/tools go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	@mv bin/tools/cyclonedx-gomod $@
 
 .PHONY: clean
 clean: ## remove what was built; the data of make run in .quartermaster stays

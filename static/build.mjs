@@ -1,7 +1,7 @@
 // Builds assets/app.css from src/app.css and copies htmx with its licence beside it. The result is
 // committed; a check builds again and compares, so nothing in it may depend on time or place.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 
@@ -18,3 +18,10 @@ execFileSync(
 const htmx = readFileSync(at("node_modules/htmx.org/dist/htmx.min.js"), "utf8");
 writeFileSync(at("assets/htmx.min.js"), htmx.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n"));
 copyFileSync(at("node_modules/htmx.org/LICENSE"), at("assets/htmx.LICENSE.txt"));
+
+// What the style sheet and the script are made of asks for its licence to be passed on with them:
+// a release puts these into its THIRD_PARTY_NOTICES.txt.
+mkdirSync(at("licences"), { recursive: true });
+for (const name of ["daisyui", "htmx.org", "tailwindcss"]) {
+  copyFileSync(at("node_modules", name, "LICENSE"), at("licences", `${name}.txt`));
+}

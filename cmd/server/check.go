@@ -267,7 +267,7 @@ func (p *program) checkDatabase(ctx context.Context) []finding {
 			found = append(found, wrong("schema: %v", err))
 			return nil
 		}
-		found = append(found, right("schema: it is the one this program needs"))
+		found = append(found, right("schema: this program works on it"))
 		if made, err := schema.MadeByDev(ctx, pool); err != nil || made {
 			found = append(found, wrong("database: %v", errors.Join(err, errMadeByDev)))
 		}

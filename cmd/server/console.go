@@ -67,12 +67,13 @@ func (c *console) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the sealing keys: %w", err)
 	}
-	c.log, err = audit.Open(ctx, audit.Config{DatabaseURL: s.DatabaseURL, DB: c.pool})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.registerMetrics(registry)
+	c.log, err = audit.Open(ctx, audit.Config{DatabaseURL: s.DatabaseURL, DB: c.pool, Registerer: registry})
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	cloud, err := cloudapi.New(cloudapi.Config{
 		CurrentURL: s.CloudAPIURL, PAURL: s.CloudPAURL, RootCAs: s.RootCAs, Version: versionText(), RPS: s.UpstreamRPS,
 		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, Registerer: registry, Logger: c.logger,
@@ -83,8 +84,12 @@ func (c *console) open(ctx context.Context) error {
 	c.service = accounts.New(accounts.Config{
 		DB: c.pool, Log: c.log, Cloud: cloud, Vault: sealing, Rights: s.Rights, Logger: c.logger,
 		SessionIdle: s.SessionIdle, SessionMax: s.SessionMax, UnknownAfter: s.UnknownAfter, PollMin: s.PollMin, PollMax: s.PollMax,
-		Warnings: warnings, CheckSchema: checkWhileRunning, SlowSearch: slowSearch,
+		Warnings: warnings, CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
+		SlowSearch: func(ctx context.Context, db *pgxpool.Pool) (string, error) { return schema.SlowSearch(ctx, db) },
 	})
+	if err := c.service.RegisterMetrics(registry); err != nil {
+		return err
+	}
 	c.web, err = web.New(web.Options{
 		Accounts: c.service, BaseURL: s.BaseURL, Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes,
 		GroupsClaim: s.GroupsClaim, RootCAs: s.RootCAs, TrustedProxies: s.TrustedProxies, Contact: s.Contact, Dev: c.dev,
@@ -97,20 +102,6 @@ func (c *console) open(ctx context.Context) error {
 		return fmt.Errorf("recording the start: %w", err)
 	}
 	return nil
-}
-
-// checkWhileRunning lets a newer schema pass: migrations keep the previous release working, and
-// during an update the old consoles stay ready until they are replaced.
-func checkWhileRunning(ctx context.Context, db *pgxpool.Pool) error {
-	err := schema.Check(ctx, db)
-	if mismatch, ok := errors.AsType[*schema.MismatchError](err); ok && mismatch.Newer() {
-		return nil
-	}
-	return err
-}
-
-func slowSearch(ctx context.Context, db *pgxpool.Pool) (string, error) {
-	return schema.SlowSearch(ctx, db)
 }
 
 // openDatabase connects, migrates where it was told to, and refuses a database of the wrong kind
@@ -130,7 +121,7 @@ func (c *console) openDatabase(ctx context.Context) ([]string, error) {
 	if err := c.waitForDatabase(ctx, c.pool); err != nil {
 		return nil, err
 	}
-	if err := schema.Check(ctx, c.pool); err != nil {
+	if err := c.checkSchema(ctx); err != nil {
 		return nil, err
 	}
 	made, err := schema.MadeByDev(ctx, c.pool)
@@ -151,6 +142,22 @@ func (c *console) openDatabase(ctx context.Context) ([]string, error) {
 		c.logger.Warn(slow)
 	}
 	return warnings, nil
+}
+
+// checkSchema refuses a schema that this program does not work on. The previous release works on the
+// one after its own: that is the way back from an update, and worth a line for whoever took it.
+func (c *console) checkSchema(ctx context.Context) error {
+	state, err := schema.Status(ctx, c.pool)
+	if err != nil {
+		return err
+	}
+	if !state.Works() {
+		return &schema.MismatchError{State: state}
+	}
+	if state.Newer() {
+		c.logger.Warn("the schema was made by a newer release, and this one works on it", "schema", state.Version, "program", state.Wanted)
+	}
+	return nil
 }
 
 var (

@@ -66,7 +66,7 @@ func (p *program) checkSteps(ctx context.Context, address string, steps int) err
 	})
 }
 
-// migrateStatus says which schema there is. It fails when it is not the one this program needs.
+// migrateStatus says which schema there is. It fails when this program does not work on it.
 func (p *program) migrateStatus(ctx context.Context) error {
 	if err := p.printStatus(ctx, p.settings.DatabaseURL); err != nil {
 		return err
@@ -81,6 +81,9 @@ func (p *program) printStatus(ctx context.Context, address string) error {
 			return err
 		}
 		p.say("schema version %d, this program needs %d\n", state.Version, state.Wanted)
+		if state.Newer() && state.Works() {
+			p.say("a newer program made it, and this one works on it\n")
+		}
 		return nil
 	})
 }

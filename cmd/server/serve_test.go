@@ -82,7 +82,7 @@ func prepareServeAs(t *testing.T, addr, base string, timeScale float64) *served 
 	}
 	upstream := httptest.NewServer(box.Handler())
 	t.Cleanup(upstream.Close)
-	s := &served{t: t, box: box, base: base, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
+	s := &served{t: t, box: box, base: base, output: &lockedBuffer{}, probe: http.DefaultClient}
 
 	var provider http.Handler
 	s.provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
@@ -123,8 +123,9 @@ func (s *served) with(drop []string, set ...string) environment {
 func (s *served) start(env environment) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	go func() { s.ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
+	ended := make(chan int, 1) // of this start; there may be several, one after another
+	s.cancel, s.ended = cancel, ended
+	go func() { ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
 	s.t.Cleanup(func() { s.stop() })
 	deadline := time.Now().Add(startTime)
 	for {
@@ -367,13 +368,7 @@ func TestServeTLS(t *testing.T) {
 	s := prepareServe(t)
 	cert, key := selfSigned(t)
 	s.base = strings.Replace(s.base, "http://", "https://", 1)
-	trusted, err := os.ReadFile(cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(trusted)
-	s.probe = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	s.probe = clientThatTrusts(t, cert)
 	env := s.with(nil, "QM_BASE_URL", s.base, "QM_TLS_CERT", cert, "QM_TLS_KEY", key)
 	s.start(env)
 	answer, err := s.probe.Get(s.base + "/login")
@@ -387,6 +382,18 @@ func TestServeTLS(t *testing.T) {
 	if got := runProgram(t, env, "healthcheck"); got.code != exitOK {
 		t.Errorf("healthcheck: exit code %d: %s", got.code, got.stderr)
 	}
+}
+
+// clientThatTrusts speaks https with whoever has the certificate.
+func clientThatTrusts(t *testing.T, cert string) *http.Client {
+	t.Helper()
+	trusted, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(trusted)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
 }
 
 // selfSigned makes a certificate for 127.0.0.1 and returns the paths of its PEM files.

@@ -226,7 +226,10 @@ func (s *Service) takeBack(ctx context.Context) error {
 func (s *Service) refresh(ctx context.Context, l lease) {
 	err := s.refreshClusters(ctx, l)
 	switch {
-	case err == nil, errors.Is(err, errLeaseLost):
+	case err == nil:
+		s.metrics.refreshes.WithLabelValues("ok").Inc()
+		return
+	case errors.Is(err, errLeaseLost):
 		return
 	case ctx.Err() != nil:
 		s.giveBack(ctx, l)
@@ -237,6 +240,7 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 		s.giveBack(ctx, l)
 		return
 	}
+	s.metrics.refreshes.WithLabelValues("failed").Inc()
 	s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("account", l.AccountID.String()),
 		slog.Int("failures", l.Failures+1), slog.Any("error", err))
 	if err := s.storeFailure(ctx, l, err); err != nil && !errors.Is(err, errLeaseLost) {

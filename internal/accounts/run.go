@@ -79,6 +79,7 @@ func (s *Service) Underway() []uuid.UUID {
 // again sooner; the first failure in a row and the success after it are logged.
 func (s *Service) repeat(ctx context.Context, name string, every time.Duration, do func(ctx context.Context) error) {
 	failures := 0
+	s.metrics.jobsFailed.WithLabelValues(name) // a rate needs the zero
 	for ctx.Err() == nil {
 		wait := every
 		err := guarded(ctx, do)
@@ -86,6 +87,7 @@ func (s *Service) repeat(ctx context.Context, name string, every time.Duration, 
 		case ctx.Err() != nil:
 			return
 		case err != nil:
+			s.metrics.jobsFailed.WithLabelValues(name).Inc()
 			wait = min(every, retryLongest, retryFirst<<min(failures, 10))
 			if failures == 0 {
 				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "job failed, trying again", slog.String("job", name), slog.Any("error", err))

@@ -54,6 +54,7 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	metrics    *metrics
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -65,7 +66,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, exporting: make(chan struct{}, exportsAtOnce),
+		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce),
 		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
 	}
 }

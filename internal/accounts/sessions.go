@@ -179,6 +179,7 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	if err != nil {
 		return "", fmt.Errorf("signing in: %w", unavailable(err))
 	}
+	s.metrics.signIns.WithLabelValues("ok").Inc()
 	return token, nil
 }
 

@@ -40,6 +40,7 @@ type signInFailure struct {
 // SignInFailed counts a failed sign-in. Run records the sum as one failed session.login a minute
 // and cause, with the addresses it came from. cause is a short text of ours, never the provider's.
 func (s *Service) SignInFailed(_ context.Context, by audit.Actor, cause string) {
+	s.metrics.signIns.WithLabelValues("failed").Inc()
 	s.signIns.add(by, cut(cause, maxName))
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ErrUnwritable is what errors of Append and Record wrap: the event is not known to be in the
@@ -72,6 +73,8 @@ type Config struct {
 	UnknownAfter time.Duration
 	// Logger tells when partitions cannot be made ahead; nil discards.
 	Logger *slog.Logger
+	// Registerer takes the log's metrics; nil: they are counted and not registered.
+	Registerer prometheus.Registerer
 	// Now is the clock for Event.At; nil is time.Now.
 	Now func() time.Time
 }
@@ -83,6 +86,7 @@ type Log struct {
 	logger       *slog.Logger
 	now          func() time.Time
 	unknownAfter time.Duration
+	metrics      *metrics
 
 	queue chan *waiting
 	stop  context.CancelFunc
@@ -138,6 +142,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if l.unknownAfter == 0 {
 		l.unknownAfter = defaultUnknownAfter
 	}
+	l.metrics = l.newMetrics()
+	if err := l.metrics.register(cfg.Registerer); err != nil {
+		pool.Close()
+		return nil, err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
 	l.ended.Go(l.appendWaiting)
@@ -164,6 +173,7 @@ func (l *Log) Close() {
 // more when the commit before this one waits as well; ctx can end it earlier, and the event may
 // then be written or not.
 func (l *Log) Append(ctx context.Context, e Event) (seq int64, err error) {
+	defer func() { l.metrics.count(1, err) }()
 	w := &waiting{ctx: ctx, body: Encode(l.completed(e)), done: make(chan result, 1)}
 	if err := l.enqueue(w); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnwritable, err)
@@ -206,7 +216,11 @@ func (l *Log) Record(ctx context.Context, tx pgx.Tx, events ...Event) error {
 	for i, e := range events {
 		bodies[i] = Encode(l.completed(e))
 	}
-	if _, err := tx.Exec(ctx, `SELECT audit.append($1)`, bodies); err != nil {
+	begun := time.Now()
+	_, err := tx.Exec(ctx, `SELECT audit.append($1)`, bodies)
+	l.metrics.took(begun)
+	l.metrics.count(len(events), named(err))
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnwritable, named(err))
 	}
 	return nil
@@ -309,6 +323,7 @@ func (l *Log) write(batch []*waiting) (first int64, err error) {
 	for i, w := range batch {
 		bodies[i] = w.body
 	}
+	defer l.metrics.took(time.Now())
 	for try := 0; ; try++ {
 		err = l.pool.QueryRow(ctx, `SELECT audit.append($1)`, bodies).Scan(&first)
 		// A connection that died while idle: nothing was sent, so nothing can be there twice.

@@ -65,7 +65,8 @@ func badAddress(whose string, err error) error {
 }
 
 // Up makes the roles, applies what is missing and writes the installation row. It changes
-// nothing when all is there. That pg_trgm cannot be had is no error: SlowSearch tells.
+// nothing when all is there, nor when a newer program made a schema that this one works on. That
+// pg_trgm cannot be had is no error: SlowSearch tells.
 func Up(ctx context.Context, cfg Config) error {
 	owner, err := pgx.ParseConfig(cfg.OwnerURL)
 	if err != nil {
@@ -73,6 +74,9 @@ func Up(ctx context.Context, cfg Config) error {
 	}
 	return alone(ctx, owner, func() error {
 		if err := ensureRoles(ctx, owner, cfg); err != nil {
+			return err
+		}
+		if works, err := newerAndWorks(ctx, owner); works || err != nil {
 			return err
 		}
 		if err := migrated(ctx, owner, upward); err != nil {
@@ -104,14 +108,20 @@ type State struct {
 	Version int  // 0: nothing was applied yet
 	Wanted  int  // the version this binary was built for
 	Dirty   bool // a migration stopped in the middle
+	Oldest  int  // of a newer schema: the oldest version whose programs work on it; 0 otherwise
+}
+
+// Newer tells that a later release migrated the database.
+func (s State) Newer() bool { return !s.Dirty && s.Version > s.Wanted }
+
+// Works tells whether this program works on the schema: it is its own, or a newer one that says so,
+// as replicas meet during an update and as the previous release meets when it is started again.
+func (s State) Works() bool {
+	return !s.Dirty && (s.Version == s.Wanted || s.Newer() && s.Wanted >= s.Oldest)
 }
 
 // MismatchError says that a database and this binary do not fit each other.
 type MismatchError struct{ State }
-
-// Newer tells that a later release migrated the database. The previous release can still work on
-// it, as replicas do during an update; any older one cannot be told apart.
-func (e *MismatchError) Newer() bool { return !e.Dirty && e.Version > e.Wanted }
 
 func (e *MismatchError) Error() string {
 	switch {
@@ -122,7 +132,7 @@ func (e *MismatchError) Error() string {
 	case e.Version < e.Wanted:
 		return fmt.Sprintf("the database has schema version %d and this program needs %d: run quartermaster migrate up", e.Version, e.Wanted)
 	default:
-		return fmt.Sprintf("the database has schema version %d, made by a newer program; this one knows %d: start the newer one", e.Version, e.Wanted)
+		return fmt.Sprintf("the database has schema version %d, made by a newer program, and takes programs from version %d on; this one knows %d: start the newer one", e.Version, e.Oldest, e.Wanted)
 	}
 }
 
@@ -150,16 +160,27 @@ func Status(ctx context.Context, db Querier) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("reading the schema version: %w", err)
 	}
+	if !s.Newer() {
+		return s, nil
+	}
+	err = db.QueryRow(ctx, `SELECT oldest_program FROM public.schema_compatibility`).Scan(&s.Oldest)
+	if errors.Is(err, pgx.ErrNoRows) || isCode(err, "42P01") || isCode(err, "42501") {
+		s.Oldest = s.Version // it does not say, so it takes no other program than its own
+		return s, nil
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("reading which programs the schema takes: %w", err)
+	}
 	return s, nil
 }
 
-// Check gives a *MismatchError unless the database has exactly the schema of this binary.
+// Check gives a *MismatchError unless this binary works on the schema that the database has.
 func Check(ctx context.Context, db Querier) error {
 	s, err := Status(ctx, db)
 	if err != nil {
 		return err
 	}
-	if s.Dirty || s.Version != s.Wanted {
+	if !s.Works() {
 		return &MismatchError{State: s}
 	}
 	return nil
@@ -233,6 +254,18 @@ func alone(ctx context.Context, owner *pgx.ConnConfig, f func() error) error {
 	return f() // closing the connection gives the lock back
 }
 
+// newerAndWorks tells whether there is nothing to migrate because a newer program did it, and this
+// one works on what it made.
+func newerAndWorks(ctx context.Context, owner *pgx.ConnConfig) (bool, error) {
+	conn, err := pgx.ConnectConfig(ctx, owner)
+	if err != nil {
+		return false, fmt.Errorf("connecting as the schema's owner: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	state, err := Status(ctx, conn)
+	return state.Newer() && state.Works(), err
+}
+
 func upward(m *migrate.Migrate) error {
 	version, dirty, err := m.Version()
 	if errors.Is(err, migrate.ErrNilVersion) {
@@ -245,7 +278,7 @@ func upward(m *migrate.Migrate) error {
 	if err != nil {
 		return err
 	}
-	if state := (State{Version: int(version), Wanted: newest, Dirty: dirty}); dirty || state.Version > newest {
+	if state := (State{Version: int(version), Wanted: newest, Dirty: dirty, Oldest: int(version)}); dirty || state.Version > newest {
 		return &MismatchError{State: state}
 	}
 	return m.Up()

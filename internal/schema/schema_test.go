@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"quartermaster/internal/dbtest"
 	"quartermaster/internal/schema"
+	"quartermaster/migrations"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -209,10 +211,11 @@ func TestCheckTellsWhatDoesNotFit(t *testing.T) {
 		words  string
 		newer  bool
 	}{
-		"none":  {`DELETE FROM schema_migrations`, "no schema yet", false},
-		"older": {`UPDATE schema_migrations SET version = 1`, "needs", false},
-		"newer": {`UPDATE schema_migrations SET version = 999`, "newer program", true},
-		"dirty": {`UPDATE schema_migrations SET dirty = true`, "stopped in the middle", false},
+		"none":             {`DELETE FROM schema_migrations`, "no schema yet", false},
+		"older":            {`UPDATE schema_migrations SET version = 1`, "needs", false},
+		"too new":          {`UPDATE schema_compatibility SET oldest_program = 999; UPDATE schema_migrations SET version = 999`, "takes programs from version 999 on", true},
+		"newer and silent": {`DROP TABLE schema_compatibility; UPDATE schema_migrations SET version = 999`, "takes programs from version 999 on", true},
+		"dirty":            {`UPDATE schema_migrations SET dirty = true`, "stopped in the middle", false},
 	} {
 		db := dbtest.New(t)
 		if err := schema.Check(t.Context(), db.Pool); err != nil {
@@ -224,7 +227,7 @@ func TestCheckTellsWhatDoesNotFit(t *testing.T) {
 		if !errors.As(err, &mismatch) || !strings.Contains(err.Error(), test.words) || mismatch.Newer() != test.newer {
 			t.Errorf("%s: %v", name, err)
 		}
-		if name == "newer" || name == "dirty" {
+		if test.newer || name == "dirty" {
 			if err := schema.Up(t.Context(), schema.Config{OwnerURL: db.OwnerURL}); !errors.As(err, &mismatch) {
 				t.Errorf("%s: migrating up gives %v", name, err)
 			}
@@ -240,6 +243,20 @@ func TestCheckTellsWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+// TestANewerSchemaThatTakesThisProgram is the way back from an update: the release before it starts
+// again, and its migrate up has nothing to do.
+func TestANewerSchemaThatTakesThisProgram(t *testing.T) {
+	db := dbtest.New(t)
+	run(t, db.OwnerURL, `UPDATE schema_migrations SET version = 999`)
+	if err := schema.Check(t.Context(), db.Pool); err != nil {
+		t.Errorf("checking: %v", err)
+	}
+	up(t, schema.Config{OwnerURL: db.OwnerURL, AppURL: db.AppURL})
+	if s, err := schema.Status(t.Context(), db.Pool); err != nil || s.Version != 999 || !s.Works() || !s.Newer() {
+		t.Errorf("after migrating up: %+v, %v", s, err)
+	}
+}
+
 func TestEveryMigrationGoesBackAndForth(t *testing.T) {
 	db := dbtest.NewEmpty(t)
 	cfg := schema.Config{OwnerURL: db.OwnerURL, AppURL: db.AppURL}
@@ -250,7 +267,11 @@ func TestEveryMigrationGoesBackAndForth(t *testing.T) {
 		t.Fatalf("after up: %+v, %v", state, err)
 	}
 	before := objects(t, owner)
-	for range state.Wanted {
+	files, err := fs.Glob(migrations.FS, "*.down.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range files {
 		if err := schema.Down(t.Context(), cfg, 1); err != nil {
 			t.Fatalf("down: %v", err)
 		}

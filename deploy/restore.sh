@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Usage: restore.sh FILE
+#
+# Reads what backup.sh wrote into an empty database. Connect as the role that shall own the schema, by the
+# variables of Postgres as in backup.sh. It needs CREATEROLE while the console's roles are missing on this
+# server, and must be no superuser: the log's functions run with its rights. An administrator makes both:
+#
+#   CREATE ROLE quartermaster_owner LOGIN CREATEROLE PASSWORD '...';
+#   CREATE DATABASE quartermaster OWNER quartermaster_owner;
+#
+# All of FILE is restored or nothing. Sessions are ended, because people who were signed out since the
+# backup would be signed in again. Afterwards `quartermaster migrate up` makes the console's login.
+set -euo pipefail
+
+die() { printf 'restore.sh: %s\n' "$1" >&2; exit 1; }
+
+[[ $# = 1 && -n $1 ]] || die "usage: restore.sh FILE"
+source=$1
+[ -r "$source" ] || die "$source cannot be read"
+for program in psql pg_restore; do
+  command -v "$program" >/dev/null || die "$program is not installed"
+done
+
+ask() { psql --no-password --no-psqlrc --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 --command="$1"; }
+
+pg_restore --file=/dev/null "$source" || die "$source cannot be read to its end: it is cut off, or no backup; nothing was changed"
+[ "$(ask 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user')" = f ] || die "connect as the schema's owner and not as a superuser"
+[ "$(ask "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname IN ('public', 'audit') AND c.relkind IN ('r', 'p', 'v', 'S')")" = 0 ] || die "the database is not empty; nothing was changed"
+
+# The dump grants to these roles, so they come first.
+for role in quartermaster_app quartermaster_auditor quartermaster_retention; do
+  [ "$(ask "SELECT count(*) FROM pg_roles WHERE rolname = '$role'")" = 1 ] || ask "CREATE ROLE $role NOLOGIN"
+done
+
+# --no-owner: everything belongs to the role that restores, whatever the old one was called. The database
+# is named by PGDATABASE; a connection string without parts takes all of the variables.
+pg_restore --no-password --dbname='' --single-transaction --exit-on-error --no-owner --no-tablespaces "$source"
+
+ask "UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'revoked', id_token_sealed = NULL WHERE ended_at IS NULL"
+ask "SET client_min_messages = error; ANALYZE"
+ask "SELECT 'the log up to event ' || seq || ', recorded ' || to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' || E'\nchain ' || encode(chain, 'hex') FROM audit.head"
