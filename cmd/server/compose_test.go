@@ -433,7 +433,7 @@ func imageHasWhatItNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if h.Typeflag == tar.TypeDir {
-			if mine := h.Name == "var/lib/quartermaster/"; mine != (h.Uid == 65532) || h.Mode&0o022 != 0 {
+			if data := h.Name == "var/lib/quartermaster/"; h.Uid != 0 || data != (h.Mode&0o7777 == 0o1777) || !data && h.Mode&0o022 != 0 {
 				t.Errorf("the folder %s belongs to %d with mode %o", h.Name, h.Uid, h.Mode)
 			}
 			continue
@@ -603,7 +603,7 @@ func productionCompose(t *testing.T) {
 	eventually(t, "all are healthy", func() bool {
 		return !slices.ContainsFunc(p.containers("console"), func(c container) bool { return c.State.Health.Status != "healthy" })
 	})
-	// The folder is the user's own: nothing but the read-only file system stands in the way.
+	// Everybody may write in the folder: nothing but the read-only file system stands in the way.
 	write := exec.Command("docker", "exec", consoles[0].ID, "/quartermaster", "audit", "export", "--output", "/var/lib/quartermaster/log")
 	if out, err := write.CombinedOutput(); err == nil || !strings.Contains(string(out), "read-only file system") {
 		t.Errorf("writing a file: %v\n%s", err, out)
