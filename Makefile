@@ -28,6 +28,18 @@ build: ## build bin/quartermaster
 	    *) n=$$((n + 1)); [ $$((n % 50)) -ne 0 ] || echo "  $$n packages compiled" ;; \
 	  esac; done; }
 
+IMAGE ?= quartermaster
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+.PHONY: image
+image: ## build the container image $(IMAGE), without pulling anything
+	@deploy/image "$(IMAGE)" "$(VERSION)"
+
+.PHONY: tryout
+tryout: image ## start a try-out in containers: Postgres, an identity provider, a stand-in for the Cloud API, the console
+	@deploy/make-secrets deploy/tryout-secrets </dev/null
+	@QUARTERMASTER_IMAGE="$(IMAGE):latest" $(COMPOSE) --env-file deploy/tryout.env -f deploy/compose.yaml -f deploy/compose.tryout.yaml up
+
 .PHONY: test
 test: ## run every test; installs what it needs on Debian and Ubuntu as root
 	@.ci/setup

@@ -25,8 +25,8 @@ type Config struct {
 	CAFile         string `name:"ca-file" for:"serve check" help:"PEM file of certificate authorities to trust, besides the system's, for the identity provider and the Cloud API."`
 	Contact        string `name:"contact" for:"serve dev check" help:"Whom members without any rights are told to ask, separated by commas; the admin groups and e-mails when empty."`
 
-	DatabaseURL            string `name:"database-url" kong:"-" secret:"" for:"serve migrate check audit" help:"Postgres address the console works with, as a role that can append to the log but not change it."`
-	DatabaseURLFile        string `name:"database-url-file" for:"serve migrate check audit" help:"File that holds QM_DATABASE_URL."`
+	DatabaseURL            string `name:"database-url" kong:"-" secret:"" for:"serve dev migrate check audit" help:"Postgres address the console works with, as a role that can append to the log but not change it; dev: in a container only."`
+	DatabaseURLFile        string `name:"database-url-file" for:"serve dev migrate check audit" help:"File that holds QM_DATABASE_URL."`
 	MigrateDatabaseURL     string `name:"migrate-database-url" kong:"-" secret:"" for:"serve migrate check" help:"Postgres address of the schema's owner; when serve has it, it migrates by itself."`
 	MigrateDatabaseURLFile string `name:"migrate-database-url-file" for:"serve migrate check" help:"File that holds QM_MIGRATE_DATABASE_URL."`
 
@@ -63,6 +63,7 @@ type Config struct {
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
 
 	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev" help:"Folder where dev keeps its database, keys and sandbox."`
+	DevContainer        string `name:"dev-container" preset:"no" for:"dev" help:"yes, in a container only: QM_ADDR and QM_DEV_IDP_ADDR may be all its addresses, and the database is that of QM_DATABASE_URL, made by migrate up --for-dev."`
 	DevPGPort           string `name:"dev-pg-port" preset:"0" for:"dev" help:"Port of dev's Postgres; 0 takes a free one and keeps it."`
 	DevIDPAddr          string `name:"dev-idp-addr" preset:"127.0.0.1:8081" for:"dev" help:"Address of dev's identity provider."`
 	SandboxAddr         string `name:"sandbox-addr" preset:"127.0.0.1:8082" for:"dev sandbox" help:"Address of the Cloud API stand-in."`

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,6 +219,50 @@ func TestDevRefusesAnythingButItsOwnWorld(t *testing.T) {
 		}
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("%s=%s: the folder was touched: %v %v", name, value, left, err)
+		}
+	}
+}
+
+// parseDev says what dev finds wrong with an environment, in a container or not.
+func parseDev(contained bool, env environment) string {
+	p := &program{env: env, stdout: io.Discard, stderr: io.Discard, inContainer: func() bool { return contained }}
+	if _, err := p.parse([]string{"dev"}); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func TestDevListensForOthersInAContainerOnly(t *testing.T) {
+	good := []string{"QM_DEV_CONTAINER=yes", "QM_ADDR=:8080", "QM_DEV_IDP_ADDR=0.0.0.0:8081", "QM_DATABASE_URL=postgres://app@postgres/quartermaster"}
+	if got := parseDev(true, good); got != "" {
+		t.Errorf("in a container: %s", got)
+	}
+	if got := parseDev(true, append(good, "QM_ADDR=127.0.0.1:8080")); got != "" {
+		t.Errorf("on loopback in a container: %s", got)
+	}
+	for name, test := range map[string]struct {
+		contained bool
+		set       []string
+		want      string
+	}{
+		"told so, but on a machine":    {false, nil, "QM_DEV_CONTAINER is yes, but this is not a container"},
+		"in a container, but not told": {true, []string{"QM_DEV_CONTAINER=no"}, `QM_ADDR: ":8080" is not a loopback address`},
+		"not told, with a database":    {true, []string{"QM_DEV_CONTAINER="}, "QM_DATABASE_URL is set, but dev starts its own Postgres"},
+		"without a database":           {true, []string{"QM_DATABASE_URL="}, "QM_DATABASE_URL is needed by dev"},
+		"a word":                       {true, []string{"QM_DEV_CONTAINER=true"}, `QM_DEV_CONTAINER: "true" is none of no, yes`},
+		"the owner's address":          {true, []string{"QM_MIGRATE_DATABASE_URL=postgres://owner@postgres/quartermaster"}, "QM_MIGRATE_DATABASE_URL is set, but in a container dev does not migrate"},
+		"the owner's address, a file":  {true, []string{"QM_MIGRATE_DATABASE_URL_FILE=/x"}, "QM_MIGRATE_DATABASE_URL_FILE is set, but in a container"},
+		"one address":                  {true, []string{"QM_ADDR=10.0.0.1:8080"}, `QM_ADDR: "10.0.0.1:8080" is not a loopback address`},
+		"a name":                       {true, []string{"QM_DEV_IDP_ADDR=console:8081"}, `QM_DEV_IDP_ADDR: "console:8081" is not a loopback address`},
+		"the metrics":                  {true, []string{"QM_METRICS_ADDR=:9090"}, `QM_METRICS_ADDR: ":9090" is not a loopback address`},
+		"the sandbox":                  {true, []string{"QM_SANDBOX_ADDR=:8082"}, `QM_SANDBOX_ADDR: ":8082" is not a loopback address`},
+		"the sandbox's control":        {true, []string{"QM_SANDBOX_CONTROL_ADDR=[::]:8083"}, `QM_SANDBOX_CONTROL_ADDR: "[::]:8083" is not a loopback address`},
+		"a real provider":              {true, []string{"QM_OIDC_ISSUER=https://login.example.com"}, "QM_OIDC_ISSUER is set, but dev has its own"},
+		"a real key":                   {true, []string{"QM_KEK_FILE=/run/secrets/kek"}, "QM_KEK_FILE is set, but dev makes its own"},
+		"a real Cloud API":             {true, []string{"QM_CLOUD_API_URL=https://api.cloud.qdrant.io"}, "QM_CLOUD_API_URL is not on this machine"},
+	} {
+		if got := parseDev(test.contained, append(good, test.set...)); !strings.Contains(got, "\n  - "+test.want) {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
 	}
 }

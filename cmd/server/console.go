@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,15 +125,8 @@ func (c *console) openDatabase(ctx context.Context) ([]string, error) {
 	if err := c.checkSchema(ctx); err != nil {
 		return nil, err
 	}
-	made, err := schema.MadeByDev(ctx, c.pool)
-	if err != nil {
+	if err := checkMaker(ctx, c.pool, c.dev); err != nil {
 		return nil, err
-	}
-	if made && !c.dev {
-		return nil, errMadeByDev
-	}
-	if !made && c.dev {
-		return nil, errNotMadeByDev
 	}
 	slow, err := schema.SlowSearch(ctx, c.pool)
 	if err != nil {
@@ -161,7 +155,7 @@ func (c *console) checkSchema(ctx context.Context) error {
 }
 
 var (
-	errMadeByDev    = errors.New("this database was made by quartermaster dev, whose keys protect nothing; serve needs a database of its own")
+	errMadeByDev    = errors.New("this database was made by quartermaster dev, or for it, whose keys protect nothing; serve needs a database of its own")
 	errNotMadeByDev = errors.New("this database was not made by quartermaster dev, which touches no other")
 )
 
@@ -181,7 +175,7 @@ func (c *console) migrate(ctx context.Context) ([]string, error) {
 	if err := c.waitForDatabase(ctx, owner); err != nil {
 		return nil, err
 	}
-	if err := c.checkMaker(ctx, owner); err != nil {
+	if err := checkMakerFirst(ctx, owner, c.dev); err != nil {
 		return nil, err
 	}
 	if err := schema.Up(ctx, config); err != nil {
@@ -197,20 +191,30 @@ func (c *console) migrate(ctx context.Context) ([]string, error) {
 	}
 }
 
-// checkMaker refuses a database of the other kind before anything in it is changed.
-func (c *console) checkMaker(ctx context.Context, owner *pgxpool.Pool) error {
+// checkMaker refuses a database of the other kind.
+func checkMaker(ctx context.Context, db schema.Querier, dev bool) error {
+	made, err := schema.MadeByDev(ctx, db)
+	switch {
+	case err != nil:
+		return err
+	case made && !dev:
+		return errMadeByDev
+	case !made && dev:
+		return errNotMadeByDev
+	}
+	return nil
+}
+
+// checkMakerFirst refuses a database of the other kind before anything in it is changed. Where
+// nobody has said yet whose it is, also because a first migration was cut off, whoever migrates
+// it will.
+func checkMakerFirst(ctx context.Context, owner schema.Querier, dev bool) error {
 	state, err := schema.Status(ctx, owner)
 	if err != nil || state.Version == 0 || state.Dirty {
 		return err
 	}
-	made, err := schema.MadeByDev(ctx, owner)
-	switch {
-	case err != nil:
+	if err := checkMaker(ctx, owner, dev); !errors.Is(err, pgx.ErrNoRows) {
 		return err
-	case made && !c.dev:
-		return errMadeByDev
-	case !made && c.dev:
-		return errNotMadeByDev
 	}
 	return nil
 }

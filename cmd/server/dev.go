@@ -38,9 +38,14 @@ const (
 	devStopTime     = 20 * time.Second // for Postgres to end
 )
 
-// devProblems refuses what would make dev something else than a closed world on this machine.
+// devProblems refuses what would make dev something else than a closed world on this machine. In
+// a container that world ends at what the container publishes, and its database is another container's.
 func (p *program) devProblems() problems {
 	var found problems
+	contained := p.line.DevContainer == "yes"
+	if contained && !p.inContainer() {
+		found.add("QM_DEV_CONTAINER is yes, but this is not a container of Docker or Podman, and dev must not be reachable from other machines; unset it")
+	}
 	for _, name := range p.env.names("QM_OIDC_") {
 		found.add("%s is set, but dev has its own identity provider; unset it, or use serve", name)
 	}
@@ -49,15 +54,22 @@ func (p *program) devProblems() problems {
 			found.add("%s is set, but dev makes its own key and must not touch what another one seals; unset it, or use serve", name)
 		}
 	}
-	for _, name := range []string{"QM_DATABASE_URL", "QM_DATABASE_URL_FILE", "QM_MIGRATE_DATABASE_URL", "QM_MIGRATE_DATABASE_URL_FILE"} {
-		if p.env.get(name) != "" {
+	for _, name := range []string{"QM_MIGRATE_DATABASE_URL", "QM_MIGRATE_DATABASE_URL_FILE", "QM_DATABASE_URL", "QM_DATABASE_URL_FILE"} {
+		switch migrates := strings.HasPrefix(name, "QM_MIGRATE_"); {
+		case p.env.get(name) == "":
+		case !contained:
 			found.add("%s is set, but dev starts its own Postgres and touches no other; unset it, or use serve", name)
+		case migrates:
+			found.add("%s is set, but in a container dev does not migrate; unset it, and run migrate up --for-dev beforehand", name)
 		}
 	}
 	for name, addr := range map[string]string{
 		"QM_ADDR": p.line.Addr, "QM_METRICS_ADDR": p.line.MetricsAddr, "QM_DEV_IDP_ADDR": p.line.DevIDPAddr,
 		"QM_SANDBOX_ADDR": p.line.SandboxAddr, "QM_SANDBOX_CONTROL_ADDR": p.line.SandboxControlAddr,
 	} {
+		if contained && (name == "QM_ADDR" || name == "QM_DEV_IDP_ADDR") && everyAddress(addr) {
+			continue
+		}
 		if err := devenv.CheckLoopback(addr); err != nil {
 			found.add("%s: %v, and dev must not be reachable from other machines", name, err)
 		}
@@ -69,6 +81,23 @@ func (p *program) devProblems() problems {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// inContainer tells whether Docker or Podman has left its mark on this file system.
+func inContainer() bool {
+	for _, mark := range []string{"/.dockerenv", "/run/.containerenv"} {
+		if _, err := os.Stat(mark); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// everyAddress tells whether a listener there could be reached under every address of its host.
+func everyAddress(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "" || ip != nil && ip.IsUnspecified())
 }
 
 // devDescription is dev.json: what a tester needs to use a running dev.
@@ -163,7 +192,9 @@ func (w *devWorld) start(ctx context.Context, was given) (*console, error) {
 	if err := w.startProvider(listeners["identity provider"]); err != nil {
 		return nil, err
 	}
-	if err := w.startPostgres(ctx); err != nil {
+	if w.settings.DevContainer {
+		w.about.DatabaseURL = w.settings.DatabaseURL
+	} else if err := w.startPostgres(ctx); err != nil {
 		return nil, err
 	}
 	c, err := openConsole(ctx, w.settings, true, listeners["console"], listeners["metrics"], w.logger)
@@ -236,10 +267,14 @@ func portOf(l net.Listener) int {
 // are two sites to a browser, as they are in a real installation.
 func (w *devWorld) describe(listeners map[string]net.Listener) error {
 	secrets := w.folder.Secrets()
+	issuer := listeners["identity provider"].Addr().String()
+	if everyAddress(issuer) {
+		issuer = net.JoinHostPort("127.0.0.1", strconv.Itoa(portOf(listeners["identity provider"])))
+	}
 	w.about = devDescription{
 		URL:                 "http://localhost:" + strconv.Itoa(portOf(listeners["console"])),
 		MetricsURL:          "http://" + listeners["metrics"].Addr().String() + "/metrics",
-		Issuer:              "http://" + listeners["identity provider"].Addr().String(),
+		Issuer:              "http://" + issuer,
 		SandboxURL:          "http://" + listeners["sandbox"].Addr().String(),
 		SandboxControlURL:   "http://" + listeners["sandbox control"].Addr().String(),
 		SandboxControlToken: secrets.ControlToken,

@@ -49,7 +49,9 @@ type commandLine struct {
 		State    string `help:"File that keeps the state between two starts; none when empty."`
 	} `cmd:"" help:"Run the Cloud API stand-in alone."`
 	Migrate struct {
-		Up   struct{} `cmd:"" help:"Bring roles and schema to what this program needs."`
+		Up struct {
+			ForDev bool `help:"Make a new database one that dev may use in a container, which serve then refuses; refuse any other."`
+		} `cmd:"" help:"Bring roles and schema to what this program needs."`
 		Down struct {
 			Steps string `default:"1" help:"How many migrations to take back, with their data."`
 		} `cmd:"" help:"Take back migrations. Their data is lost."`
@@ -80,11 +82,13 @@ type program struct {
 	settings Settings
 	stdout   io.Writer
 	stderr   io.Writer
+
+	inContainer func() bool
 }
 
 // run is the program without its process: it returns the exit code, and returns when ctx ends.
 func run(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
-	p := &program{env: env, stdout: stdout, stderr: stderr}
+	p := &program{env: env, stdout: stdout, stderr: stderr, inContainer: inContainer}
 	answered, err := p.parse(args)
 	if answered {
 		return exitOK

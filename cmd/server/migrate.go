@@ -13,7 +13,11 @@ import (
 
 // migrateUp brings roles and schema up.
 func (p *program) migrateUp(ctx context.Context) error {
-	config := schema.Config{OwnerURL: p.settings.MigrateDatabaseURL, AppURL: p.settings.DatabaseURL}
+	forDev := p.line.Migrate.Up.ForDev
+	config := schema.Config{OwnerURL: p.settings.MigrateDatabaseURL, AppURL: p.settings.DatabaseURL, DevMade: forDev}
+	if err := p.onDatabase(ctx, config.OwnerURL, func(pool *pgxpool.Pool) error { return checkMakerFirst(ctx, pool, forDev) }); err != nil {
+		return err
+	}
 	if err := schema.Up(ctx, config); err != nil {
 		return err
 	}

@@ -63,6 +63,7 @@ type Settings struct {
 	LogFormat string
 
 	DevDir              string
+	DevContainer        bool
 	DevPGPort           int
 	DevIDPAddr          string
 	SandboxAddr         string
@@ -117,6 +118,7 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		LogFormat: r.oneOf("QM_LOG_FORMAT", c.LogFormat, "auto", "json", "text"),
 
 		DevDir:              c.DevDir,
+		DevContainer:        r.oneOf("QM_DEV_CONTAINER", c.DevContainer, "no", "yes") == "yes",
 		DevPGPort:           r.port("QM_DEV_PG_PORT", c.DevPGPort),
 		DevIDPAddr:          r.address("QM_DEV_IDP_ADDR", c.DevIDPAddr),
 		SandboxAddr:         r.address("QM_SANDBOX_ADDR", c.SandboxAddr),
@@ -181,6 +183,9 @@ func (r *reader) needs(name string) bool {
 	case "QM_BASE_URL", "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID", "QM_KEK":
 		return r.command == "serve" || r.command == "check"
 	case "QM_DATABASE_URL":
+		if r.command == "dev" {
+			return r.config.DevContainer == "yes"
+		}
 		return r.command != "audit verify file" && r.command != "migrate down"
 	case "QM_MIGRATE_DATABASE_URL":
 		return r.command == "migrate up" || r.command == "migrate down"

@@ -2,8 +2,9 @@
 // template that was migrated once. It is imported by tests only.
 //
 // The server is the one of TEST_DATABASE_URL (a superuser's address), else a container of
-// TEST_POSTGRES_IMAGE when a Docker engine answers, else one started from installed binaries for
-// this process. A test that cannot have a database fails; it is never skipped. What this process
+// TEST_POSTGRES_IMAGE, else one of the official image when a Docker engine answers and has it, else
+// one started from installed binaries for this process. What was asked for by name is used or fails;
+// there is no going on with something else. A test that cannot have a database fails; it is never skipped. What this process
 // started ends with it, also when it is killed.
 package dbtest
 

@@ -247,13 +247,18 @@ func forget(base string) error {
 	return nil
 }
 
-// containerServer starts a server in a container, or gives nil when no Docker engine is here.
+// containerServer starts a server in a container. It gives nil when there is no Docker engine, or
+// one without the image, unless TEST_POSTGRES_IMAGE asks for a container in so many words.
 func containerServer(ctx context.Context) (*server, error) {
+	image := os.Getenv("TEST_POSTGRES_IMAGE")
+	wanted := image != ""
 	if !dockerAnswers(ctx) {
+		if wanted {
+			return nil, fmt.Errorf("TEST_POSTGRES_IMAGE is %s, but no Docker engine answers", image)
+		}
 		return nil, nil
 	}
-	image := os.Getenv("TEST_POSTGRES_IMAGE")
-	if image == "" {
+	if !wanted {
 		image = "postgres:18"
 	}
 	container, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
@@ -266,6 +271,13 @@ func containerServer(ctx context.Context) (*server, error) {
 			WaitingFor:   wait.ForLog("database system is ready to accept connections").WithOccurrence(2).WithStartupTimeout(2 * time.Minute),
 		},
 	})
+	if err != nil && wanted {
+		err = fmt.Errorf("starting a container of TEST_POSTGRES_IMAGE: %w", err)
+		if container != nil {
+			err = errors.Join(err, container.Terminate(ctx))
+		}
+		return nil, err
+	}
 	if err != nil {
 		// An engine without the image and without a way to get it is as good as none.
 		fmt.Fprintf(os.Stderr, "the test database cannot run in a container, trying installed binaries: %v\n", err)
