@@ -236,7 +236,7 @@ func (c *console) run(ctx context.Context) error {
 
 	server := c.web.HTTPServer(c.listener.Addr().String())
 	server.Handler = c.readiness(server.Handler)
-	metrics := &http.Server{Handler: c.web.MetricsHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
+	metrics := c.web.MetricsServer()
 	listener := c.listener
 	if c.settings.TLS != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*c.settings.TLS}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})

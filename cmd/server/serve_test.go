@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -57,6 +56,11 @@ func freeAddress(t *testing.T) string {
 // prepareServe makes the world around serve, and an environment that is right for it.
 func prepareServe(t *testing.T) *served {
 	t.Helper()
+	return prepareServeOver(t, "http")
+}
+
+func prepareServeOver(t *testing.T, scheme string) *served {
+	t.Helper()
 	discard := slog.New(slog.NewTextHandler(io.Discard, nil))
 	box, err := sandbox.New(sandbox.Config{Seed: 1, Logger: discard, Now: time.Now, ControlToken: "control"})
 	if err != nil {
@@ -65,7 +69,7 @@ func prepareServe(t *testing.T) *served {
 	upstream := httptest.NewServer(box.Handler())
 	t.Cleanup(upstream.Close)
 	addr := freeAddress(t)
-	s := &served{t: t, box: box, base: "http://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
+	s := &served{t: t, box: box, base: scheme + "://" + addr, output: &lockedBuffer{}, ended: make(chan int, 1), probe: http.DefaultClient}
 
 	var provider http.Handler
 	s.provider = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
@@ -108,6 +112,11 @@ func (s *served) start(env environment) {
 	s.cancel = cancel
 	go func() { s.ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
 	s.t.Cleanup(func() { s.stop() })
+	s.waitReady()
+}
+
+func (s *served) waitReady() {
+	s.t.Helper()
 	deadline := time.Now().Add(startTime)
 	for {
 		if answer, err := s.probe.Get(s.base + "/readyz"); err == nil {
@@ -346,17 +355,8 @@ func TestServeSaysWhyItCannotStart(t *testing.T) {
 }
 
 func TestServeTLS(t *testing.T) {
-	s := prepareServe(t)
-	cert, key := selfSigned(t)
-	s.base = strings.Replace(s.base, "http://", "https://", 1)
-	trusted, err := os.ReadFile(cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(trusted)
-	s.probe = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
-	env := s.with(nil, "QM_BASE_URL", s.base, "QM_TLS_CERT", cert, "QM_TLS_KEY", key)
+	s := prepareServeOver(t, "https")
+	env := s.with(nil, s.serveTLS()...)
 	s.start(env)
 	answer, err := s.probe.Get(s.base + "/login")
 	if err != nil {
