@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"quartermaster/internal/dbtest"
 )
 
 // The longest that a page may take while Postgres is away, on a busy machine, and the longest until the
@@ -145,7 +147,7 @@ func (w *badWeek) appPID(t *testing.T) (pid int) {
 
 // TestPostgresRestartedUnderLoad stops and crashes Postgres while members read and act.
 func TestPostgresRestartedUnderLoad(t *testing.T) {
-	w, env := prepareBadWeek(t)
+	w, env := prepareBadWeek(t, dbtest.NewServer(t))
 	p := w.startProcess(binary(t), 0, env)
 	w.moveIn(t)
 	l := w.startLoad(t)

@@ -58,16 +58,16 @@ func TestBadDays(t *testing.T) {
 
 func openBadWeek(t *testing.T) *badWeek {
 	t.Helper()
-	w, env := prepareBadWeek(t)
+	w, env := prepareBadWeek(t, dbtest.NewServer(t))
 	w.start(env)
 	w.moveIn(t)
 	return w
 }
 
-// prepareBadWeek makes the world around serve and an environment for it, with a Postgres of its own.
-func prepareBadWeek(t *testing.T) (*badWeek, environment) {
+// prepareBadWeek makes the world around serve and an environment for it, on a Postgres of its own.
+func prepareBadWeek(t *testing.T, postgres *dbtest.Server) (*badWeek, environment) {
 	t.Helper()
-	w := &badWeek{served: prepareServe(t), postgres: dbtest.NewServer(t), people: map[string]*visitor{}, restarts: map[string]string{}}
+	w := &badWeek{served: prepareServe(t), postgres: postgres, people: map[string]*visitor{}, restarts: map[string]string{}}
 	control := httptest.NewServer(w.box.Control())
 	t.Cleanup(control.Close)
 	db := w.postgres.New(t)
