@@ -65,7 +65,7 @@ func (c *console) open(ctx context.Context) error {
 	}
 	sealing, err := vault.Open(ctx, c.pool, s.KEK)
 	if err != nil {
-		return fmt.Errorf("opening the sealing keys: %w", err)
+		return kekError(s, err)
 	}
 	c.log, err = audit.Open(ctx, audit.Config{DatabaseURL: s.DatabaseURL, DB: c.pool})
 	if err != nil {

@@ -109,8 +109,9 @@ func (s *served) with(drop []string, set ...string) environment {
 func (s *served) start(env environment) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	go func() { s.ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
+	ended := make(chan int, 1) // of its own: it may be started again
+	s.cancel, s.ended = cancel, ended
+	go func() { ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
 	s.t.Cleanup(func() { s.stop() })
 	s.waitReady()
 }
