@@ -49,7 +49,12 @@ func NewServer(t testing.TB) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	p, err := startInstalled(ctx)
+	return newServer(ctx, t)
+}
+
+func newServer(ctx context.Context, t testing.TB, environment ...string) *Server {
+	t.Helper()
+	p, err := startInstalled(ctx, environment...)
 	if err != nil {
 		t.Fatalf("a test database server cannot be had: %v", err)
 	}
@@ -123,7 +128,7 @@ func endInstalled(ctx context.Context, p *devenv.Postgres) error {
 
 // startInstalled starts a server on a copy of a prepared one: a data folder with the migrated
 // template in it, made once for each schema and kept in the temporary folder.
-func startInstalled(ctx context.Context) (*devenv.Postgres, error) {
+func startInstalled(ctx context.Context, environment ...string) (*devenv.Postgres, error) {
 	base, err := cacheFolder()
 	if err != nil {
 		return nil, err
@@ -142,7 +147,7 @@ func startInstalled(ctx context.Context) (*devenv.Postgres, error) {
 	if out, err := exec.CommandContext(ctx, "cp", "-Rp", prepared, dir).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("copying the prepared test database server: %w: %s", err, out)
 	}
-	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: dir, Settings: serverSettings(), EndWithParent: true})
+	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: dir, Settings: serverSettings(), EndWithParent: true, Environment: environment})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
