@@ -166,7 +166,7 @@ func (d *denials) add(now time.Time, e audit.Event) (audit.Event, bool) {
 	}
 	known.since++
 	known.event = e
-	if now.Sub(known.recorded) < denialWindow {
+	if !elapsed(now, known.recorded, denialWindow) {
 		return audit.Event{}, false
 	}
 	e.Count = known.since
@@ -180,7 +180,7 @@ func (d *denials) due(now time.Time, everything bool) []audit.Event {
 	defer d.mu.Unlock()
 	var out []audit.Event
 	for key, known := range d.all {
-		if !everything && now.Sub(known.recorded) < denialWindow {
+		if !everything && !elapsed(now, known.recorded, denialWindow) {
 			continue
 		}
 		delete(d.all, key)

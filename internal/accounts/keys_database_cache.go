@@ -51,7 +51,7 @@ func (r *keyrings) at(at ringAt, now time.Time) *keyring {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.rings) >= maxCatalogues {
-		maps.DeleteFunc(r.rings, func(_ ringAt, ring *keyring) bool { return !now.Before(ring.until) })
+		maps.DeleteFunc(r.rings, func(_ ringAt, ring *keyring) bool { return !fresh(now, ring.until, keysLife) })
 	}
 	if r.rings == nil || len(r.rings) >= maxCatalogues {
 		r.rings = map[ringAt]*keyring{}
@@ -64,10 +64,10 @@ func (r *keyrings) at(at ringAt, now time.Time) *keyring {
 	return ring
 }
 
-func (r *keyrings) known(ring *keyring, now time.Time) (list keyList, version int, fresh bool) {
+func (r *keyrings) known(ring *keyring, now time.Time) (list keyList, version int, usable bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ring.list, ring.version, now.Before(ring.until)
+	return ring.list, ring.version, fresh(now, ring.until, keysLife)
 }
 
 // keep stores a list unless it was dropped since version: then it may have been read before the
@@ -102,8 +102,8 @@ func (s *Service) databaseKeys(ctx context.Context, by audit.Actor, a Account) (
 	case <-ctx.Done():
 		return keyList{}, fmt.Errorf("waiting for the list of keys: %w", ctx.Err())
 	}
-	list, version, fresh := s.keyrings.known(ring, s.now())
-	if fresh {
+	list, version, usable := s.keyrings.known(ring, s.now())
+	if usable {
 		return list, nil
 	}
 	up, err := s.connect(ctx, a.ID, by.RequestID)
