@@ -273,9 +273,9 @@ func (p *program) checkDatabase(ctx context.Context) []finding {
 		}
 		found = append(found, checkRole(ctx, pool), checkTextSearch(ctx, pool))
 		if _, err := vault.Open(ctx, pool, s.KEK); err != nil {
-			found = append(found, wrong("key: %v", err))
+			found = append(found, wrong("key: %v", kekError(s, err)))
 		} else {
-			found = append(found, right("key: QM_KEK opens the sealing keys"))
+			found = append(found, right("key: %s opens the sealing keys; its fingerprint is %s", s.KEKSource, s.KEK.Fingerprint()))
 		}
 		return nil
 	})

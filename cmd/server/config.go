@@ -42,8 +42,8 @@ type Config struct {
 	OperatorGroups       string `name:"operator-groups" for:"serve check" help:"Groups that may read everything but the audit log, and work on clusters, keys and backups."`
 	ViewerGroups         string `name:"viewer-groups" for:"serve check" help:"Groups that may read everything but the audit log and payment data."`
 
-	KEK     string `name:"kek" kong:"-" secret:"" for:"serve check" help:"Key that wraps the sealing keys: file:///path or base64: followed by 32 bytes."`
-	KEKFile string `name:"kek-file" for:"serve check" help:"File that holds QM_KEK."`
+	KEK     string `name:"kek" kong:"-" secret:"" for:"serve check keys" help:"Key that wraps the sealing keys: file:///path or base64: followed by 32 bytes."`
+	KEKFile string `name:"kek-file" for:"serve check keys" help:"File that holds QM_KEK."`
 
 	CloudAPIURL          string `name:"cloud-api-url" preset:"https://api.cloud.qdrant.io" for:"serve dev check" help:"Where the current Qdrant Cloud API is; dev: the sandbox."`
 	CloudPAURL           string `name:"cloud-pa-url" preset:"https://cloud.qdrant.io" for:"serve dev check" help:"Where the legacy pa/v1 API is, without /pa/v1; dev: the sandbox."`

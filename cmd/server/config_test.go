@@ -226,7 +226,7 @@ func TestDevRefusesAnythingButItsOwnWorld(t *testing.T) {
 // parseDev says what dev finds wrong with an environment, in a container or not.
 func parseDev(contained bool, env environment) string {
 	p := &program{env: env, stdout: io.Discard, stderr: io.Discard, inContainer: func() bool { return contained }}
-	if _, err := p.parse([]string{"dev"}); err != nil {
+	if _, err := p.parse(context.Background(), []string{"dev"}); err != nil {
 		return err.Error()
 	}
 	return ""

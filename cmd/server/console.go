@@ -66,7 +66,7 @@ func (c *console) open(ctx context.Context) error {
 	}
 	sealing, err := vault.Open(ctx, c.pool, s.KEK)
 	if err != nil {
-		return fmt.Errorf("opening the sealing keys: %w", err)
+		return kekError(s, err)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -259,7 +259,7 @@ func (c *console) run(ctx context.Context) error {
 
 	server := c.web.HTTPServer(c.listener.Addr().String())
 	server.Handler = c.letGo(server.Handler)
-	metrics := &http.Server{Handler: c.web.MetricsHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
+	metrics := c.web.MetricsServer()
 	listener := c.listener
 	if c.settings.TLS != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*c.settings.TLS}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})

@@ -58,22 +58,35 @@ func TestBadDays(t *testing.T) {
 
 func openBadWeek(t *testing.T) *badWeek {
 	t.Helper()
-	w := &badWeek{served: prepareServe(t), postgres: dbtest.NewServer(t), people: map[string]*visitor{}, restarts: map[string]string{}}
+	w, env := prepareBadWeek(t, dbtest.NewServer(t))
+	w.start(env)
+	w.moveIn(t)
+	return w
+}
+
+// prepareBadWeek makes the world around serve and an environment for it, on a Postgres of its own.
+func prepareBadWeek(t *testing.T, postgres *dbtest.Server) (*badWeek, environment) {
+	t.Helper()
+	w := &badWeek{served: prepareServe(t), postgres: postgres, people: map[string]*visitor{}, restarts: map[string]string{}}
 	control := httptest.NewServer(w.box.Control())
 	t.Cleanup(control.Close)
 	db := w.postgres.New(t)
 	w.stage = &stage{devProgram: &devProgram{t: t, output: w.output}, accounts: map[string]ground{}}
 	w.about = devDescription{URL: w.base, SandboxControlURL: control.URL, SandboxControlToken: "control", DatabaseURL: db.AppURL}
 	w.db, w.owner = db.Pool, openPool(t, db.SuperURL)
-	w.start(w.with(nil,
+	return w, w.with(nil,
 		"QM_DATABASE_URL", db.AppURL, "QM_MIGRATE_DATABASE_URL", db.OwnerURL, "QM_LOG_LEVEL", "warn", "QM_OPERATOR_GROUPS", devenv.OperatorGroup, "QM_AUDITOR_GROUPS", devenv.AuditorGroup,
 		"QM_POLL_MIN", "100ms", "QM_POLL_MAX", "400ms", "QM_UPSTREAM_RPS", "500", "QM_AUDIT_UNKNOWN_AFTER", "2s",
-		"QM_UPSTREAM_READ_TIMEOUT", readWait.String(), "QM_UPSTREAM_WRITE_TIMEOUT", writeWait.String()))
+		"QM_UPSTREAM_READ_TIMEOUT", readWait.String(), "QM_UPSTREAM_WRITE_TIMEOUT", writeWait.String())
+}
+
+// moveIn signs members in and registers the accounts.
+func (w *badWeek) moveIn(t *testing.T) {
+	t.Helper()
 	for _, member := range []string{admin, operator, auditor} {
 		w.people[member] = w.signIn(t, member)
 	}
 	w.register(t)
-	return w
 }
 
 // register adds the accounts as an admin does.

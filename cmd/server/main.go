@@ -66,6 +66,9 @@ type commandLine struct {
 			Output string `short:"o" help:"File to write to, which must not exist; standard output when empty."`
 		} `cmd:"" help:"Write the audit log as lines of JSON that audit verify can check."`
 	} `cmd:"" help:"Check or export the audit log."`
+	Keys struct {
+		Fingerprint struct{} `cmd:"" help:"Print the fingerprint of QM_KEK, by which errors and the database name it."`
+	} `cmd:"" help:"Tell which key this is."`
 	Healthcheck struct {
 		Ready bool `help:"Ask whether it can do its work, not only whether it runs."`
 	} `cmd:"" help:"Ask the console on this machine whether it is well; for containers."`
@@ -89,7 +92,7 @@ type program struct {
 // run is the program without its process: it returns the exit code, and returns when ctx ends.
 func run(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
 	p := &program{env: env, stdout: stdout, stderr: stderr, inContainer: inContainer}
-	answered, err := p.parse(args)
+	answered, err := p.parse(ctx, args)
 	if answered {
 		return exitOK
 	}
@@ -102,17 +105,18 @@ func run(ctx context.Context, args []string, env environment, stdout, stderr io.
 // commands maps what kong calls a command to what it does.
 func (p *program) commands() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"serve":          p.serve,
-		"dev":            p.dev,
-		"sandbox":        p.sandbox,
-		"migrate up":     p.migrateUp,
-		"migrate down":   p.migrateDown,
-		"migrate status": p.migrateStatus,
-		"check":          p.check,
-		"audit verify":   p.auditVerify,
-		"audit export":   p.auditExport,
-		"healthcheck":    p.healthcheck,
-		"version":        p.printVersion,
+		"serve":            p.serve,
+		"dev":              p.dev,
+		"sandbox":          p.sandbox,
+		"migrate up":       p.migrateUp,
+		"migrate down":     p.migrateDown,
+		"migrate status":   p.migrateStatus,
+		"check":            p.check,
+		"audit verify":     p.auditVerify,
+		"audit export":     p.auditExport,
+		"keys fingerprint": p.keysFingerprint,
+		"healthcheck":      p.healthcheck,
+		"version":          p.printVersion,
 	}
 }
 
@@ -151,7 +155,7 @@ func (p *program) complain(format string, args ...any) {
 
 // parse reads the command line and the configuration of its command. answered says that the
 // command line only asked for help, which was printed.
-func (p *program) parse(args []string) (answered bool, err error) {
+func (p *program) parse(ctx context.Context, args []string) (answered bool, err error) {
 	k, err := kong.New(&p.line,
 		kong.Name("quartermaster"),
 		kong.Description("A self-hosted team console for Qdrant Cloud accounts. Every flag that is not of one command only is also an environment variable: --base-url is QM_BASE_URL."),
@@ -184,6 +188,7 @@ func (p *program) parse(args []string) (answered bool, err error) {
 	found = append(found, more...)
 	found = append(found, p.ownProblems()...)
 	if len(found) > 0 {
+		p.nameNeededKEK(ctx, settings, found)
 		return false, &configError{found}
 	}
 	p.settings = settings

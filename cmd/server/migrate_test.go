@@ -17,7 +17,7 @@ func runContained(t *testing.T, database string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	p := &program{env: devEnvironment(dataFolder(t), "QM_DEV_CONTAINER=yes", "QM_DATABASE_URL="+database), stdout: &stdout, stderr: &stderr, inContainer: func() bool { return true }}
-	if _, err := p.parse([]string{"dev"}); err != nil {
+	if _, err := p.parse(context.Background(), []string{"dev"}); err != nil {
 		t.Fatal(err)
 	}
 	return result{code: p.fail(p.dev(ctx)), stdout: stdout.String(), stderr: stderr.String()}

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -67,8 +66,13 @@ func freeAddress(t *testing.T) string {
 // prepareServe makes the world around serve, and an environment that is right for it.
 func prepareServe(t *testing.T) *served {
 	t.Helper()
+	return prepareServeOver(t, "http")
+}
+
+func prepareServeOver(t *testing.T, scheme string) *served {
+	t.Helper()
 	addr := freeAddress(t)
-	return prepareServeAs(t, addr, "http://"+addr, 1)
+	return prepareServeAs(t, addr, scheme+"://"+addr, 1)
 }
 
 // prepareServeAs is prepareServe for a console that people find at base, with a Cloud API where things
@@ -127,6 +131,11 @@ func (s *served) start(env environment) {
 	s.cancel, s.ended = cancel, ended
 	go func() { ended <- run(ctx, []string{"serve"}, env, s.output, s.output) }()
 	s.t.Cleanup(func() { s.stop() })
+	s.waitReady()
+}
+
+func (s *served) waitReady() {
+	s.t.Helper()
 	deadline := time.Now().Add(startTime)
 	for {
 		if answer, err := s.probe.Get(s.base + "/readyz"); err == nil {
@@ -365,11 +374,8 @@ func TestServeSaysWhyItCannotStart(t *testing.T) {
 }
 
 func TestServeTLS(t *testing.T) {
-	s := prepareServe(t)
-	cert, key := selfSigned(t)
-	s.base = strings.Replace(s.base, "http://", "https://", 1)
-	s.probe = clientThatTrusts(t, cert)
-	env := s.with(nil, "QM_BASE_URL", s.base, "QM_TLS_CERT", cert, "QM_TLS_KEY", key)
+	s := prepareServeOver(t, "https")
+	env := s.with(nil, s.serveTLS()...)
 	s.start(env)
 	answer, err := s.probe.Get(s.base + "/login")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -43,7 +44,8 @@ type Settings struct {
 	GroupsClaim  string
 	Rights       access.Configured
 
-	KEK vault.KEK
+	KEK       vault.KEK
+	KEKSource string // variable and file that it came from, for errors
 
 	CloudAPIURL          *url.URL
 	CloudPAURL           *url.URL
@@ -99,7 +101,8 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 			AdminGroups: list(c.AdminGroups), AdminEmails: list(c.AdminEmails), AuditorGroups: list(c.AuditorGroups),
 			OperatorGroups: list(c.OperatorGroups), ViewerGroups: list(c.ViewerGroups),
 		},
-		KEK: r.kek("QM_KEK", c.KEK),
+		KEK:       r.kek("QM_KEK", c.KEK),
+		KEKSource: c.kekSource(),
 
 		CloudAPIURL:          r.upstream("QM_CLOUD_API_URL", c.CloudAPIURL),
 		CloudPAURL:           r.upstream("QM_CLOUD_PA_URL", c.CloudPAURL),
@@ -180,13 +183,15 @@ func (r *reader) uses(name string) bool {
 // needs reports whether the command cannot do without the variable.
 func (r *reader) needs(name string) bool {
 	switch name {
-	case "QM_BASE_URL", "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID", "QM_KEK":
+	case "QM_BASE_URL", "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID":
 		return r.command == "serve" || r.command == "check"
+	case "QM_KEK":
+		return r.command == "serve" || r.command == "check" || r.command == "keys fingerprint"
 	case "QM_DATABASE_URL":
 		if r.command == "dev" {
 			return r.config.DevContainer == "yes"
 		}
-		return r.command != "audit verify file" && r.command != "migrate down"
+		return r.command != "audit verify file" && r.command != "migrate down" && r.command != "keys fingerprint"
 	case "QM_MIGRATE_DATABASE_URL":
 		return r.command == "migrate up" || r.command == "migrate down"
 	}
@@ -442,9 +447,20 @@ func (r *reader) kek(name, value string) vault.KEK {
 	}
 	kek, err := vault.ParseKEK(value)
 	if err != nil {
-		r.found.add("%s: %v", name, err)
+		r.found.add("%s: %v", r.config.kekSource(), err)
 	}
 	return kek
+}
+
+// kekSource names the variable that the key encryption key came from, and its file. The value may be the key itself.
+func (c *Config) kekSource() string {
+	if c.KEKFile != "" {
+		return fmt.Sprintf("QM_KEK_FILE (%s)", c.KEKFile)
+	}
+	if strings.HasPrefix(c.KEK, "file:") {
+		return fmt.Sprintf("QM_KEK (%s)", c.KEK)
+	}
+	return "QM_KEK"
 }
 
 // together checks what only two values can break.

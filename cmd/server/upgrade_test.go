@@ -173,6 +173,7 @@ func TestPreviousProgramOnThisSchema(t *testing.T) {
 	}
 	s := prepareServe(t)
 	owner := []string{"QM_MIGRATE_DATABASE_URL"}
+	delete(s.env, "QM_DRAIN_DELAY") // a variable that the previous program may not know, and so refuses
 	previous := func(args ...string) (string, error) {
 		cmd := exec.Command(path, args...)
 		cmd.Env = s.with(nil)
@@ -182,7 +183,7 @@ func TestPreviousProgramOnThisSchema(t *testing.T) {
 	if out, err := previous("migrate", "up"); err != nil {
 		t.Fatalf("migrating with the previous program: %v\n%s", err, out)
 	}
-	stop := s.startProcess(path, s.with(owner))
+	s.startProcess(path, 0, s.with(owner))
 	s.works()
 	was := schemaOf(t, s)
 	if got := runProgram(t, s.with(nil), "migrate", "up"); got.code != exitOK {
@@ -192,7 +193,7 @@ func TestPreviousProgramOnThisSchema(t *testing.T) {
 		t.Fatalf("the previous program has schema %d and this one %d: it is no previous one", was.Version, now.Version)
 	}
 	s.works() // the previous program still runs, as during an update
-	stop()
+	s.stop()
 	s.start(s.with(owner))
 	s.works()
 	s.stop()
@@ -205,9 +206,9 @@ func TestPreviousProgramOnThisSchema(t *testing.T) {
 		t.Logf("the previous program has schema version %d and does not start on a newer one; it ran on while this one migrated", was.Version)
 		return
 	}
-	stop = s.startProcess(path, s.with(owner))
+	s.startProcess(path, 0, s.with(owner))
 	s.works()
-	stop()
+	s.stop()
 }
 
 // schemaOf reads which schema the database has.
@@ -223,56 +224,4 @@ func schemaOf(t *testing.T, s *served) schema.State {
 		t.Fatal(err)
 	}
 	return state
-}
-
-// startProcess runs serve of another program until stop, and waits until it is ready.
-func (s *served) startProcess(path string, env environment) (stop func()) {
-	s.t.Helper()
-	path, err := filepath.Abs(path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.Command(path, "serve")
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, s.output, s.output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case err := <-ended:
-			if err != nil {
-				s.t.Errorf("the other program ended with %v\n%s", err, s.output)
-			}
-		case <-time.After(stopTime):
-			_ = cmd.Process.Kill()
-			s.t.Errorf("the other program did not stop in %s", stopTime)
-		}
-	}
-	s.t.Cleanup(stop)
-	for deadline := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
-		if answer, err := s.probe.Get(s.base + "/readyz"); err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return stop
-			}
-		}
-		select {
-		case err := <-ended:
-			stopped = true
-			s.t.Fatalf("the other program ended: %v\n%s", errors.Join(err), s.output)
-		default:
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the other program is not ready after %s\n%s", startTime, s.output)
-		}
-	}
 }

@@ -166,7 +166,7 @@ func (d *denials) add(now time.Time, e audit.Event) (audit.Event, bool) {
 	}
 	known.since++
 	known.event = e
-	if now.Sub(known.recorded) < denialWindow {
+	if !elapsed(now, known.recorded, denialWindow) {
 		return audit.Event{}, false
 	}
 	e.Count = known.since
@@ -180,7 +180,7 @@ func (d *denials) due(now time.Time, everything bool) []audit.Event {
 	defer d.mu.Unlock()
 	var out []audit.Event
 	for key, known := range d.all {
-		if !everything && now.Sub(known.recorded) < denialWindow {
+		if !everything && !elapsed(now, known.recorded, denialWindow) {
 			continue
 		}
 		delete(d.all, key)
@@ -193,11 +193,31 @@ func (d *denials) due(now time.Time, everything bool) []audit.Event {
 	return out
 }
 
+// giveBack counts an event again that could not be recorded; it becomes due after a minute, with the time of what it
+// tells of. It reports false when there is no room to keep it.
+func (d *denials) giveBack(now time.Time, e audit.Event) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := denialKey{e.Actor.Issuer, e.Actor.Subject, e.Act, e.Target.Kind, e.Target.ID}
+	known := d.all[key]
+	if known == nil {
+		if len(d.all) >= maxDenials {
+			return false
+		}
+		known = &denial{event: e}
+		d.all[key] = known
+	}
+	known.since += max(e.Count, 1)
+	known.recorded = now
+	return true
+}
+
 // denied records a refusal, summed to one event a minute for the same member, act and target. The
-// refusal stands when it cannot be recorded; that is logged.
+// refusal stands when it cannot be recorded; that is logged, and it is recorded later.
 func (s *Service) denied(ctx context.Context, by audit.Actor, act Act, on target, missing string) {
 	by.Groups = nil // not recorded, and too long to be kept with each sum
 	e := on.event(by, act)
+	e.At = s.now()
 	e.Phase, e.Outcome, e.Reason = audit.PhaseSingle, audit.Denied, "needs "+missing
 	if e, now := s.denials.add(s.cfg.Now(), e); now {
 		s.appendDenial(ctx, e)
@@ -214,7 +234,8 @@ func (s *Service) flushDenials(ctx context.Context, everything bool) {
 
 func (s *Service) appendDenial(ctx context.Context, e audit.Event) {
 	if err := s.appendEvent(ctx, e); err != nil {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusal not recorded",
+		kept := s.denials.giveBack(s.cfg.Now(), e)
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusal not recorded", slog.Bool("kept", kept),
 			slog.String("act", e.Act), slog.String("issuer", e.Actor.Issuer), slog.String("subject", e.Actor.Subject),
 			slog.String("request_id", e.Actor.RequestID), slog.Int("count", e.Count), slog.Any("error", err))
 	}

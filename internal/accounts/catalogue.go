@@ -87,7 +87,7 @@ func remembered[T any](ctx context.Context, c *catalogue, at shelf, now func() t
 	case <-ctx.Done():
 		return none, fmt.Errorf("waiting for the list of %s: %w", at.kind, ctx.Err())
 	}
-	if known, ok := l.value.(T); ok && now().Before(l.until) {
+	if known, ok := l.value.(T); ok && fresh(now(), l.until, catalogueLife) {
 		return known, nil
 	}
 	value, err := read(ctx)
@@ -160,7 +160,7 @@ func (c *catalogue) before(at shelf, now time.Time) (packages []cloudapi.Package
 		return nil, false
 	}
 	packages, _ = l.value.([]cloudapi.Package)
-	return packages, now.Before(l.failedUntil)
+	return packages, fresh(now, l.failedUntil, catalogueRetry)
 }
 
 // remaining returns what was read of a shelf before, however old, and asks nobody.
@@ -202,7 +202,7 @@ func (c *catalogue) forget(now time.Time) {
 		select {
 		case l.turn <- struct{}{}:
 			defer func() { <-l.turn }()
-			return !now.Before(l.until)
+			return !fresh(now, l.until, catalogueLife)
 		default:
 			return false // being read
 		}

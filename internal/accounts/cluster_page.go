@@ -83,15 +83,14 @@ func (s *Service) pendingActs(ctx context.Context, on target) ([]PendingAct, err
 		return nil, dbError("reading open operations", err)
 	}
 	var pending []PendingAct
-	now := s.now()
 	for _, o := range open {
 		// Another account's cluster may have the same id; upstream does not promise otherwise.
 		if o.Attempt.Account.ID != on.Account.ID.String() {
 			continue
 		}
+		since, _ := s.cameAbout(o.Attempt)
 		pending = append(pending, PendingAct{
-			Act: o.Attempt.Act, By: o.Attempt.Actor.Name, Since: o.Attempt.RecordedAt,
-			Unknown: now.Sub(o.Attempt.RecordedAt) > s.cfg.UnknownAfter,
+			Act: o.Attempt.Act, By: o.Attempt.Actor.Name, Since: since, Unknown: s.ageOf(o.Attempt) > s.cfg.UnknownAfter,
 		})
 	}
 	return pending, nil

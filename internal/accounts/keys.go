@@ -131,7 +131,7 @@ const probeEvery = 10 * time.Minute
 // upstream. It is called by the job that refreshes; a failure is logged and the next refresh tries again.
 func (s *Service) probeAgain(ctx context.Context, up *link) {
 	now := s.now()
-	if up.account.Generation != cloudapi.Current || up.probedAt != nil && now.Sub(*up.probedAt) < probeEvery {
+	if up.account.Generation != cloudapi.Current || up.probedAt != nil && !elapsed(now, *up.probedAt, probeEvery) {
 		return
 	}
 	permissions, err := up.cloud.Permissions(ctx)

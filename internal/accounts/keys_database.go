@@ -311,8 +311,9 @@ func (s *Service) pendingKeys(ctx context.Context, known actedCluster) ([]Pendin
 			if o.Attempt.Account.ID != known.on.Account.ID.String() || changedTo(o.Attempt.Change, changeCluster) != known.on.ID {
 				continue
 			}
+			since, _ := s.cameAbout(o.Attempt)
 			pending = append(pending, PendingKey{Name: o.Attempt.Target.Name, successorOf: changedTo(o.Attempt.Change, changeSuccessorOf), PendingAct: PendingAct{
-				Act: o.Attempt.Act, By: o.Attempt.Actor.Name, Since: o.Attempt.RecordedAt, Unknown: s.now().Sub(o.Attempt.RecordedAt) > s.cfg.UnknownAfter,
+				Act: o.Attempt.Act, By: o.Attempt.Actor.Name, Since: since, Unknown: s.ageOf(o.Attempt) > s.cfg.UnknownAfter,
 			}})
 		}
 	}

@@ -53,7 +53,7 @@ func (r *keyrings) at(at ringAt, now time.Time) *keyring {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.rings) >= maxCatalogues {
-		maps.DeleteFunc(r.rings, func(_ ringAt, ring *keyring) bool { return !now.Before(ring.until) })
+		maps.DeleteFunc(r.rings, func(_ ringAt, ring *keyring) bool { return !fresh(now, ring.until, keysLife) })
 	}
 	if r.rings == nil || len(r.rings) >= maxCatalogues {
 		r.rings = map[ringAt]*keyring{}
@@ -67,10 +67,10 @@ func (r *keyrings) at(at ringAt, now time.Time) *keyring {
 }
 
 // known returns the list that is remembered. seq is of the account's last event.
-func (r *keyrings) known(ring *keyring, now time.Time, seq int64) (list keyList, version int, fresh bool) {
+func (r *keyrings) known(ring *keyring, now time.Time, seq int64) (list keyList, version int, usable bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ring.list, ring.version, now.Before(ring.until) && ring.seq == seq
+	return ring.list, ring.version, fresh(now, ring.until, keysLife) && ring.seq == seq
 }
 
 // keep stores a list unless it was dropped since version: then it may have been read before the
@@ -109,8 +109,8 @@ func (s *Service) databaseKeys(ctx context.Context, by audit.Actor, a Account) (
 	if err != nil {
 		return keyList{}, dbError("looking for acts in the account", err)
 	}
-	list, version, fresh := s.keyrings.known(ring, s.now(), seq)
-	if fresh {
+	list, version, usable := s.keyrings.known(ring, s.now(), seq)
+	if usable {
 		return list, nil
 	}
 	up, err := s.connect(ctx, a.ID, by.RequestID)

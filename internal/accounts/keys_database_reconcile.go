@@ -46,8 +46,9 @@ func (s *Service) lookForDatabaseKey(ctx context.Context, act Act, o audit.OpenO
 // since, and not known from another operation.
 func (s *Service) lookForNewKey(ctx context.Context, act Act, o audit.OpenOperation, listed []cloudapi.DatabaseKey) (verdict, error) {
 	attempt := o.Attempt
+	attempted, told := s.cameAbout(attempt)
 	alike := slices.DeleteFunc(slices.Clone(listed), func(k cloudapi.DatabaseKey) bool {
-		return k.CreatedAt.Before(attempt.RecordedAt.Add(-clockSkew).Truncate(time.Second)) || !isAsked(act, attempt.Event, k)
+		return told && k.CreatedAt.Before(attempted.Add(-clockSkew).Truncate(time.Second)) || !isAsked(act, attempt.Event, k)
 	})
 	ids := make([]string, len(alike))
 	for i, k := range alike {
@@ -60,10 +61,12 @@ func (s *Service) lookForNewKey(ctx context.Context, act Act, o audit.OpenOperat
 	alike = slices.DeleteFunc(alike, func(k cloudapi.DatabaseKey) bool {
 		return slices.ContainsFunc(made, func(e audit.Stored) bool { return e.Target.ID == k.ID && makesKey(e.Act) })
 	})
-	switch len(alike) {
-	case 0:
+	switch {
+	case len(alike) == 0:
 		return verdict{outcome: audit.Failed, reason: "Upstream lists no such key made since."}, nil
-	case 1:
+	case !told:
+		return verdict{outcome: audit.Unknown, reason: clockReason}, nil
+	case len(alike) == 1:
 		return verdict{
 			outcome: audit.OK, reason: "The key exists, and nobody saw its secret.",
 			id: alike[0].ID, name: keyName(alike[0]), change: madeChange(attempt.Change, alike[0]),

@@ -79,7 +79,7 @@ func (s *Service) reconcile(ctx context.Context, open []audit.OpenOperation, ref
 			refused[o.Attempt.Account.ID] = !asked
 		}
 		if v.outcome == "" {
-			if s.cfg.Now().Sub(o.Attempt.RecordedAt) < giveUpAfter {
+			if s.ageOf(o.Attempt) < giveUpAfter {
 				continue
 			}
 			v.outcome, v.reason = audit.Unknown, "Upstream did not tell for a day."
@@ -221,7 +221,11 @@ func (s *Service) look(ctx context.Context, act Act, o audit.OpenOperation, up *
 	if act.Name == ActClusterUpdate.Name {
 		return updateVerdict(o.Attempt.Change, cluster), nil
 	}
-	return clusterVerdict(act, cluster, o.Attempt.RecordedAt), nil
+	attempted, told := s.cameAbout(o.Attempt)
+	if !told && act.Name == ActClusterRestart.Name {
+		return verdict{outcome: audit.Unknown, reason: clockReason}, nil
+	}
+	return clusterVerdict(act, cluster, attempted), nil
 }
 
 // updateVerdict compares what was intended with the settings that the cluster has.

@@ -17,14 +17,17 @@ func (s *Service) lookForNewCluster(ctx context.Context, o audit.OpenOperation, 
 	if err != nil {
 		return verdict{}, fmt.Errorf("listing clusters: %w", err)
 	}
+	attempted, told := s.cameAbout(o.Attempt)
 	var found []cloudapi.Cluster
-	doubtful := false
+	doubtful, reason := false, "Upstream has a cluster of this name and place and does not tell when it was made."
 	for _, c := range listed {
 		switch {
 		case !isWish(o.Attempt.Event, c.Name, c.CloudProvider, c.Region):
 		case c.CreatedAt.IsZero():
 			doubtful = true
-		case c.CreatedAt.After(o.Attempt.RecordedAt.Add(-clockSkew)):
+		case !told:
+			doubtful, reason = true, clockReason
+		case c.CreatedAt.After(attempted.Add(-clockSkew)):
 			found = append(found, c)
 		}
 	}
@@ -35,7 +38,7 @@ func (s *Service) lookForNewCluster(ctx context.Context, o audit.OpenOperation, 
 	case len(free) == 0 && len(unreadable) > 0:
 		return verdict{}, &listingError{"Some clusters that Qdrant Cloud listed could not be read, so the new one may be among them."}
 	case doubtful:
-		return verdict{outcome: audit.Unknown, reason: "Upstream has a cluster of this name and place and does not tell when it was made."}, nil
+		return verdict{outcome: audit.Unknown, reason: reason}, nil
 	case len(free) > 1:
 		return verdict{outcome: audit.Unknown, reason: fmt.Sprintf("Upstream has %d new clusters of this name and place.", len(free))}, nil
 	case len(free) == 1 && rivals:
@@ -43,7 +46,7 @@ func (s *Service) lookForNewCluster(ctx context.Context, o audit.OpenOperation, 
 	case len(free) == 1:
 		made := free[0]
 		return verdict{outcome: audit.OK, reason: "Upstream has a new cluster of this name and place.", id: plain(made.ID), name: plain(made.Name), change: o.Attempt.Change}, nil
-	case s.cfg.Now().Sub(o.Attempt.RecordedAt) < stillActing:
+	case s.ageOf(o.Attempt) < stillActing:
 		return verdict{}, &listingError{"Upstream may still be at it."}
 	}
 	return verdict{outcome: audit.Failed, reason: "Upstream has no new cluster of this name and place."}, nil

@@ -63,7 +63,11 @@ func (s *Service) lookForMintedKey(ctx context.Context, o audit.OpenOperation, u
 	if err != nil {
 		return verdict{}, err
 	}
-	from, to := o.Attempt.RecordedAt.Add(-clockSkew), o.Attempt.RecordedAt.Add(appendTimeout+callTimeout+clockSkew)
+	attempted, told := s.cameAbout(o.Attempt)
+	if !told {
+		return verdict{outcome: audit.Unknown, reason: clockReason}, nil
+	}
+	from, to := attempted.Add(-clockSkew), attempted.Add(appendTimeout+callTimeout+clockSkew)
 	found := slices.DeleteFunc(listed, func(k cloudapi.ManagementKey) bool {
 		return k.CreatedAt.Before(from) || k.CreatedAt.After(to) ||
 			slices.ContainsFunc(sealed, func(known ManagementKey) bool { return isListed(k, known) })

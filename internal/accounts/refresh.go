@@ -116,8 +116,9 @@ func (r *refreshing) nudge() {
 }
 
 // lease takes up to n accounts that are due and that no living worker holds. troubled chooses
-// those whose last refresh failed, otherwise the others. It finishes also when ctx ends meanwhile: a
-// lease that the database grants and nobody hears of would keep the account from everybody.
+// those whose last refresh failed, otherwise the others. What is due later, or leased longer, than can be
+// is of a clock that was ahead: it is due. It finishes also when ctx ends meanwhile: a lease that the
+// database grants and nobody hears of would keep the account from everybody.
 func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, error) {
 	ctx, cancel := detached(ctx, snapshotTimeout)
 	defer cancel()
@@ -126,13 +127,14 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
 		FROM (
 			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id
-			WHERE a.enabled AND f.kind = 'clusters' AND f.next_at <= clock_timestamp() AND (f.failures > 0) = $3
-				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp())
+			WHERE a.enabled AND f.kind = 'clusters' AND (f.failures > 0) = $3
+				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
+				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
 			ORDER BY f.next_at LIMIT $4 FOR UPDATE OF f SKIP LOCKED
 		) due
 		WHERE r.account_id = due.account_id AND r.kind = due.kind
 		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at, due.generation`,
-		leaseTime, owner, troubled, n)
+		leaseTime, owner, troubled, n, 2*max(longestWait, s.cfg.PollMax))
 	if err != nil {
 		return nil, fmt.Errorf("leasing refreshes: %w", err)
 	}
@@ -396,7 +398,7 @@ func (s *Service) concludeMissing(ctx context.Context, up *link, l lease, listed
 			continue
 		}
 		alive++
-		if in[id] || k.WrittenAt != nil && !k.WrittenAt.Before(l.StartedAt) {
+		if in[id] || k.WrittenAt != nil && !k.WrittenAt.Before(l.StartedAt) && k.WrittenAt.Before(l.StartedAt.Add(clockAhead)) {
 			continue
 		}
 		if k.Phase == cloudapi.PhaseDeleting {
@@ -470,7 +472,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	for _, row := range rows {
 		k, old := known[row.clusterID]
 		changed := !old || row.differs(k)
-		if row.phase.Moving() && (changed || l.StartedAt.Sub(k.ChangedAt) < movingTime) {
+		if row.phase.Moving() && (changed || !elapsed(l.StartedAt, k.ChangedAt, movingTime)) {
 			moving = true
 		}
 		if !changed {
@@ -485,14 +487,14 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	if len(found.gone) > 0 {
 		batch.Queue(`
 			UPDATE clusters SET gone_at = $3, missing_at = NULL
-			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND (written_at IS NULL OR written_at < $3)`,
+			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
 			l.AccountID, found.gone, l.StartedAt)
 	}
 	newlyMissing := slices.DeleteFunc(found.missing, func(id string) bool { return known[id].MissingAt != nil })
 	if len(newlyMissing) > 0 {
 		batch.Queue(`
 			UPDATE clusters SET missing_at = $3, seen_at = greatest(seen_at, $4)
-			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3)`,
+			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
 			l.AccountID, newlyMissing, l.StartedAt, l.OKAt)
 	}
 	visible := batch.Len() > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished || found.unread != ""
@@ -509,7 +511,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		}
 		if _, err := tx.Exec(ctx, `
 			UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
-				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() THEN $4::interval ELSE $5::interval END
+				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
 			WHERE account_id = $1 AND kind = 'clusters'`,
 			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval), cut(found.unread, maxSnapshotText)); err != nil {
 			return fmt.Errorf("storing the refresh: %w", err)

@@ -288,8 +288,10 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 	if !s.live(row, now) {
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
-	if active && now.Sub(row.LastSeenAt) >= s.seenEvery() {
-		if _, err := s.cfg.DB.Exec(ctx, `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND ended_at IS NULL AND last_seen_at < $2`, row.ID, now); err != nil {
+	if active && elapsed(now, row.LastSeenAt, s.seenEvery()) {
+		if _, err := s.cfg.DB.Exec(ctx, `
+			UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND ended_at IS NULL AND (last_seen_at < $2 OR last_seen_at >= $3)`,
+			row.ID, now, now.Add(s.seenEvery())); err != nil {
 			return Session{}, audit.Actor{}, fmt.Errorf("noting that the session is in use: %w", unavailable(err))
 		}
 		row.LastSeenAt = now
@@ -299,9 +301,9 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 }
 
 // live reports whether neither limit has passed. A limit that was shortened in the configuration
-// acts on sessions that exist.
+// acts on sessions that exist. One that begins later than another would end is of a clock that was ahead.
 func (s *Service) live(row sessionRow, now time.Time) bool {
-	return now.Before(row.ExpiresAt) && now.Before(row.CreatedAt.Add(s.cfg.SessionMax)) && now.Before(row.LastSeenAt.Add(s.cfg.SessionIdle))
+	return row.CreatedAt.Before(now.Add(s.cfg.SessionMax)) && now.Before(row.ExpiresAt) && now.Before(row.CreatedAt.Add(s.cfg.SessionMax)) && now.Before(row.LastSeenAt.Add(s.cfg.SessionIdle))
 }
 
 // seenEvery is how often last_seen_at is written: once a minute, and more often only when the idle
@@ -431,8 +433,8 @@ func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) 
 // cleanSessions ends what has expired, and deletes sessions and form tokens that nobody needs any more.
 func (s *Service) cleanSessions(ctx context.Context) error {
 	now := s.now()
-	if _, err := s.cfg.DB.Exec(ctx, endSession+` AND (expires_at <= $1 OR created_at <= $3 OR last_seen_at <= $4)`,
-		now, "expired", now.Add(-s.cfg.SessionMax), now.Add(-s.cfg.SessionIdle)); err != nil {
+	if _, err := s.cfg.DB.Exec(ctx, endSession+` AND (expires_at <= $1 OR created_at <= $3 OR last_seen_at <= $4 OR created_at >= $5)`,
+		now, "expired", now.Add(-s.cfg.SessionMax), now.Add(-s.cfg.SessionIdle), now.Add(s.cfg.SessionMax)); err != nil {
 		return fmt.Errorf("ending expired sessions: %w", err)
 	}
 	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM form_tokens WHERE created_at < $1`, now.Add(-formTokenKept)); err != nil {

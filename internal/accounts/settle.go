@@ -99,7 +99,7 @@ func (s *Service) settle(ctx context.Context, w longWork) error {
 	settled.Upstream = audit.Upstream{KeyID: outcome.Upstream.KeyID}
 	settled.Change = audit.Change{
 		"phase":            {outcome.Change["phase"][0], e.phase},
-		"duration_seconds": {nil, int64(max(0, s.now().Sub(events[0].RecordedAt)) / time.Second)},
+		"duration_seconds": {nil, int64(s.ageOf(events[0]) / time.Second)},
 	}
 	return s.forgetWork(ctx, w, &settled)
 }
@@ -134,16 +134,16 @@ func (s *Service) forgetWork(ctx context.Context, w longWork, settled *audit.Eve
 func (s *Service) endingOf(ctx context.Context, w longWork, outcome audit.Stored) (ending, error) {
 	if outcome.Outcome != audit.OK {
 		// The process that acted may still tell better.
-		return ending{nothing: !outcome.Inferred || s.now().Sub(w.BegunAt) > stillActing}, nil
+		return ending{nothing: !outcome.Inferred || elapsed(s.now(), w.BegunAt, stillActing)}, nil
 	}
-	seen, err := s.seenAfter(ctx, outcome)
+	seen, err := s.seenAfter(ctx, w, outcome)
 	if errors.Is(err, ErrNotFound) {
 		return ending{outcome: audit.Unknown, reason: "The account is no longer registered here, so nobody looks at its clusters."}, nil
 	}
 	if err != nil {
 		return ending{}, err
 	}
-	age := s.now().Sub(outcome.RecordedAt)
+	age := s.ageOf(outcome)
 	e := ending{}
 	if seen.told {
 		e = endOfWork(outcome.Act, outcome.Change["phase"][0], seen, age)
@@ -181,8 +181,9 @@ func (c seen) shown() any {
 
 // seenAfter returns the cluster an outcome is about from its snapshot. It tells nothing until a complete listing
 // that began after the outcome has been stored: upstream's answer to a read right after an act may be
-// older than the act. ErrNotFound when the account is not registered any more.
-func (s *Service) seenAfter(ctx context.Context, outcome audit.Stored) (seen, error) {
+// older than the act. When the log's time stands still ahead, the act's longest time after its beginning counts instead.
+// ErrNotFound when the account is not registered any more.
+func (s *Service) seenAfter(ctx context.Context, w longWork, outcome audit.Stored) (seen, error) {
 	accountID, err := uuid.Parse(outcome.Account.ID)
 	if err != nil {
 		return seen{}, ErrNotFound
@@ -193,9 +194,11 @@ func (s *Service) seenAfter(ctx context.Context, outcome audit.Stored) (seen, er
 	var c seen
 	err = s.cfg.DB.QueryRow(ctx, `
 		SELECT c.gone_at IS NOT NULL, c.phase, c.reason,
-			coalesce(r.ok_at > $3 AND (c.written_at IS NULL OR c.written_at < r.ok_at) AND c.missing_at IS NULL, false)
+			coalesce(
+				r.ok_at > CASE WHEN $3 <= clock_timestamp() THEN $3 WHEN $4 <= clock_timestamp() THEN $4 + $5::interval ELSE '-infinity' END
+				AND (c.written_at IS NULL OR c.written_at < r.ok_at OR c.written_at > clock_timestamp() + interval '5 minutes') AND c.missing_at IS NULL, false)
 		FROM clusters c LEFT JOIN refresh r ON r.account_id = c.account_id AND r.kind = 'clusters'
-		WHERE c.account_id = $1 AND c.cluster_id = $2`, accountID, outcome.Target.ID, outcome.RecordedAt).Scan(&c.gone, &c.phase, &c.reason, &c.told)
+		WHERE c.account_id = $1 AND c.cluster_id = $2`, accountID, outcome.Target.ID, outcome.RecordedAt, w.BegunAt, stillActing).Scan(&c.gone, &c.phase, &c.reason, &c.told)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return seen{}, nil // not listed yet
 	}

@@ -80,7 +80,7 @@ func (f *signInFailures) due(now time.Time, everything bool) []audit.Event {
 	defer f.mu.Unlock()
 	var events []audit.Event
 	for cause, sum := range f.causes {
-		if !everything && now.Sub(sum.written) < failureWindow {
+		if !everything && !elapsed(now, sum.written, failureWindow) {
 			continue
 		}
 		if sum.count == 0 {

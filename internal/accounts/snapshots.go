@@ -167,8 +167,9 @@ const upsertCluster = `
 		endpoint = excluded.endpoint, labels = excluded.labels, search = excluded.search, created_at = excluded.created_at,
 		raw = excluded.raw, digest = excluded.digest, seen_at = excluded.seen_at,
 		changed_at = CASE WHEN excluded.digest = c.digest THEN c.changed_at ELSE excluded.changed_at END,
-		written_at = coalesce(excluded.written_at, c.written_at), missing_at = NULL, gone_at = NULL
-	WHERE $24 OR c.written_at IS NULL OR c.written_at < $23`
+		written_at = coalesce(excluded.written_at, CASE WHEN c.written_at < clock_timestamp() + interval '5 minutes' THEN c.written_at END),
+		missing_at = NULL, gone_at = NULL
+	WHERE $24 OR c.written_at IS NULL OR c.written_at < $23 OR c.written_at > clock_timestamp() + interval '5 minutes'`
 
 // arguments of upsertCluster.
 func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool) ([]any, error) {

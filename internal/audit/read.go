@@ -139,9 +139,15 @@ func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
+// attemptedAt is when an open operation o began, whose attempt is e. recorded_at stands still ahead after the database's
+// clock was ahead; then the console's time counts, and when that was ahead too the attempt is old.
+const attemptedAt = `CASE WHEN o.recorded_at <= clock_timestamp() + interval '1 minute' THEN o.recorded_at
+	WHEN (convert_from(e.body, 'UTF8')::jsonb ->> 'at')::timestamptz <= clock_timestamp() + interval '1 minute' THEN (convert_from(e.body, 'UTF8')::jsonb ->> 'at')::timestamptz
+	ELSE '-infinity' END`
+
 // statusOf is how an event reads on the page; o is its row among the open operations, if any.
 const statusOf = `CASE WHEN o.seq IS NULL THEN e.outcome
-	WHEN o.recorded_at < clock_timestamp() - @unknown_after::interval THEN 'unknown'
+	WHEN ` + attemptedAt + ` < clock_timestamp() - @unknown_after::interval THEN 'unknown'
 	ELSE 'pending' END`
 
 func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
@@ -260,10 +266,10 @@ func (l *Log) Operation(ctx context.Context, id uuid.UUID) ([]Stored, error) {
 	return l.others(ctx, id, 0)
 }
 
-// OpenOperations gives the attempts without an outcome that were recorded longer ago than
+// OpenOperations gives the attempts without an outcome that were made longer ago than
 // olderThan and have a number above after, oldest first, at most 500.
 func (l *Log) OpenOperations(ctx context.Context, olderThan time.Duration, after int64) ([]OpenOperation, error) {
-	return l.openOperations(ctx, `o.recorded_at <= clock_timestamp() - @older_than::interval AND o.seq > @after`,
+	return l.openOperations(ctx, attemptedAt+` <= clock_timestamp() - @older_than::interval AND o.seq > @after`,
 		pgx.NamedArgs{"older_than": olderThan, "after": after})
 }
 

@@ -3,6 +3,7 @@ package dbtest_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"quartermaster/internal/dbtest"
 	"quartermaster/internal/schema"
@@ -43,6 +44,21 @@ func TestPrivateServerStopsCrashesAndComesBack(t *testing.T) {
 		server.Start(t)
 		if err := schema.Check(ctx, db.Pool); err != nil {
 			t.Errorf("%s: after the start: %v", name, err)
+		}
+	}
+}
+
+func TestTheClockOfAPrivateServerTurns(t *testing.T) {
+	server, clock := dbtest.NewServerWithClock(t)
+	db := server.New(t)
+	for _, ahead := range []time.Duration{0, 365 * 24 * time.Hour, -24 * time.Hour, 0} {
+		clock.Turn(t, ahead)
+		var now time.Time
+		if err := db.Pool.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&now); err != nil {
+			t.Fatal(err)
+		}
+		if off := time.Until(now) - ahead; off.Abs() > time.Minute {
+			t.Errorf("turned by %s, the server's clock is %s off", ahead, off)
 		}
 	}
 }

@@ -61,7 +61,12 @@ func newServer(t testing.TB, settings map[string]string) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	p, err := startInstalled(ctx, settings)
+	return newServerIn(ctx, t, settings)
+}
+
+func newServerIn(ctx context.Context, t testing.TB, settings map[string]string, environment ...string) *Server {
+	t.Helper()
+	p, err := startInstalled(ctx, settings, environment...)
 	if err != nil {
 		t.Fatalf("a test database server cannot be had: %v", err)
 	}
@@ -135,7 +140,7 @@ func endInstalled(ctx context.Context, p *devenv.Postgres) error {
 
 // startInstalled starts a server on a copy of a prepared one: a data folder with the migrated
 // template in it, made once for each schema and kept in the temporary folder.
-func startInstalled(ctx context.Context, settings map[string]string) (*devenv.Postgres, error) {
+func startInstalled(ctx context.Context, settings map[string]string, environment ...string) (*devenv.Postgres, error) {
 	base, err := cacheFolder()
 	if err != nil {
 		return nil, err
@@ -154,7 +159,7 @@ func startInstalled(ctx context.Context, settings map[string]string) (*devenv.Po
 	if out, err := exec.CommandContext(ctx, "cp", "-Rp", prepared, dir).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("copying the prepared test database server: %w: %s", err, out)
 	}
-	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: dir, Settings: settings, EndWithParent: true})
+	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: dir, Settings: settings, EndWithParent: true, Environment: environment})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

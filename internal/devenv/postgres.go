@@ -51,6 +51,9 @@ type PostgresConfig struct {
 	// EndWithParent stops the server at once and deletes Dir when this process ends without
 	// having called Stop, however it ends. For tests; dev keeps its data.
 	EndWithParent bool
+	// Environment is added to the server's, which has nothing of this process's. For tests that turn
+	// its clock.
+	Environment []string
 }
 
 // Postgres is a running server on 127.0.0.1 that only this program's passwords open.
@@ -605,7 +608,7 @@ func endProcess(ctx context.Context, pid int) error {
 func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(p.binaries, name), args...)
 	// Nothing of this program's environment, which may hold secrets.
-	cmd.Env = []string{"PATH=" + p.binaries + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
+	cmd.Env = append([]string{"PATH=" + p.binaries + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}, p.cfg.Environment...)
 	cmd.Dir = p.root
 	cmd.SysProcAttr = p.account.attributes()
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLoginLeadsToTheProvider(t *testing.T) {
@@ -106,5 +107,18 @@ func TestManyTabsMaySignInAtOnce(t *testing.T) {
 	}
 	if n := len(b.jar.Cookies(b.at)); n > maxLogins {
 		t.Errorf("%d cookies of sign-ins that were left", n)
+	}
+}
+
+// TestClocksThatDiffer: a token of a provider whose clock is wrong, or ours, is refused with a sentence that says so, and nobody
+// is sent round in a circle.
+func TestClocksThatDiffer(t *testing.T) {
+	for name, off := range map[string]time.Duration{"an hour ahead": time.Hour, "a year ahead": 365 * 24 * time.Hour, "an hour back": -time.Hour, "a year back": -365 * 24 * time.Hour} {
+		c := newConsole(t)
+		c.idp.now = func() time.Time { return c.clock.Now().Add(off) }
+		w := c.browser().signIn("/login?go=1")
+		if w.Code != http.StatusBadRequest || w.Header().Get("Location") != "" || !strings.Contains(w.Body.String(), "The clocks of the identity provider and of this console differ") {
+			t.Errorf("%s: %d to %q:\n%s", name, w.Code, w.Header().Get("Location"), w.Body)
+		}
 	}
 }

@@ -369,6 +369,15 @@ func badToken(cause string, err error) *signInError {
 		words: "What the identity provider sent did not pass this console's checks, so nobody was signed in. Try again; tell an administrator if it stays."}
 }
 
+// errClocksDiffer is a token whose times do not fit the console's clock.
+var errClocksDiffer = errors.New("the clocks differ")
+
+// clocksDiffer refuses a token that would be good at another time. Trying again does not help.
+func clocksDiffer(err error) *signInError {
+	return &signInError{cause: "the provider's clock and ours differ", status: http.StatusBadRequest, err: err,
+		words: "The clocks of the identity provider and of this console differ by minutes, so nobody can be signed in. Tell an administrator: one of the two machines has the wrong time."}
+}
+
 func providerAway(cause string, err error) *signInError {
 	return &signInError{cause: cause, status: http.StatusServiceUnavailable, err: err,
 		words: "The identity provider did not answer. Try again in a moment."}
@@ -427,6 +436,9 @@ func (p *provider) identify(ctx context.Context, d *discovery, raw, accessToken,
 	if keys.err != nil {
 		return accounts.Identity{}, providerAway("signing keys unavailable", boundText(keys.err))
 	}
+	if _, expired := errors.AsType[*oidc.TokenExpiredError](err); expired {
+		return accounts.Identity{}, clocksDiffer(boundText(err)) // it was made a moment ago
+	}
 	if err != nil {
 		return accounts.Identity{}, badToken("ID token refused", boundText(err))
 	}
@@ -434,7 +446,9 @@ func (p *provider) identify(ctx context.Context, d *discovery, raw, accessToken,
 	if err := token.Claims(&claims); err != nil {
 		return accounts.Identity{}, badToken("ID token refused", boundText(err))
 	}
-	if err := p.checkClaims(token, claims, accessToken, nonce); err != nil {
+	if err := p.checkClaims(token, claims, accessToken, nonce); errors.Is(err, errClocksDiffer) {
+		return accounts.Identity{}, clocksDiffer(err)
+	} else if err != nil {
 		return accounts.Identity{}, badToken("ID token refused", err)
 	}
 	var all map[string]json.RawMessage
@@ -477,10 +491,10 @@ func (p *provider) checkClaims(token *oidc.IDToken, claims idClaims, accessToken
 		return fmt.Errorf("iat: %w", err)
 	}
 	if issued.After(now.Add(clockSkew)) {
-		return errors.New("iat is in the future")
+		return fmt.Errorf("%w: iat is in the future", errClocksDiffer)
 	}
 	if issued.Before(now.Add(-maxTokenAge)) {
-		return errors.New("iat is too long ago")
+		return fmt.Errorf("%w: iat is too long ago", errClocksDiffer)
 	}
 	if claims.NotBefore != nil {
 		from, err := numericDate(*claims.NotBefore)
@@ -488,7 +502,7 @@ func (p *provider) checkClaims(token *oidc.IDToken, claims idClaims, accessToken
 			return fmt.Errorf("nbf: %w", err)
 		}
 		if from.After(now.Add(clockSkew)) {
-			return errors.New("nbf is in the future")
+			return fmt.Errorf("%w: nbf is in the future", errClocksDiffer)
 		}
 	}
 	if token.AccessTokenHash != "" {

@@ -108,7 +108,7 @@ func kekFromFile(uri string) (KEK, error) {
 	}
 	key, err := decodeKEK(content)
 	if err != nil {
-		return KEK{}, fmt.Errorf("%s: %w", u.Path, err)
+		return KEK{}, fmt.Errorf("%s holds %d bytes and is no key (%w): it must hold %d bytes, or them as base64", u.Path, len(content), err, kekSize)
 	}
 	return NewKEK(key), nil
 }

@@ -199,3 +199,17 @@ func lengthPrefixed(parts ...string) []byte {
 	}
 	return out
 }
+
+// NeededKEK returns the fingerprint of the KEK that the stored keysets were wrapped with; empty when
+// there are none yet. It opens nothing.
+func NeededKEK(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	var fingerprint string
+	err := pool.QueryRow(ctx, `SELECT kek FROM keysets WHERE purpose = $1`, string(ManagementKeys)).Scan(&fingerprint)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading which key the keysets need: %w", err)
+	}
+	return fingerprint, nil
+}
