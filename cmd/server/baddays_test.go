@@ -2,8 +2,6 @@ package main
 
 import (
 	"bufio"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -87,13 +85,7 @@ func (p *servedProcess) metric(t *testing.T, name string) float64 {
 func (s *served) serveTLS() []string {
 	s.t.Helper()
 	cert, key := selfSigned(s.t)
-	trusted, err := os.ReadFile(cert)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(trusted)
-	s.probe = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	s.probe = clientThatTrusts(s.t, cert)
 	return []string{"QM_TLS_CERT", cert, "QM_TLS_KEY", key}
 }
 
