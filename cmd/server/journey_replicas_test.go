@@ -119,7 +119,7 @@ func (w *squadron) limitsHoldEverywhere(t *testing.T) {
 	}
 
 	// A console whose sessions live shortly, in place of the third.
-	const life = 4 * time.Second
+	const life = 5 * time.Second
 	w.stop(t, 2)
 	w.start(t, 2, "QM_SESSION_MAX", life.String(), "QM_SESSION_IDLE", life.String())
 	begun := time.Now()
@@ -633,7 +633,7 @@ func (w *squadron) cutOff(t *testing.T) {
 // refreshTakenOver has the Cloud API not answer a listing while its console is stopped or killed.
 func (w *squadron) refreshTakenOver(t *testing.T) {
 	g := w.accounts[staging]
-	hang := func() int {
+	hang := func(t *testing.T) int {
 		t.Helper()
 		w.stopAll(t)
 		w.start(t, 0)
@@ -643,11 +643,11 @@ func (w *squadron) refreshTakenOver(t *testing.T) {
 		})
 		return w.listings(t, g.cloud)
 	}
-	okAfter := func(what string, moment time.Time) {
+	okAfter := func(t *testing.T, what string, moment time.Time) {
 		t.Helper()
 		w.waitFor(t, what, `SELECT coalesce(ok_at > $2, false) FROM refresh WHERE account_id::text = $1`, g.id, moment)
 	}
-	now := func() (at time.Time) {
+	now := func(t *testing.T) (at time.Time) {
 		t.Helper()
 		if err := w.db.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&at); err != nil {
 			t.Fatal(err)
@@ -655,25 +655,18 @@ func (w *squadron) refreshTakenOver(t *testing.T) {
 		return at
 	}
 	t.Run("stopped", func(t *testing.T) {
-		hang()
+		hang(t)
 		w.start(t, 1)
 		w.stop(t, 0)
-		var held bool
-		if err := w.db.QueryRow(t.Context(), `SELECT coalesce(lease_until > now() + interval '40 seconds' AND ok_at < now() - interval '10 seconds', false) FROM refresh WHERE account_id::text = $1`, g.id).Scan(&held); err != nil {
-			t.Fatal(err)
-		}
-		if held {
-			t.Error("the lease of the console that ended is still held")
-		}
-		okAfter("the other one refreshes the account although the lease was for a minute", now())
+		okAfter(t, "the other one refreshes the account, although the lease was for a minute", now(t)) // and this waits for less
 	})
 	t.Run("killed", func(t *testing.T) {
-		listed := hang()
+		listed := hang(t)
 		w.start(t, 1)
 		w.start(t, 2)
 		w.killed(0)
 		// Others are refreshed; this one belongs to the dead for a minute.
-		since := now()
+		since := now(t)
 		w.waitFor(t, "the other accounts are refreshed twice", `SELECT bool_and(ok_at > $2) FROM refresh WHERE account_id::text = ANY($1)`,
 			[]string{w.accounts[production].id, w.accounts[legacy].id}, since.Add(time.Second))
 		if n := w.listings(t, g.cloud); n != listed {
@@ -682,6 +675,6 @@ func (w *squadron) refreshTakenOver(t *testing.T) {
 		if _, err := w.db.Exec(t.Context(), `UPDATE refresh SET lease_until = clock_timestamp() WHERE account_id::text = $1`, g.id); err != nil { // the minute is over
 			t.Fatal(err)
 		}
-		okAfter("another one takes over", now())
+		okAfter(t, "another one takes over", now(t))
 	})
 }

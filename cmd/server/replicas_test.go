@@ -318,8 +318,11 @@ func (w *squadron) openProxy(t *testing.T) *proxy {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // what went wrong is in its output
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-ended
@@ -329,8 +332,10 @@ func (w *squadron) openProxy(t *testing.T) *proxy {
 		if err == nil {
 			_ = conn.Close()
 		}
-		if err != nil && len(ended) > 0 {
+		select {
+		case <-ended:
 			t.Fatalf("the proxy did not start:\n%s", p.output)
+		default:
 		}
 		return err == nil
 	})
