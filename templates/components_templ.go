@@ -318,7 +318,7 @@ func State(tone, word string) templ.Component {
 }
 
 // stateClass is the class of a state. It is given as an attribute because templ's own lists of classes
-// cost more than all the rest of a table's row.
+// cost more than the rest of the state, of which tables have many.
 func stateClass(tone string) templ.OrderedAttributes {
 	return templ.OrderedAttributes{{Key: "class", Value: "state " + tone}}
 }

@@ -133,7 +133,9 @@ func span(now, t time.Time) string {
 }
 
 // exact is a time as people quote it.
-func exact(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+func exact(t time.Time) string { return t.UTC().Format(exactLayout) }
+
+const exactLayout = "2006-01-02 15:04:05 UTC"
 
 // MiB says an amount of memory or disk. Zero, which means that nobody told, is a dash.
 func MiB(n int64) string {

@@ -136,9 +136,9 @@ func appendRow(b []byte, now time.Time, r *templates.FleetRow) []byte {
 	b = appendEscaped(b, r.Href)
 	b = append(b, `">`...)
 	b = appendEscaped(b, r.Name)
-	b = append(b, `</a> `...)
+	b = append(b, `</a>`...)
 	if r.Stale != "" {
-		b = append(b, `<span class="chip tone-warn" title="`...)
+		b = append(b, ` <span class="chip tone-warn" title="`...)
 		b = appendEscaped(b, r.Stale)
 		b = append(b, `">stale<span class="sr-only">: `...)
 		b = appendEscaped(b, r.Stale)
@@ -149,7 +149,7 @@ func appendRow(b []byte, now time.Time, r *templates.FleetRow) []byte {
 	b = append(b, tone...)
 	b = append(b, `">`...)
 	b = appendEscaped(b, word)
-	b = append(b, `</span> `...)
+	b = append(b, `</span>`...)
 	if r.Reason != "" && r.Phase != "HEALTHY" {
 		b = append(b, `<div class="sub line-clamp-2 max-w-60 [overflow-wrap:anywhere]" title="`...)
 		b = appendEscaped(b, r.Reason)
@@ -258,10 +258,10 @@ func appendEscaped(b []byte, s string) []byte {
 
 // rowsTemplate is the same for html/template.
 const rowsTemplate = `{{range .Rows}}<tr role="row" id="c-{{.AccountID}}-{{.ClusterID}}" data-testid="cluster-row" data-account="{{.AccountID}}" data-cluster="{{.ClusterID}}" data-phase="{{.Phase}}">` +
-	`<td role="cell" class="head-cell"><a class="rowlnk [overflow-wrap:anywhere]" href="{{.Href}}">{{.Name}}</a> ` +
-	`{{if .Stale}}<span class="chip tone-warn" title="{{.Stale}}">stale<span class="sr-only">: {{.Stale}}</span></span>{{end}}</td>` +
+	`<td role="cell" class="head-cell"><a class="rowlnk [overflow-wrap:anywhere]" href="{{.Href}}">{{.Name}}</a>` +
+	`{{if .Stale}} <span class="chip tone-warn" title="{{.Stale}}">stale<span class="sr-only">: {{.Stale}}</span></span>{{end}}</td>` +
 	`<td role="cell" class="state-cell">{{if eq .Phase "HEALTHY"}}<span class="state tone-ok">Healthy</span>{{else if eq .Phase "SUSPENDED"}}<span class="state tone-off">Suspended</span>` +
-	`{{else if eq .Phase "NOT_READY"}}<span class="state tone-warn">Not ready</span>{{else}}<span class="state tone-warn">{{.Phase}}</span>{{end}} ` +
+	`{{else if eq .Phase "NOT_READY"}}<span class="state tone-warn">Not ready</span>{{else}}<span class="state tone-warn">{{.Phase}}</span>{{end}}` +
 	`{{if and .Reason (ne .Phase "HEALTHY")}}<div class="sub line-clamp-2 max-w-60 [overflow-wrap:anywhere]" title="{{.Reason}}">{{.Reason}}</div>{{end}}</td>` +
 	`<td role="cell" class="flow owner"><a class="hover:underline" href="{{.AccountHref}}">{{.AccountName}}</a></td>` +
 	`<td role="cell" class="flow">{{if eq .Environment "production"}}<span class="chip chip-strong">{{else}}<span class="chip">{{end}}{{.Environment}}</span></td>` +
