@@ -86,6 +86,37 @@ func TestDiskFullUnderTheLog(t *testing.T) {
 	logIsWhole(t, w.stage)
 }
 
+// TestDiskFullUnderPostgres fills the disk of Postgres' write-ahead log until Postgres ends itself. With room and a start
+// of Postgres all goes on.
+func TestDiskFullUnderPostgres(t *testing.T) {
+	postgres := dbtest.NewServer(t)
+	space := postgres.SmallWAL(t, 96<<20)
+	w, env := prepareBadWeek(t, postgres)
+	w.start(env)
+	w.moveIn(t)
+	path, _ := w.newCluster(t, production, "not-restarted-without-postgres-disk")
+	space.Fill(t)
+	waitUntil(t, "Postgres has no room for its log", func() bool {
+		_, err := w.owner.Exec(t.Context(), `CREATE TABLE IF NOT EXISTS filling (i int); INSERT INTO filling SELECT generate_series(1, 100000); SELECT pg_switch_wal()`)
+		return err != nil
+	})
+	before := w.changes(t)
+	got := w.people[operator].try("POST", path+"/restart", nil)
+	if got.status != http.StatusServiceUnavailable || w.changes(t) != before {
+		t.Errorf("an act answers %d, and the Cloud API was asked for %d changes", got.status, w.changes(t)-before)
+	}
+	space.Empty(t)
+	postgres.Stop(t) // whether it ended or starts over and over
+	postgres.Start(t)
+	w.owner.Reset()
+	w.db.Reset()
+	waitUntil(t, "the console is ready again", func() bool { return w.people[operator].get("/readyz").status == http.StatusOK })
+	if got := w.people[operator].withoutRedirects().post(path+"/restart", nil); got.status != http.StatusSeeOther {
+		t.Errorf("the restart when there is room: %d\n%s", got.status, got.text())
+	}
+	logIsWhole(t, w.stage)
+}
+
 // useUpTheLog appends until no event fits any more. One that fails may have found no room in one page of one index only, so
 // they are of several kinds, and many must fail in a row.
 func (w *badWeek) useUpTheLog(t *testing.T) {

@@ -294,3 +294,27 @@ func TestListsOfKeysAfterAClockThatWasAhead(t *testing.T) {
 		t.Error("a list that was just read is not used")
 	}
 }
+
+// TestAnAttemptOfWhenAllClocksWereAhead: upstream's times tell nothing about it, so no verdict rests on them.
+func TestAnAttemptOfWhenAllClocksWereAhead(t *testing.T) {
+	s, clock := newClockStage(t)
+	account := s.register(s.current(), "Search")
+	known, err := s.svc.loadCluster(t.Context(), s.inPhase(account.ID, cloudapi.PhaseHealthy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock.Turn(t, year)
+	e := known.on.event(member("operators"), ActClusterRestart)
+	e.Phase, e.Operation, e.At = audit.PhaseAttempt, uuid.New(), time.Now().Add(year)
+	if _, err := s.log.Append(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	clock.Turn(t, 0)
+	if page, err := s.log.List(t.Context(), audit.Query{Act: ActClusterRestart.Name}); err != nil || len(page.Operations) != 1 || page.Operations[0].Status != "unknown" {
+		t.Errorf("the page shows %+v, %v", page.Operations, err)
+	}
+	got := s.reconciled(s.svc, e.Operation)
+	if len(got) != 2 || got[1].Outcome != audit.Unknown || got[1].Reason != clockReason {
+		t.Errorf("%+v", got)
+	}
+}

@@ -403,6 +403,10 @@ func TestClusterPage(t *testing.T) {
 		Act: ActClusterRestart.Name, Phase: audit.PhaseAttempt, Operation: uuid.New(), Actor: audit.Actor{Name: "Olga Operator"},
 		Account: audit.Ref{ID: id.String(), Name: "One"}, Target: audit.Target{Kind: KindCluster, ID: ref.ClusterID, Name: "cluster-000"},
 	}
+	// The age of an attempt goes by the clock of the console that made it.
+	r.clock.mu.Lock()
+	r.clock.now = time.Now().UTC()
+	r.clock.mu.Unlock()
 	elsewhere := attempt
 	elsewhere.Operation, elsewhere.Account.ID = uuid.New(), other.String()
 	for _, e := range []audit.Event{attempt, elsewhere} {

@@ -311,11 +311,11 @@ func TestLeasesNobodyHoldsAreTakenBack(t *testing.T) {
 	at.add(1)
 	far, at := r.account(t, "Three", Production)
 	at.add(1)
-	r.exec(t, `UPDATE refresh SET next_at = clock_timestamp() + interval '1 hour' WHERE account_id = $1`, far)
+	r.exec(t, `UPDATE refresh SET next_at = clock_timestamp() + interval '1 minute' WHERE account_id = $1`, far)
 	if leases, err := r.svc.lease(t.Context(), false, 2); err != nil || len(leases) != 2 {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}
-	r.exec(t, `UPDATE refresh SET lease_until = clock_timestamp() + interval '1 hour', lease_owner = 'somebody else/1' WHERE account_id = $1`, far)
+	r.exec(t, `UPDATE refresh SET lease_until = clock_timestamp() + interval '1 minute', lease_owner = 'somebody else/1' WHERE account_id = $1`, far)
 	leased := func(id uuid.UUID) bool {
 		return value[bool](t, r, `SELECT lease_until IS NOT NULL FROM refresh WHERE account_id = $1`, id)
 	}

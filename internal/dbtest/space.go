@@ -20,6 +20,43 @@ type Space struct{ dir string }
 // in it end before it does. Only root on Linux can mount one; elsewhere the test is not run.
 func (s *Server) Tablespace(t testing.TB, name string, size int) *Space {
 	t.Helper()
+	space, location := s.space(t, size)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.server.exec(ctx, `CREATE TABLESPACE `+name+` LOCATION '`+location+`'`, `GRANT CREATE ON TABLESPACE `+name+` TO `+ownerRole); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Start(t)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := s.server.exec(ctx, `DROP TABLESPACE `+name); err != nil {
+			t.Errorf("dropping the tablespace: %v", err)
+		}
+	})
+	return space
+}
+
+// SmallWAL moves the write-ahead log of the server to a filesystem of so many bytes.
+func (s *Server) SmallWAL(t testing.TB, size int) *Space {
+	t.Helper()
+	space, location := s.space(t, size)
+	s.Stop(t)
+	wal := filepath.Join(s.postgres.DataDir, "pg_wal")
+	if out, err := exec.Command("cp", "-Rp", wal+"/.", location).CombinedOutput(); err != nil {
+		t.Fatalf("moving the write-ahead log: %v: %s", err, out)
+	}
+	if err := errors.Join(os.RemoveAll(wal), os.Symlink(location, wal)); err != nil {
+		t.Fatal(err)
+	}
+	s.Start(t)
+	t.Cleanup(func() { s.Stop(t) }) // before the filesystem goes
+	return space
+}
+
+// space mounts a small filesystem with a folder for the server in it.
+func (s *Server) space(t testing.TB, size int) (space *Space, location string) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("NOT RUN: only root can mount a small filesystem for a disk that is full")
 	}
@@ -43,7 +80,7 @@ func (s *Server) Tablespace(t testing.TB, name string, size int) *Space {
 			t.Error(err)
 		}
 	})
-	location := filepath.Join(dir, "data")
+	location = filepath.Join(dir, "data")
 	if err := os.Mkdir(location, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -55,20 +92,7 @@ func (s *Server) Tablespace(t testing.TB, name string, size int) *Space {
 	if err := errors.Join(os.Chown(dir, int(owner.Uid), int(owner.Gid)), os.Chown(location, int(owner.Uid), int(owner.Gid))); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := s.server.exec(ctx, `CREATE TABLESPACE `+name+` LOCATION '`+location+`'`, `GRANT CREATE ON TABLESPACE `+name+` TO `+ownerRole); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Start(t)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := s.server.exec(ctx, `DROP TABLESPACE `+name); err != nil {
-			t.Errorf("dropping the tablespace: %v", err)
-		}
-	})
-	return &Space{dir: dir}
+	return &Space{dir: dir}, location
 }
 
 // Fill leaves no room in the space.
