@@ -229,7 +229,7 @@ func TestEveryAlertHasARunbook(t *testing.T) {
 func anchorsOf(markdown string) map[string]bool {
 	found := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(markdown, -1) {
-		text := strings.ToLower(regexp.MustCompile("[^\\p{L}\\p{N} _-]").ReplaceAllString(m[1], ""))
+		text := strings.ToLower(regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(m[1], ""))
 		found[strings.ReplaceAll(text, " ", "-")] = true
 	}
 	return found
