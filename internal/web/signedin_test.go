@@ -53,6 +53,7 @@ func newFullConsoleAt(t *testing.T, upstream *url.URL, rps float64, change ...fu
 		DB: db.Pool, Log: log, Cloud: client, Vault: sealing, Logger: slog.New(slog.DiscardHandler), Now: clock.Now,
 		SessionIdle: 30 * time.Minute, SessionMax: 12 * time.Hour, UnknownAfter: 2 * time.Minute, PollMin: time.Second, PollMax: time.Minute,
 		CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
+		SlowSearch:  func(ctx context.Context, db *pgxpool.Pool) (string, error) { return schema.SlowSearch(ctx, db) },
 		Rights: access.Configured{
 			AdminGroups: []string{"admins"}, AuditorGroups: []string{"auditors"}, OperatorGroups: []string{"operators"}, ViewerGroups: []string{"viewers"},
 		},

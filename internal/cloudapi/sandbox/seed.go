@@ -181,33 +181,57 @@ func (g *seeder) plans() []accountPlan {
 	}
 }
 
-// generated makes plans for many accounts with clusters spread evenly over them.
+// often repeats values, so that one taken at random is each as often as its number says.
+func often[T any](values ...any) (out []T) {
+	for i := 0; i < len(values); i += 2 {
+		for range values[i].(int) {
+			out = append(out, values[i+1].(T))
+		}
+	}
+	return out
+}
+
+// generated makes plans for many accounts with clusters spread evenly over them: mostly healthy, of a few
+// clouds, sizes and versions that are common and some that are rare, in a few regions of an account's own.
 func (g *seeder) generated(accounts, clusters int) []accountPlan {
-	trades := []string{"Search", "Commerce", "Support", "Insights", "Media", "Health", "Logistics", "Finance"}
-	uses := []string{"catalogue", "assistant", "recommendations", "dedup", "archive", "signals", "faq", "images"}
-	sizes := []string{"mx1", "mx2", "mx4", "mx8", "cx2", "cx4"}
-	phases := []enumValue{phaseHealthy, phaseHealthy, phaseHealthy, phaseHealthy, phaseHealthy, phaseSuspended, phaseNotReady}
-	versions := []string{"v1.17.2", "v1.17.1", "v1.16.3", "v1.15.5", "v1.14.1"}
+	trades := []string{"Search", "Commerce", "Support", "Insights", "Media", "Health", "Logistics", "Finance", "Travel", "Security"}
+	uses := []string{
+		"catalogue", "assistant", "recommendations", "dedup", "archive", "signals", "faq", "images", "product-search", "chat-memory", "docs-rag",
+		"fraud-vectors", "ads-ranking", "tickets", "contracts", "similar-items", "voice", "news", "geo-lookup", "personalisation",
+	}
+	stages := often[string](6, "", 2, "-eu", 2, "-us", 2, "-staging", 1, "-dev", 1, "-canary")
+	sizes := often[string](2, "mx1", 5, "mx2", 8, "mx4", 6, "mx8", 2, "mx16", 2, "cx2", 3, "cx4", 1, "cx8")
+	nodes := often[int](6, 1, 3, 2, 8, 3, 1, 5)
+	phases := often[enumValue](880, phaseHealthy, 70, phaseSuspended, 30, phaseNotReady, 8, phaseRecoveryMode, 6, phaseManualMaintenance, 4, phaseFailedToSync, 2, phaseUpgrading)
+	versions := often[string](30, "v1.17.2", 20, "v1.17.1", 20, "v1.16.3", 12, "v1.15.5", 8, "v1.14.1", 4, "v1.13.6", 2, "v1.12.6", 1, "v1.11.5")
+	tiers := often[string](2, "critical", 5, "standard", 3, "best-effort")
+	clouds := often[string](5, providerAWS, 3, providerGCP, 2, providerAzure)
+	environments := []string{"production", "production", "staging", "production", "development"}
 	plans := make([]accountPlan, accounts)
 	for i := range plans {
 		trade := trades[i%len(trades)]
 		plans[i] = accountPlan{
 			slug: fmt.Sprintf("generated-%d", i), name: fmt.Sprintf("%s unit %d", trade, i+1), company: trade + " Group",
 			domain: "units.example", owner: fmt.Sprintf("owner%d", i+1), generation: "current",
-			environment: []string{"production", "staging", "development"}[i%3], registered: true,
+			environment: environments[i%len(environments)], registered: true,
 		}
 		count := clusters / accounts
 		if i < clusters%accounts {
 			count++
 		}
 		for n := range count {
-			provider := []string{providerAWS, providerGCP, providerAzure}[g.rng.IntN(3)]
+			provider := clouds[g.rng.IntN(len(clouds))]
 			regions := g.cat.regions[provider]
+			// Mostly at home, sometimes anywhere.
+			region := regions[(i+g.rng.IntN(2))%len(regions)]
+			if g.rng.IntN(4) == 0 {
+				region = regions[g.rng.IntN(len(regions))]
+			}
 			plans[i].clusters = append(plans[i].clusters, clusterPlan{
-				name: fmt.Sprintf("%s-%d-%d", uses[g.rng.IntN(len(uses))], i+1, n+1), provider: provider,
-				region: regions[g.rng.IntN(len(regions))].str("id"), size: sizes[g.rng.IntN(len(sizes))], nodes: 1 + g.rng.IntN(3),
+				name:     fmt.Sprintf("%s%s-%d-%d", uses[g.rng.IntN(len(uses))], stages[g.rng.IntN(len(stages))], i+1, n+1),
+				provider: provider, region: region.str("id"), size: sizes[g.rng.IntN(len(sizes))], nodes: nodes[g.rng.IntN(len(nodes))],
 				version: versions[g.rng.IntN(len(versions))], phase: phases[g.rng.IntN(len(phases))], ageDays: 1 + g.rng.IntN(730),
-				labels: "team=" + strings.ToLower(trade),
+				labels: fmt.Sprintf("team=%s,tier=%s,cost-centre=cc-%03d", strings.ToLower(trade), tiers[g.rng.IntN(len(tiers))], g.rng.IntN(200)),
 			})
 		}
 	}
