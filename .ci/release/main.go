@@ -60,19 +60,27 @@ func run(ctx context.Context, args []string) error {
 	platforms := flags.String("platforms", "linux/amd64 linux/arm64 darwin/amd64 darwin/arm64", "platforms to build for")
 	sbomTool := flags.String("sbom-tool", "", "path of cyclonedx-gomod")
 	out := flags.String("out", "bin/release", "folder to write to; what is in it is removed")
+	noticesOnly := flags.String("notices", "", "file to write the notices of others' work to, and nothing else")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	r := &release{version: *version, sbomTool: *sbomTool, out: *out}
+	for _, text := range strings.Fields(*platforms) {
+		system, arch, _ := strings.Cut(text, "/")
+		r.platforms = append(r.platforms, platform{system, arch})
+	}
+	if *noticesOnly != "" {
+		notices, err := r.notices(ctx)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(*noticesOnly, notices, 0o644)
+	}
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`).MatchString(r.version) {
 		return fmt.Errorf("%q cannot be a version; this tree has no git to name it, or the name is wrong: make release VERSION=v1.2.3", r.version)
 	}
 	if strings.HasSuffix(r.version, "+changes") {
 		fmt.Fprintln(os.Stderr, "release: the tree has changes that are not committed, so nobody can build these bytes again")
-	}
-	for _, text := range strings.Fields(*platforms) {
-		system, arch, _ := strings.Cut(text, "/")
-		r.platforms = append(r.platforms, platform{system, arch})
 	}
 	var err error
 	if r.at, err = commitTime(ctx); err != nil {
@@ -108,15 +116,7 @@ func (r *release) build(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(work) }()
 
-	var linked []linkedPackage
-	for _, p := range r.platforms {
-		packages, err := linkedPackages(ctx, p)
-		if err != nil {
-			return err
-		}
-		linked = append(linked, packages...)
-	}
-	notices, err := thirdPartyNotices(ctx, linked)
+	notices, err := r.notices(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,6 +148,19 @@ func (r *release) build(ctx context.Context) error {
 		fmt.Printf("%s: %s.tar.gz\n", p, filepath.Join(r.out, r.base(p)))
 	}
 	return r.checksums()
+}
+
+// notices is the text that licences ask to go with the programs of all platforms.
+func (r *release) notices(ctx context.Context) ([]byte, error) {
+	var linked []linkedPackage
+	for _, p := range r.platforms {
+		packages, err := linkedPackages(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		linked = append(linked, packages...)
+	}
+	return thirdPartyNotices(ctx, linked)
 }
 
 // environment is what the go command may see of this machine: everything that could change the

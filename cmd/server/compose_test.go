@@ -421,7 +421,7 @@ func imageHasWhatItNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := regexp.MustCompile(`^(quartermaster|LICENSE|etc/ssl/certs/ca-certificates\.crt|usr/share/zoneinfo/.+)$`)
+	ours := regexp.MustCompile(`^(quartermaster|LICENSE|THIRD_PARTY_NOTICES\.txt|etc/ssl/certs/ca-certificates\.crt|usr/share/zoneinfo/.+)$`)
 	engines := regexp.MustCompile(`^(\.dockerenv|dev/console|etc/(hosts|hostname|resolv\.conf|mtab))$`)
 	found := map[string]int64{}
 	for files := tar.NewReader(bytes.NewReader(raw)); ; {
@@ -453,7 +453,7 @@ func imageHasWhatItNeeds(t *testing.T) {
 			isStatic(t, program)
 		}
 	}
-	for _, name := range []string{"quartermaster", "LICENSE", "etc/ssl/certs/ca-certificates.crt", "usr/share/zoneinfo/Europe/Berlin", "usr/share/zoneinfo/UTC"} {
+	for _, name := range []string{"quartermaster", "LICENSE", "THIRD_PARTY_NOTICES.txt", "etc/ssl/certs/ca-certificates.crt", "usr/share/zoneinfo/Europe/Berlin", "usr/share/zoneinfo/UTC"} {
 		if found[name] == 0 {
 			t.Errorf("%s is not in the image", name)
 		}
