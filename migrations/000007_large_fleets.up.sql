@@ -29,8 +29,9 @@ BEGIN
     CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
     -- Somebody may have put it into another schema before.
     SELECT n.nspname INTO STRICT home FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm';
-    -- With the list of pending entries that GIN keeps by itself: without it a refresh writes eight times as long.
-    EXECUTE format('CREATE INDEX clusters_by_text ON public.clusters USING gin (search %I.gin_trgm_ops) WHERE gone_at IS NULL', home);
+    -- A list of pending entries makes writing cheap; a short one, because every search reads it.
+    EXECUTE format('CREATE INDEX clusters_by_text ON public.clusters USING gin (search %I.gin_trgm_ops)
+        WITH (gin_pending_list_limit = 256) WHERE gone_at IS NULL', home);
 EXCEPTION
     -- It is not installed, in older words or newer ones; this role may not.
     WHEN feature_not_supported OR undefined_file OR insufficient_privilege THEN

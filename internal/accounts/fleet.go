@@ -245,10 +245,6 @@ func (c *conditions) where(sql string, arguments ...any) {
 
 func (c *conditions) String() string { return strings.Join(c.sql, "\n\t\tAND ") }
 
-func (c *conditions) clone() *conditions {
-	return &conditions{sql: slices.Clone(c.sql), arguments: slices.Clone(c.arguments)}
-}
-
 // fleetAccounts are the accounts of a scope: those that lie in it, and those of which it lists clusters.
 type fleetAccounts struct {
 	all        []Account // by name

@@ -84,6 +84,15 @@ func newFleetConsole(t *testing.T, accountCount, clusterCount int) (*console, *d
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
+	// What the server does by itself within a minute of so many writes.
+	owner, err := pgx.Connect(t.Context(), db.OwnerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the database goes with the test
+	if _, err := owner.Exec(t.Context(), `VACUUM (ANALYZE) clusters`); err != nil {
+		t.Fatal(err)
+	}
 	list, err := c.accounts.List(t.Context(), accounts.JobActor("test"))
 	if err != nil {
 		t.Fatal(err)
