@@ -2,7 +2,9 @@ package templates
 
 import (
 	"bytes"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +80,30 @@ func TestFleetRowsWriteAsComponentsDo(t *testing.T) {
 		test.write(&got)
 		if string(got) != want.String() {
 			t.Errorf("%s:\n%s\n%s", name, got, want.String())
+		}
+	}
+}
+
+// TestFleetRowsHaveStyles: the style sheet holds only the classes of the files that it is made from.
+func TestFleetRowsHaveStyles(t *testing.T) {
+	sheet, err := os.ReadFile("../static/assets/app.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := []FleetRow{
+		{Name: "a", Phase: "FAILED_TO_SYNC", Reason: "full", Stale: "since noon", Environment: "production", NodesUp: 1, Nodes: 2},
+		{Name: "b", Phase: "HEALTHY", CreatedAt: time.Unix(0, 0), Region: "0190a7d2-0000-7000-8000-000000000000"},
+	}
+	var page bytes.Buffer
+	if err := fleetRows(time.Unix(100, 0), rows).Render(t.Context(), &page); err != nil {
+		t.Fatal(err)
+	}
+	unescaped := strings.ReplaceAll(string(sheet), `\`, "")
+	for _, list := range regexp.MustCompile(` class="([^"]+)"`).FindAllStringSubmatch(page.String(), -1) {
+		for _, class := range strings.Fields(list[1]) {
+			if !strings.Contains(unescaped, "."+class) {
+				t.Errorf("the style sheet has no .%s", class)
+			}
 		}
 	}
 }
