@@ -650,11 +650,9 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 		on.arguments = append(on.arguments, idsOf(part.accounts))
 		by = "array_position($" + strconv.Itoa(len(on.arguments)) + "::uuid[], c.account_id), " + by
 	}
-	// Planned with the values at hand: which index is best differs from filter to filter.
-	arguments := append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)
 	rows, err := tx.Query(ctx, `SELECT `+fleetRowColumns+`, `+text+` AS sort_text, `+number+` AS sort_number FROM clusters c
 		WHERE `+on.String()+`
-		ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), arguments...)
+		ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), planned(on.arguments)...)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,16 @@ func capped(on string) string {
 	return `(SELECT count(*) FROM (SELECT FROM clusters c WHERE ` + on + ` LIMIT ` + strconv.Itoa(CountCap+1) + `) counted)`
 }
 
+// planned has Postgres plan a statement with its values at hand, because which index is best differs from
+// one filter to the next. Without values the plan that it keeps is as good, and planning costs more than
+// reading a page does.
+func planned(values []any) []any {
+	if len(values) == 0 {
+		return nil
+	}
+	return append([]any{pgx.QueryExecModeCacheDescribe}, values...)
+}
+
 // countFleet counts what matches and what may be seen at all, and where accounts are few, the clusters
 // of each.
 func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery) error {
@@ -32,49 +42,52 @@ func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccount
 		on := &conditions{}
 		on.of(in, these)
 		on.matches(q)
-		err = tx.QueryRow(ctx, `SELECT `+capped(on.String()), append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)...).Scan(&n)
+		err = tx.QueryRow(ctx, `SELECT `+capped(on.String()), planned(on.arguments)...).Scan(&n)
 		if err != nil {
 			err = fmt.Errorf("counting clusters: %w", err)
 		}
 		return n, err
 	}
 	var err error
-	if q.After == "" && page.Next == "" {
-		page.Total = len(page.Rows)
-	} else if page.Total, err = count(in.among(q), q); err != nil {
-		return err
-	}
-	page.All = page.Total
-	if q.narrowed() {
-		if page.All, err = count(in.all, FleetQuery{}); err != nil {
+	if len(in.all) <= fewAccounts {
+		if page.All, err = countEach(ctx, tx, page.Accounts, in); err != nil {
 			return err
 		}
+	} else if page.All, err = count(in.all, FleetQuery{}); err != nil {
+		return err
 	}
-	if len(in.all) == 0 || len(in.all) > fewAccounts {
-		return nil
+	switch {
+	case q.After == "" && page.Next == "":
+		page.Total = len(page.Rows)
+	case !q.narrowed():
+		page.Total = page.All
+	default:
+		page.Total, err = count(in.among(q), q)
 	}
-	return countEach(ctx, tx, page.Accounts, in)
+	return err
 }
 
-// countEach counts the clusters of each account that may be seen.
-func countEach(ctx context.Context, tx pgx.Tx, accounts []Account, in fleetAccounts) error {
+// countEach counts the clusters of each account that may be seen, and returns the capped sum.
+func countEach(ctx context.Context, tx pgx.Tx, accounts []Account, in fleetAccounts) (int, error) {
 	on := &conditions{}
 	on.of(in, accounts)
 	on.where("c.account_id = counted_account.id")
 	on.arguments = append(on.arguments, idsOf(accounts))
 	rows, err := tx.Query(ctx, `SELECT `+capped(on.String())+` FROM unnest($`+strconv.Itoa(len(on.arguments))+`::uuid[])
-		WITH ORDINALITY counted_account (id, place) ORDER BY place`, append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)...)
+		WITH ORDINALITY counted_account (id, place) ORDER BY place`, on.arguments...)
 	if err != nil {
-		return fmt.Errorf("counting clusters by account: %w", err)
+		return 0, fmt.Errorf("counting clusters by account: %w", err)
 	}
 	counts, err := pgx.CollectRows(rows, pgx.RowTo[int])
 	if err != nil {
-		return fmt.Errorf("counting clusters by account: %w", err)
+		return 0, fmt.Errorf("counting clusters by account: %w", err)
 	}
+	sum := 0
 	for i, n := range counts {
 		accounts[i].Clusters = n
+		sum += n
 	}
-	return nil
+	return min(sum, CountCap+1), nil
 }
 
 // filterChoice is a filter whose values are offered: the column shown and the expression that begins its index.
@@ -89,32 +102,34 @@ var filterChoices = []filterChoice{
 func readChoices(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) error {
 	on := &conditions{}
 	on.of(in, in.all)
-	each := make([]string, len(filterChoices))
-	for i, c := range filterChoices {
-		if !in.everything && page.All <= CountCap {
-			each[i] = `SELECT DISTINCT '` + c.column + `', c.` + c.column + ` FROM clusters c WHERE ` + on.String()
-			continue
-		}
-		each[i] = `SELECT '` + c.column + `', (SELECT c.` + c.column + ` FROM clusters c WHERE ` + c.by + ` = v.value AND ` + on.String() + ` LIMIT 1) FROM (
+	statement := `SELECT c.phase, c.cloud, c.region, CASE WHEN GROUPING(c.version_order) = 0 THEN min(c.version) END
+		FROM clusters c WHERE ` + on.String() + ` GROUP BY GROUPING SETS ((c.phase), (c.cloud), (c.region), (c.version_order))`
+	if page.All > CountCap {
+		each := make([]string, len(filterChoices))
+		for i, c := range filterChoices {
+			columns := []string{"NULL", "NULL", "NULL", "NULL"}
+			columns[i] = `(SELECT c.` + c.column + ` FROM clusters c WHERE ` + c.by + ` = v.value AND ` + on.String() + ` LIMIT 1)`
+			each[i] = `SELECT ` + strings.Join(columns, ", ") + ` FROM (
 			WITH RECURSIVE values AS (
 				(SELECT ` + c.by + ` AS value FROM clusters c WHERE c.gone_at IS NULL ORDER BY ` + c.by + ` LIMIT 1)
 				UNION ALL
 				SELECT (SELECT ` + c.by + ` FROM clusters c WHERE c.gone_at IS NULL AND ` + c.by + ` > last.value ORDER BY ` + c.by + ` LIMIT 1)
 				FROM values last WHERE last.value IS NOT NULL
 			) SELECT value FROM values WHERE value IS NOT NULL LIMIT ` + strconv.Itoa(maxChoices) + `) v`
+		}
+		statement = strings.Join(each, "\nUNION ALL\n")
 	}
-	rows, err := tx.Query(ctx, strings.Join(each, "\nUNION ALL\n"), append([]any{pgx.QueryExecModeCacheDescribe}, on.arguments...)...)
+	rows, err := tx.Query(ctx, statement, planned(on.arguments)...)
 	if err != nil {
 		return fmt.Errorf("reading the choices: %w", err)
 	}
-	values := map[string]*[]string{
-		"phase": &page.Choices.Phases, "cloud": &page.Choices.Clouds, "region": &page.Choices.Regions, "version": &page.Choices.Versions,
-	}
-	var column string
-	var value *string
-	if _, err := pgx.ForEachRow(rows, []any{&column, &value}, func() error {
-		if list := values[column]; value != nil && *value != "" && len(*list) < maxChoices {
-			*list = append(*list, *value)
+	choices := []*[]string{&page.Choices.Phases, &page.Choices.Clouds, &page.Choices.Regions, &page.Choices.Versions}
+	values := make([]*string, len(choices))
+	if _, err := pgx.ForEachRow(rows, []any{&values[0], &values[1], &values[2], &values[3]}, func() error {
+		for i, value := range values {
+			if value != nil && *value != "" && len(*choices[i]) < maxChoices {
+				*choices[i] = append(*choices[i], *value)
+			}
 		}
 		return nil
 	}); err != nil {
