@@ -44,11 +44,11 @@ tryout: image ## start a try-out in containers: Postgres, an identity provider, 
 test: ## run every test; installs what it needs on Debian and Ubuntu as root
 	@.ci/setup
 	@go build -o bin/testsummary ./.ci/testsummary
-	@go test -json -timeout 15m $(RACE) ./... 2>&1 | bin/testsummary
+	@go test -json -timeout 30m $(RACE) ./... 2>&1 | bin/testsummary
 
 .PHONY: bench
 bench: ## measure against floors in the same run, and write docs/benchmarks.md
-	@UPDATE_DOCS=1 BENCH=$${BENCH:-3s} go test -count=1 -timeout 15m -run '^TestBench$$' -v ./cmd/server
+	@UPDATE_DOCS=1 BENCH=$${BENCH:-3s} go test -count=1 -timeout 30m -run '^TestBench$$' -v ./cmd/server
 
 .PHONY: screenshots
 screenshots: ## take the README's pictures anew
