@@ -556,12 +556,13 @@ func (l fleetList) stretches(among []Account) iter.Seq[stretch] {
 }
 
 func (l fleetList) environments(among []Account) iter.Seq[stretch] {
-	ranks := []int{0, 1, 2, 3}
-	if l.desc {
-		slices.Reverse(ranks)
-	}
+	last := len(Environments) - 1
 	return func(yield func(stretch) bool) {
-		for _, rank := range ranks {
+		for i := range Environments {
+			rank := i
+			if l.desc {
+				rank = last - i
+			}
 			part := stretch{}
 			if l.after != nil {
 				if before := int64(rank) < l.after.Number; int64(rank) != l.after.Number && before != l.desc {
