@@ -151,10 +151,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	s.start(s.with(owner))
 	s.works()
-	insider := newVisitor(t, s.base)
-	if page := insider.get("/login?login_hint=admin%40example.test"); page.bodyID() != "clusters-index" {
-		t.Fatalf("sign-in ended at %s", page.url)
-	}
+	insider := newVisitor(t, s.base).signIn(admin)
 
 	// An act is under way while the backup is taken: its attempt is in the log, and its end is not.
 	if _, err := old.ask(old.appURL, attemptAgain); err != nil {
@@ -218,8 +215,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("%s operations are open after the restore, %v", open, err)
 	}
 	s.start(s.with(owner, "QM_AUDIT_UNKNOWN_AFTER", "1s"))
-	insider.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if page := insider.get("/clusters"); page.status != http.StatusSeeOther || !strings.HasPrefix(page.header.Get("Location"), "/login") {
+	if page := insider.withoutRedirects().get("/clusters"); page.status != http.StatusSeeOther || !strings.HasPrefix(page.header.Get("Location"), "/login") {
 		t.Errorf("a session of before the restore is answered with %d", page.status)
 	}
 	before := s.works() // the management key opens: the restart reaches the Cloud API

@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,110 +19,56 @@ const (
 	readyWait = 10 * time.Second
 )
 
-// shift is members who read pages and make acts without a pause.
-type shift struct {
-	w        *badWeek
-	stop     chan struct{}
-	ended    sync.WaitGroup
-	good     atomic.Int64 // pages as they should be, and acts that were done
-	refused  atomic.Int64 // honest 503s
-	done     atomic.Int64 // acts answered with 303
-	slowest  atomic.Int64
-	mistakes struct {
-		sync.Mutex
-		told []string
-	}
+// stress is members who read pages and make acts.
+type stress struct {
+	*crowd
+	good    atomic.Int64 // pages as they should be, and acts that were done
+	refused atomic.Int64 // honest 503s
+	done    atomic.Int64 // acts answered with 303
 }
 
 // startLoad has four readers and three actors work until end.
-func (w *badWeek) startLoad(t *testing.T) *shift {
+func (w *badWeek) startLoad(t *testing.T) *stress {
 	t.Helper()
-	l := &shift{w: w, stop: make(chan struct{})}
+	l := &stress{crowd: newCrowd(t)}
 	production, _ := w.newCluster(t, production, "read-under-load")
 	for i, paths := range [][]string{{"/clusters", production}, {"/clusters?q=search", "/accounts"}, {"/audit", "/me"}, {"/clusters", "/readyz"}} {
 		v := w.people[[]string{operator, operator, auditor, operator}[i]]
-		l.ended.Go(func() { l.repeat(func(n int) { l.ask(v, http.MethodGet, paths[n%len(paths)], nil) }) })
+		l.works(func(n int) { l.try(v, http.MethodGet, paths[n%len(paths)]) })
 	}
 	for i := range 3 {
 		path, cluster := w.newCluster(t, staging, fmt.Sprintf("restarted-under-load-%d", i))
 		healthy := map[string]any{"act": "phase", "account": w.accounts[staging].cloud, "cluster": cluster, "phase": "HEALTHY"}
-		l.ended.Go(func() {
-			l.repeat(func(int) {
-				w.control(t, http.MethodPost, "outside", healthy)
-				l.ask(w.people[operator], http.MethodPost, path+"/restart", nil)
-			})
+		l.works(func(int) {
+			w.control(t, http.MethodPost, "outside", healthy)
+			l.try(w.people[operator], http.MethodPost, path+"/restart")
 		})
 	}
 	return l
 }
 
-func (l *shift) repeat(do func(n int)) {
-	for n := 0; ; n++ {
-		select {
-		case <-l.stop:
-			return
-		case <-time.After(20 * time.Millisecond): // an act is not a benchmark
-			do(n)
-		}
-	}
-}
-
-func (l *shift) mistake(format string, args ...any) {
-	l.mistakes.Lock()
-	defer l.mistakes.Unlock()
-	if len(l.mistakes.told) < 10 {
-		l.mistakes.told = append(l.mistakes.told, fmt.Sprintf(format, args...))
-	}
-}
-
 var requestIDText = regexp.MustCompile(`^[0-9a-f-]{36}$`)
 
-// ask sends one request. Its answer must be a whole good page, or a 503 that says so with the request's id.
-func (l *shift) ask(v *visitor, method, path string, form url.Values) {
-	request, err := http.NewRequest(method, v.base+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		l.mistake("%s: %v", path, err)
-		return
-	}
-	if method == http.MethodPost {
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		request.Header.Set("Sec-Fetch-Site", "same-origin")
-	}
+// try sends one request. Its answer must be a whole good page, or a 503 that says so with the request's id.
+func (l *stress) try(v *visitor, method, path string) {
 	begun := time.Now()
-	answer, err := v.withoutRedirects().http.Do(request)
-	if err != nil {
-		l.mistake("%s %s: %v", method, path, err)
-		return
-	}
-	body, err := io.ReadAll(answer.Body)
-	_ = answer.Body.Close()
-	took := time.Since(begun)
-	l.slowest.Store(max(l.slowest.Load(), int64(took)))
-	id, text := answer.Header.Get("X-Request-Id"), string(body)
-	whole := strings.HasSuffix(strings.TrimSpace(text), "</html>") || path == "/readyz" || answer.StatusCode == http.StatusSeeOther
+	got := l.asks(v.withoutRedirects(), method, path, nil)
+	took, id := time.Since(begun), got.header.Get("X-Request-Id")
+	whole := strings.HasSuffix(strings.TrimSpace(got.body), "</html>") || path == "/readyz" || got.status == http.StatusSeeOther
 	switch {
-	case err != nil || took > loadWait || !requestIDText.MatchString(id) || !whole:
-		l.mistake("%s %s: %d after %s: id %q, %v\n%.300s", method, path, answer.StatusCode, took, id, err, text)
-	case method == http.MethodPost && answer.StatusCode == http.StatusSeeOther:
+	case got.status == 0: // noted
+	case took > loadWait || !requestIDText.MatchString(id) || !whole:
+		l.fails("%s %s: %d after %s: id %q\n%.300s", method, path, got.status, took, id, got.body)
+	case method == http.MethodPost && got.status == http.StatusSeeOther:
 		l.done.Add(1)
 		l.good.Add(1)
-	case answer.StatusCode == http.StatusOK && method == http.MethodGet, answer.StatusCode == http.StatusConflict && method == http.MethodPost:
+	case got.status == http.StatusOK && method == http.MethodGet, got.status == http.StatusConflict && method == http.MethodPost:
 		l.good.Add(1)
-	case answer.StatusCode == http.StatusServiceUnavailable && (path == "/readyz" || strings.Contains(text, id)):
+	case got.status == http.StatusServiceUnavailable && (path == "/readyz" || strings.Contains(got.body, id)):
 		l.refused.Add(1)
 	default:
-		l.mistake("%s %s: %d\n%.1000s", method, path, answer.StatusCode, text)
+		l.fails("%s %s: %d\n%.1000s", method, path, got.status, got.body)
 	}
-}
-
-func (l *shift) end(t *testing.T) {
-	t.Helper()
-	close(l.stop)
-	l.ended.Wait()
-	for _, told := range l.mistakes.told {
-		t.Error(told)
-	}
-	t.Logf("%d good answers, %d refusals, %d acts done; the slowest took %s", l.good.Load(), l.refused.Load(), l.done.Load(), time.Duration(l.slowest.Load()).Round(time.Millisecond))
 }
 
 // connections counts what the console has open at Postgres.
@@ -183,6 +126,7 @@ func TestPostgresRestartedUnderLoad(t *testing.T) {
 		return p.metric(t, "go_goroutines") <= goroutines+10 && p.metric(t, "process_open_fds") <= files+10 && w.connections(t) <= connections+4
 	})
 	l.end(t)
+	t.Logf("%d good answers, %d refusals, %d acts done", l.good.Load(), l.refused.Load(), l.done.Load())
 
 	// Whatever reached upstream was written down before, and what was answered as done has its outcome.
 	calls := w.callsOf(t, w.accounts[staging].cloud)["RestartCluster"]

@@ -2,11 +2,8 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/http/cookiejar"
-	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -36,19 +33,7 @@ func (s *served) startProcess(path string, files int, env environment) *servedPr
 	p.cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "QM_METRICS_ADDR="+p.metrics)
 	p.cmd.Stdout, p.cmd.Stderr = s.output, s.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	ended := make(chan int, 1) // of this start; there may be several, one after another
-	s.ended = ended
-	go func() {
-		err := p.cmd.Wait()
-		if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
-			ended <- -1
-			return
-		}
-		ended <- p.cmd.ProcessState.ExitCode()
-	}()
+	s.ended = started(s.t, p.cmd)
 	s.cancel = func() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
 	s.t.Cleanup(s.stop)
 	s.waitReady()
@@ -92,13 +77,5 @@ func (s *served) serveTLS() []string {
 // signInAs signs a member in over whatever the probe speaks.
 func (s *served) signInAs(t *testing.T, member string) *visitor {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &visitor{t: t, base: s.base, http: &http.Client{Jar: jar, Timeout: 30 * time.Second, Transport: s.probe.Transport}}
-	if got := v.get("/login?login_hint=" + url.QueryEscape(member)); got.status != http.StatusOK || got.bodyID() != "clusters-index" {
-		t.Fatalf("signing in as %s ended at %s with %d:\n%.2000s", member, got.url, got.status, got.body)
-	}
-	return v
+	return newVisitorOver(t, s.base, s.probe.Transport).signIn(member)
 }

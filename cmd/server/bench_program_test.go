@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,22 +42,18 @@ func (b *bench) program(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream := httptest.NewServer(box.Handler())
-	t.Cleanup(upstream.Close)
+	upstream := listening(t, box.Handler())
 	if got := runProgram(t, s.with(nil), "migrate", "up"); got.code != exitOK {
 		t.Fatalf("migrate up: exit code %d: %s", got.code, got.stderr)
 	}
 	// Snapshots are warm and stay as they are: reading upstream is not what is measured.
-	env := s.with([]string{"QM_MIGRATE_DATABASE_URL"}, "QM_CLOUD_API_URL", upstream.URL, "QM_CLOUD_PA_URL", upstream.URL,
+	env := s.with([]string{"QM_MIGRATE_DATABASE_URL"}, "QM_CLOUD_API_URL", upstream, "QM_CLOUD_PA_URL", upstream,
 		"QM_UPSTREAM_RPS", "500", "QM_POLL_MIN", "10m", "QM_POLL_MAX", "10m")
 	path := binary(t)
 
 	console := launch(t, path, env)
 	console.waitReady(t, s.base)
-	v := newVisitor(t, s.base)
-	if got := v.get("/login?login_hint=" + url.QueryEscape(admin)); got.bodyID() != "clusters-index" {
-		t.Fatalf("signing in ended at %s", got.url)
-	}
+	v := newVisitor(t, s.base).signIn(admin)
 	for _, f := range box.Fixtures() {
 		added := v.submit(v.get("/accounts/new"), "/accounts", map[string]string{"management_key": f.ManagementKey, "environment": f.Environment})
 		if added.bodyID() != "account-show" {

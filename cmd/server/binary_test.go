@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,21 +46,11 @@ func startProcess(t *testing.T, path, dir string, as *syscall.Credential, more .
 	if err := os.Remove(filepath.Join(dir, devFile)); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	p := &process{devProgram: devProgram{t: t, dir: dir, output: &lockedBuffer{}, ended: make(chan int, 1)}, cmd: exec.Command(path, "dev")}
+	p := &process{devProgram: devProgram{t: t, dir: dir, output: &lockedBuffer{}}, cmd: exec.Command(path, "dev")}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, devEnvironment(dir, more...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		err := p.cmd.Wait()
-		if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
-			p.ended <- -1
-			return
-		}
-		p.ended <- p.cmd.ProcessState.ExitCode()
-	}()
+	p.ended = started(t, p.cmd)
 	p.cancel = func() { _ = p.cmd.Process.Signal(os.Interrupt) }
 	t.Cleanup(p.kill)
 	about, err := waitForDescription(dir, p.ended)
@@ -70,6 +59,20 @@ func startProcess(t *testing.T, path, dir string, as *syscall.Credential, more .
 	}
 	p.about = about
 	return p
+}
+
+// started starts a program and returns where its exit code will be: -1 when a signal ended it.
+func started(t *testing.T, cmd *exec.Cmd) (ended chan int) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan int, 1)
+	go func() {
+		_ = cmd.Wait() // the code tells
+		ended <- cmd.ProcessState.ExitCode()
+	}()
+	return ended
 }
 
 // kill ends the process the hard way when it still runs.

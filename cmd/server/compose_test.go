@@ -281,14 +281,10 @@ func (p *project) foreign(want string, env []string, command ...string) {
 	}
 }
 
-// eventually polls a condition of something that happens elsewhere.
+// eventually is waitUntil for what containers do, which takes longer.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(startTime); !holds(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in %s: %s", startTime, what)
-		}
-	}
+	waitWithin(t, startTime, what, holds)
 }
 
 func status(address string) int {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -151,14 +152,20 @@ type visitor struct {
 
 func newVisitor(t *testing.T, base string) *visitor {
 	t.Helper()
+	return newVisitorOver(t, base, nil)
+}
+
+// newVisitorOver is newVisitor with a transport of its own.
+func newVisitorOver(t *testing.T, base string, transport http.RoundTripper) *visitor {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &visitor{t: t, base: base, http: &http.Client{Jar: jar, Timeout: 30 * time.Second}}
+	return &visitor{t: t, base: base, http: &http.Client{Jar: jar, Timeout: time.Minute, Transport: transport}}
 }
 
-// signIn returns a visitor that has signed in as a member, by login_hint.
+// signIn returns a visitor that has signed in as a member, who may have no rights.
 func (p *devProgram) signIn(t *testing.T, email string) *visitor {
 	t.Helper()
 	v := newVisitor(t, p.about.URL)
@@ -180,44 +187,72 @@ type page struct {
 
 func (v *visitor) get(path string) page {
 	v.t.Helper()
-	request, err := http.NewRequest(http.MethodGet, v.base+path, nil)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return v.do(request)
+	return v.try(http.MethodGet, path, nil)
 }
 
 // post sends a form as a page of the console would, and follows the redirect.
 func (v *visitor) post(path string, form url.Values) page {
 	v.t.Helper()
-	request, err := http.NewRequest(http.MethodPost, v.base+path, strings.NewReader(form.Encode()))
+	return v.try(http.MethodPost, path, form)
+}
+
+// try sends a request as a page of the console would.
+func (v *visitor) try(method, path string, form url.Values) page {
+	v.t.Helper()
+	request, err := v.request(method, path, form)
 	if err != nil {
 		v.t.Fatal(err)
+	}
+	return v.do(request)
+}
+
+func (v *visitor) request(method, path string, form url.Values) (*http.Request, error) {
+	if method != http.MethodPost {
+		return http.NewRequest(method, v.base+path, nil)
+	}
+	request, err := http.NewRequest(method, v.base+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Origin", v.base)
 	request.Header.Set("Sec-Fetch-Site", "same-origin")
-	return v.do(request)
+	return request, nil
 }
 
 func (v *visitor) do(request *http.Request) page {
 	v.t.Helper()
+	got, err := v.send(request)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return got
+}
+
+// send is do for goroutines beside the test's, which must not end it.
+func (v *visitor) send(request *http.Request) (page, error) {
 	answer, err := v.http.Do(request)
 	if err != nil {
-		v.t.Fatal(err)
+		return page{}, err
 	}
 	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	if err := answer.Body.Close(); err != nil {
-		v.t.Fatal(err)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		return page{}, fmt.Errorf("half an answer: %w", err)
 	}
 	root, err := html.Parse(bytes.NewReader(body))
 	if err != nil {
-		v.t.Fatal(err)
+		return page{}, err
 	}
-	return page{status: answer.StatusCode, url: answer.Request.URL, header: answer.Header, body: string(body), root: root}
+	return page{status: answer.StatusCode, url: answer.Request.URL, header: answer.Header, body: string(body), root: root}, nil
+}
+
+// signIn signs a member with rights in, by login_hint, and returns the visitor.
+func (v *visitor) signIn(member string) *visitor {
+	v.t.Helper()
+	if got := v.get("/login?login_hint=" + url.QueryEscape(member)); got.status != http.StatusOK || got.bodyID() != "clusters-index" {
+		v.t.Fatalf("signing in as %s ended at %s with %d:\n%.2000s", member, got.url, got.status, got.text())
+	}
+	return v
 }
 
 // element is one element of a page by its attributes.

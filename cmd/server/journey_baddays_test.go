@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"slices"
@@ -68,12 +67,9 @@ func openBadWeek(t *testing.T) *badWeek {
 func prepareBadWeek(t *testing.T, postgres *dbtest.Server) (*badWeek, environment) {
 	t.Helper()
 	w := &badWeek{served: prepareServe(t), postgres: postgres, people: map[string]*visitor{}, restarts: map[string]string{}}
-	control := httptest.NewServer(w.box.Control())
-	t.Cleanup(control.Close)
 	db := w.postgres.New(t)
-	w.stage = &stage{devProgram: &devProgram{t: t, output: w.output}, accounts: map[string]ground{}}
-	w.about = devDescription{URL: w.base, SandboxControlURL: control.URL, SandboxControlToken: "control", DatabaseURL: db.AppURL}
-	w.db, w.owner = db.Pool, openPool(t, db.SuperURL)
+	w.stage = w.asStage(t, db.AppURL)
+	w.owner = openPool(t, db.SuperURL)
 	return w, w.with(nil,
 		"QM_DATABASE_URL", db.AppURL, "QM_MIGRATE_DATABASE_URL", db.OwnerURL, "QM_LOG_LEVEL", "warn", "QM_OPERATOR_GROUPS", devenv.OperatorGroup, "QM_AUDITOR_GROUPS", devenv.AuditorGroup,
 		"QM_POLL_MIN", "100ms", "QM_POLL_MAX", "400ms", "QM_UPSTREAM_RPS", "500", "QM_AUDIT_UNKNOWN_AFTER", "2s",
@@ -86,26 +82,7 @@ func (w *badWeek) moveIn(t *testing.T) {
 	for _, member := range []string{admin, operator, auditor} {
 		w.people[member] = w.signIn(t, member)
 	}
-	w.register(t)
-}
-
-// register adds the accounts as an admin does.
-func (w *badWeek) register(t *testing.T) {
-	t.Helper()
-	v := w.people[admin]
-	for _, f := range w.box.Fixtures() {
-		if !f.Registered {
-			continue
-		}
-		added := v.submit(v.get("/accounts/new"), "/accounts", map[string]string{
-			"generation": f.Generation, "management_key": f.ManagementKey, "cloud_account_id": f.CloudAccountID, "name": f.Name, "environment": f.Environment,
-		})
-		if added.bodyID() != "account-show" {
-			t.Fatalf("adding %s ended at %s with %d:\n%s", f.Name, added.url, added.status, added.text())
-		}
-		w.accounts[f.Name] = ground{id: strings.TrimPrefix(added.url.Path, "/accounts/"), cloud: f.CloudAccountID}
-	}
-	waitUntil(t, "the fleet is full", func() bool { return len(v.get("/clusters").byTestID("cluster-row")) == 30 })
+	w.register(t, w.people[admin], w.box)
 }
 
 // fault makes the Cloud API fail for an account until done is called.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -36,10 +35,7 @@ func TestReplicas(t *testing.T) {
 // oneSessionEverywhere signs in across consoles, reads from each, and signs out on one of them.
 func (w *squadron) oneSessionEverywhere(t *testing.T) {
 	// Begun on the first, finished on the second: the transport goes on with each request.
-	v := w.visitorOf(t, 0, 1, 2)
-	if page := v.get("/login?login_hint=" + url.QueryEscape(operator)); page.bodyID() != "clusters-index" {
-		t.Fatalf("a sign-in across consoles ended at %s with %d:\n%s", page.url, page.status, page.text())
-	}
+	v := w.signInAs(t, operator, 0, 1, 2)
 	if n := v.http.Transport.(*inTurn).n.Load(); n != 3 { // the beginning, the answer of the provider, the first page
 		t.Errorf("the sign-in took %d requests to consoles, so they did not see one each", n)
 	}
@@ -269,76 +265,19 @@ func (w *squadron) listedOnceAnInterval(t *testing.T) {
 	}
 }
 
-// crowd is people who work all the time through the proxy.
-type crowd struct {
-	w       *squadron
-	stop    chan struct{}
-	people  sync.WaitGroup
+// shift is people who work through the proxy.
+type shift struct {
+	*crowd
 	pages   atomic.Int64
 	keys    atomic.Int64 // whose secret was shown
 	done    atomic.Int64 // restarts
 	refused atomic.Int64 // restarts of what restarts already
-	failed  struct {
-		mu  sync.Mutex
-		all []string
-	}
-}
-
-// fails notes a request that did not end as it must.
-func (l *crowd) fails(format string, args ...any) {
-	l.failed.mu.Lock()
-	defer l.failed.mu.Unlock()
-	l.failed.all = append(l.failed.all, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
-}
-
-// works has somebody do something again and again until the end.
-func (l *crowd) works(do func()) {
-	l.people.Go(func() {
-		for {
-			select {
-			case <-l.stop:
-				return
-			case <-time.After(20 * time.Millisecond): // people think; and other processes need the machine
-				do()
-			}
-		}
-	})
-}
-
-// send makes one request as a browser does, and returns an empty page when it fails. A browser sends no form again.
-func (l *crowd) send(v *visitor, method, path string, form url.Values) (answer page) {
-	request, err := http.NewRequest(method, v.base+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		l.fails("%v", err)
-		return page{}
-	}
-	if method == http.MethodPost {
-		request.GetBody = nil
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		request.Header.Set("Origin", v.base)
-	}
-	got, err := v.http.Do(request)
-	if err != nil {
-		l.fails("%s %s: %v", method, path, err)
-		return page{}
-	}
-	body, err := io.ReadAll(got.Body)
-	_ = got.Body.Close()
-	if err != nil {
-		l.fails("%s %s: half an answer: %v", method, path, err)
-		return page{}
-	}
-	if got.StatusCode >= 500 {
-		l.fails("%s %s: %d\n%.300s", method, path, got.StatusCode, body)
-		return page{}
-	}
-	return parsed(got, body)
 }
 
 // reads opens a page again and again.
-func (l *crowd) reads(v *visitor, path, body string) {
-	l.works(func() {
-		if got := l.send(v, http.MethodGet, path, nil); got.status != 0 {
+func (l *shift) reads(v *visitor, path, body string) {
+	l.works(func(int) {
+		if got := l.asks(v, http.MethodGet, path, nil); got.status != 0 {
 			l.pages.Add(1)
 			if got.status != http.StatusOK || got.bodyID() != body {
 				l.fails("%s answers %d, %s", path, got.status, got.bodyID())
@@ -348,10 +287,9 @@ func (l *crowd) reads(v *visitor, path, body string) {
 }
 
 // makesKeys opens the form of a new key, sends it, and has the secret shown.
-func (l *crowd) makesKeys(v *visitor, path, name string) {
-	n := 0
-	l.works(func() {
-		ask := l.send(v, http.MethodGet, path+"/keys/new", nil)
+func (l *shift) makesKeys(v *visitor, path, name string) {
+	l.works(func(n int) {
+		ask := l.asks(v, http.MethodGet, path+"/keys/new", nil)
 		if ask.status == 0 {
 			return
 		}
@@ -361,12 +299,11 @@ func (l *crowd) makesKeys(v *visitor, path, name string) {
 			l.fails("the form of a new key: %d, %s\n%.600s", ask.status, ask.url, ask.text())
 			return
 		}
-		n++
 		values := forms[at].values
 		for field, value := range goodKey(fmt.Sprintf("%s %d", name, n)) {
 			values.Set(field, value)
 		}
-		switch got := l.send(v, http.MethodPost, path+"/keys", values); {
+		switch got := l.asks(v, http.MethodPost, path+"/keys", values); {
 		case got.status == http.StatusOK && got.bodyID() == "key-secret":
 			l.keys.Add(1)
 		case got.status != 0:
@@ -376,10 +313,10 @@ func (l *crowd) makesKeys(v *visitor, path, name string) {
 }
 
 // restarts restarts a cluster, also while it restarts.
-func (l *crowd) restarts(v *visitor, path string) {
+func (l *shift) restarts(v *visitor, path string) {
 	v = v.withoutRedirects()
-	l.works(func() {
-		switch got := l.send(v, http.MethodPost, path+"/restart", nil); got.status {
+	l.works(func(int) {
+		switch got := l.asks(v, http.MethodPost, path+"/restart", nil); got.status {
 		case http.StatusSeeOther:
 			l.done.Add(1)
 		case http.StatusConflict:
@@ -392,9 +329,9 @@ func (l *crowd) restarts(v *visitor, path string) {
 }
 
 // begins signs people in through the proxy and has them work.
-func (w *squadron) begins(t *testing.T) *crowd {
+func (w *squadron) begins(t *testing.T) *shift {
 	t.Helper()
-	l := &crowd{w: w, stop: make(chan struct{})}
+	l := &shift{crowd: newCrowd(t)}
 	keys, _ := w.newCluster(t, production, "under-load-keys")
 	moving, _ := w.newCluster(t, staging, "under-load-restarts")
 	other, _ := w.newCluster(t, production, "under-load-too")
@@ -428,15 +365,6 @@ func (w *squadron) rollingRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := w.begins(t)
-	ended := false
-	end := func() {
-		if !ended {
-			close(l.stop)
-			l.people.Wait()
-			ended = true
-		}
-	}
-	defer end()
 	progress := func(since int64) { // everybody gets on with it
 		t.Helper()
 		waitUntil(t, "people get on with their work", func() bool { return l.pages.Load()+l.keys.Load() > since+30 })
@@ -460,10 +388,9 @@ func (w *squadron) rollingRestart(t *testing.T) {
 	replace(2, false) // from here on there are two
 	replace(0, true)
 	progress(l.pages.Load() + l.keys.Load())
-	end()
+	l.end(t)
 
-	if failed := l.failed.all; len(failed) > 0 {
-		t.Errorf("%d requests failed; the first of them:\n%s", len(failed), strings.Join(failed[:min(len(failed), 10)], "\n"))
+	if t.Failed() {
 		t.Logf("the proxy said:\n%.5000s", linesWith(p.output.String(), " 503 "))
 	}
 	for name, got := range p.consoles(t) {

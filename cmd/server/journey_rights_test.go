@@ -142,15 +142,6 @@ func (st *stage) visitor(t *testing.T, member string) *visitor {
 	return &known
 }
 
-// try sends a request as a page of the console would.
-func (v *visitor) try(method, path string, form url.Values) page {
-	v.t.Helper()
-	if method == http.MethodPost {
-		return v.post(path, form)
-	}
-	return v.get(path)
-}
-
 // denials counts the recorded refusals of an act on a target.
 func (st *stage) denials(t *testing.T, member, act, target string) int {
 	t.Helper()

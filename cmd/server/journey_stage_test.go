@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/net/html"
+
+	"quartermaster/internal/cloudapi/sandbox"
 )
 
 // The members that dev's identity provider knows.
@@ -28,7 +30,7 @@ const (
 // soon is how long tests wait for what the console does in the background.
 const soon = 30 * time.Second
 
-// stage is one running dev that several journeys share. Each keeps to clusters of its own.
+// stage is one running dev, or serve, that several journeys share. Each keeps to clusters of its own.
 type stage struct {
 	*devProgram
 	db       *pgxpool.Pool     // as the console's own role
@@ -88,6 +90,35 @@ func openStage(t *testing.T, settings ...string) *stage {
 	return st
 }
 
+// asStage is a stage for a serve, without accounts yet, on a database that its own role may use.
+func (s *served) asStage(t *testing.T, database string) *stage {
+	t.Helper()
+	return &stage{
+		devProgram: &devProgram{t: t, output: s.output, about: devDescription{
+			URL: s.base, SandboxControlURL: listening(t, s.box.Control()), SandboxControlToken: "control", DatabaseURL: database,
+		}},
+		db: openPool(t, database), accounts: map[string]ground{},
+	}
+}
+
+// register adds the accounts of the seed as an admin does.
+func (st *stage) register(t *testing.T, v *visitor, box *sandbox.Sandbox) {
+	t.Helper()
+	for _, f := range box.Fixtures() {
+		if !f.Registered {
+			continue
+		}
+		added := v.submit(v.get("/accounts/new"), "/accounts", map[string]string{
+			"generation": f.Generation, "management_key": f.ManagementKey, "cloud_account_id": f.CloudAccountID, "name": f.Name, "environment": f.Environment,
+		})
+		if added.bodyID() != "account-show" {
+			t.Fatalf("adding %s ended at %s with %d:\n%s", f.Name, added.url, added.status, added.text())
+		}
+		st.accounts[f.Name] = ground{id: strings.TrimPrefix(added.url.Path, "/accounts/"), cloud: f.CloudAccountID}
+	}
+	waitUntil(t, "the fleet is full", func() bool { return len(v.get("/clusters").byTestID("cluster-row")) == 30 })
+}
+
 func openPool(t *testing.T, address string) *pgxpool.Pool {
 	t.Helper()
 	db, err := pgxpool.New(context.Background(), address)
@@ -140,9 +171,14 @@ func (st *stage) waitFor(t *testing.T, what, query string, args ...any) {
 // waitUntil asks again and again until the answer is yes, and fails the test when it stays no.
 func waitUntil(t *testing.T, what string, yes func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(soon); !yes(); time.Sleep(50 * time.Millisecond) {
+	waitWithin(t, soon, what, yes)
+}
+
+func waitWithin(t *testing.T, long time.Duration, what string, yes func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(long); !yes(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so after %s: %s", soon, what)
+			t.Fatalf("not so after %s: %s", long, what)
 		}
 	}
 }

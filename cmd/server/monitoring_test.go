@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,11 +48,9 @@ func TestAlertsAndDashboardSpeakOfWhatIsThere(t *testing.T) {
 	s := prepareServe(t)
 	metrics := freeAddress(t)
 	found := map[string]series{}
-	cert, key := selfSigned(t)
-	env := s.with(nil, "QM_METRICS_ADDR", metrics, "QM_BASE_URL", strings.Replace(s.base, "http://", "https://", 1), "QM_TLS_CERT", cert, "QM_TLS_KEY", key)
 	plain, probe := s.base, s.probe
-	s.trust(t, cert)
-	s.start(env)
+	s.base = strings.Replace(s.base, "http://", "https://", 1)
+	s.start(s.with(nil, append(s.serveTLS(), "QM_METRICS_ADDR", metrics, "QM_BASE_URL", s.base)...))
 	scrape(t, metrics, found)
 	s.stop()
 	s.base, s.probe = plain, probe
@@ -80,13 +80,6 @@ func TestAlertsAndDashboardSpeakOfWhatIsThere(t *testing.T) {
 			t.Errorf("docs/operations.md does not explain %s", base)
 		}
 	}
-}
-
-// trust makes s speak https with a certificate it would not know.
-func (s *served) trust(t *testing.T, cert string) {
-	t.Helper()
-	s.base = strings.Replace(s.base, "http://", "https://", 1)
-	s.probe = clientThatTrusts(t, cert)
 }
 
 func readText(t *testing.T, path string) string {
@@ -222,6 +215,36 @@ func TestEveryAlertHasARunbook(t *testing.T) {
 		if m[2] != "" && !anchorsOf(target)[m[2]] {
 			t.Errorf("a link of the guide leads to no heading: %s", m[0])
 		}
+	}
+}
+
+// TestLogLinesOfTheGuideAreWritten looks in the source for each line that the guide has people watch for: whoever
+// words one anew must not silence somebody's alert.
+func TestLogLinesOfTheGuideAreWritten(t *testing.T) {
+	_, section, _ := strings.Cut(readText(t, operationsDoc), "\n## Log lines\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var source strings.Builder
+	for _, root := range []string{".", "../../internal"} {
+		if err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				source.WriteString(readText(t, path))
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := 0
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*`) \\| (?:ERROR|WARN) \\|").FindAllStringSubmatch(section, -1) {
+		for _, text := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			lines++
+			if !strings.Contains(source.String(), `"`+text[1]) {
+				t.Errorf("docs/operations.md tells of a line that nothing writes: %s", text[1])
+			}
+		}
+	}
+	if lines < 10 {
+		t.Errorf("only %d lines found in docs/operations.md", lines)
 	}
 }
 

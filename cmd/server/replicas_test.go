@@ -2,27 +2,18 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/net/html"
 
 	"quartermaster/internal/devenv"
 )
@@ -55,21 +46,12 @@ func openSquadron(t *testing.T) *squadron {
 	addr := freeAddress(t)
 	w := &squadron{served: prepareServeAs(t, addr, "https://"+addr, 40), path: binary(t)}
 	w.cert, w.key = selfSigned(t)
-	trusted, err := os.ReadFile(w.cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(trusted)
-	w.direct = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 100}
+	w.direct = &http.Transport{TLSClientConfig: trusting(t, w.cert), MaxIdleConnsPerHost: 100}
 	t.Cleanup(w.direct.CloseIdleConnections)
 	if got := runProgram(t, w.with(nil), "migrate", "up"); got.code != exitOK {
 		t.Fatal(got.stderr)
 	}
-	control := httptestServer(t, w.box.Control())
-	w.stage = &stage{devProgram: &devProgram{t: t, output: &lockedBuffer{}}, accounts: map[string]ground{}}
-	w.about = devDescription{URL: w.base, SandboxControlURL: control, SandboxControlToken: "control", DatabaseURL: w.env["QM_DATABASE_URL"]}
-	w.db = openPool(t, w.about.DatabaseURL)
+	w.stage = w.asStage(t, w.env["QM_DATABASE_URL"])
 	w.settings = []string{
 		"QM_OPERATOR_GROUPS", devenv.OperatorGroup, "QM_AUDITOR_GROUPS", devenv.AuditorGroup, "QM_VIEWER_GROUPS", devenv.ViewerGroup,
 		"QM_TRUSTED_PROXIES", "127.0.0.1", "QM_POLL_MIN", "500ms", "QM_POLL_MAX", "500ms", "QM_UPSTREAM_RPS", "500",
@@ -86,20 +68,10 @@ func openSquadron(t *testing.T) *squadron {
 // launch starts one; more are variables besides those that all have, by name and value.
 func (w *squadron) launch(t *testing.T, i int, more ...string) {
 	t.Helper()
-	m := &member{addr: w.addrs[i], output: &lockedBuffer{}, ended: make(chan int, 1), cmd: exec.Command(w.path, "serve")}
+	m := &member{addr: w.addrs[i], output: &lockedBuffer{}, cmd: exec.Command(w.path, "serve")}
 	m.cmd.Env = w.with([]string{"QM_MIGRATE_DATABASE_URL"}, append(append([]string{"QM_ADDR", m.addr}, w.settings...), more...)...)
 	m.cmd.Stdout, m.cmd.Stderr = m.output, m.output
-	if err := m.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		err := m.cmd.Wait()
-		if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
-			m.ended <- -2
-			return
-		}
-		m.ended <- m.cmd.ProcessState.ExitCode()
-	}()
+	m.ended = started(t, m.cmd)
 	w.t.Cleanup(func() { m.kill() })
 	w.members[i] = m
 }
@@ -228,15 +200,10 @@ func (d *inTurn) RoundTrip(r *http.Request) (*http.Response, error) {
 // that all share.
 func (w *squadron) visitorOf(t *testing.T, order ...int) *visitor {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &visitor{t: t, base: w.base, http: &http.Client{Jar: jar, Timeout: 60 * time.Second, Transport: w.direct}}
 	if len(order) > 0 {
-		v.http.Transport = &inTurn{w: w, order: order}
+		return newVisitorOver(t, w.base, &inTurn{w: w, order: order})
 	}
-	return v
+	return newVisitorOver(t, w.base, w.direct)
 }
 
 // at is the same browser with its requests going to other consoles.
@@ -248,31 +215,16 @@ func (w *squadron) at(v *visitor, order ...int) *visitor {
 
 func (w *squadron) signInAs(t *testing.T, member string, order ...int) *visitor {
 	t.Helper()
-	v := w.visitorOf(t, order...)
-	if page := v.get("/login?login_hint=" + url.QueryEscape(member)); page.bodyID() != "clusters-index" {
-		t.Fatalf("signing in as %s ended at %s with %d:\n%s", member, page.url, page.status, page.text())
-	}
-	return v
+	return w.visitorOf(t, order...).signIn(member)
 }
 
-// registerAccounts adds the accounts as an admin does, with room for what tests make.
+// registerAccounts adds the accounts, with room for what tests make.
 func (w *squadron) registerAccounts(t *testing.T) {
 	t.Helper()
-	v := w.signInAs(t, admin, 0, 1, 2)
-	for _, f := range w.box.Fixtures() {
-		if !f.Registered {
-			continue
-		}
-		added := v.submit(v.get("/accounts/new"), "/accounts", map[string]string{
-			"generation": f.Generation, "management_key": f.ManagementKey, "cloud_account_id": f.CloudAccountID, "name": f.Name, "environment": f.Environment,
-		})
-		if added.bodyID() != "account-show" {
-			t.Fatalf("adding %s ended at %s with %d:\n%s", f.Name, added.url, added.status, added.text())
-		}
-		w.accounts[f.Name] = ground{id: strings.TrimPrefix(added.url.Path, "/accounts/"), cloud: f.CloudAccountID}
-		w.control(t, http.MethodPost, "account", map[string]any{"account": f.CloudAccountID, "quotas": map[string]any{"clusters": 500, "nodes": 20, "database_keys": 1000, "free_clusters": 10}})
+	w.register(t, w.signInAs(t, admin, 0, 1, 2), w.box)
+	for _, g := range w.accounts {
+		w.control(t, http.MethodPost, "account", map[string]any{"account": g.cloud, "quotas": map[string]any{"clusters": 500, "nodes": 20, "database_keys": 1000, "free_clusters": 10}})
 	}
-	waitUntil(t, "the fleet is full", func() bool { return len(v.get("/clusters").byTestID("cluster-row")) == 30 })
 }
 
 // proxy is HAProxy with the configuration that is shipped.
@@ -378,20 +330,4 @@ func (p *proxy) consoles(t *testing.T) map[string]map[string]string {
 func (p *proxy) thinks(t *testing.T, console, status string) {
 	t.Helper()
 	waitUntil(t, "the proxy takes "+console+" for "+status, func() bool { return p.consoles(t)[console]["status"] == status })
-}
-
-// parsed makes a page of an answer.
-func parsed(answer *http.Response, body []byte) page {
-	root, err := html.Parse(bytes.NewReader(body))
-	if err != nil {
-		return page{}
-	}
-	return page{status: answer.StatusCode, url: answer.Request.URL, header: answer.Header, body: string(body), root: root}
-}
-
-func httptestServer(t *testing.T, handler http.Handler) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }

@@ -85,8 +85,7 @@ func prepareServeAs(t *testing.T, addr, base string, timeScale float64) *served 
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream := httptest.NewServer(box.Handler())
-	t.Cleanup(upstream.Close)
+	upstream := listening(t, box.Handler())
 	s := &served{t: t, box: box, base: base, output: &lockedBuffer{}, probe: http.DefaultClient}
 
 	var provider http.Handler
@@ -103,10 +102,18 @@ func prepareServeAs(t *testing.T, addr, base string, timeScale float64) *served 
 	s.env = map[string]string{
 		"QM_ADDR": addr, "QM_METRICS_ADDR": "127.0.0.1:0", "QM_BASE_URL": s.base, "QM_DATABASE_URL": db.AppURL, "QM_MIGRATE_DATABASE_URL": db.OwnerURL,
 		"QM_OIDC_ISSUER": s.provider.URL, "QM_OIDC_CLIENT_ID": "console", "QM_OIDC_CLIENT_SECRET": "secret", "QM_ADMIN_GROUPS": devenv.AdminGroup,
-		"QM_KEK": goodEnvironment()["QM_KEK"], "QM_CLOUD_API_URL": upstream.URL, "QM_CLOUD_PA_URL": upstream.URL,
+		"QM_KEK": goodEnvironment()["QM_KEK"], "QM_CLOUD_API_URL": upstream, "QM_CLOUD_PA_URL": upstream,
 		"QM_DRAIN_DELAY": "0s", // no load balancer watches
 	}
 	return s
+}
+
+// listening serves until the end of the test, and returns the address.
+func listening(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // with returns the environment with some variables left out, and others set by name and value.
@@ -391,8 +398,13 @@ func TestServeTLS(t *testing.T) {
 	}
 }
 
-// clientThatTrusts speaks https with whoever has the certificate.
+// clientThatTrusts speaks https, over HTTP/2 where it can, with whoever has the certificate.
 func clientThatTrusts(t *testing.T, cert string) *http.Client {
+	t.Helper()
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: trusting(t, cert), ForceAttemptHTTP2: true}}
+}
+
+func trusting(t *testing.T, cert string) *tls.Config {
 	t.Helper()
 	trusted, err := os.ReadFile(cert)
 	if err != nil {
@@ -400,7 +412,7 @@ func clientThatTrusts(t *testing.T, cert string) *http.Client {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(trusted)
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	return &tls.Config{RootCAs: pool}
 }
 
 // selfSigned makes a certificate for 127.0.0.1 and returns the paths of its PEM files.

@@ -35,10 +35,7 @@ func (s *served) ownerDoes(statements ...string) {
 // read in the log how that ended. It returns how many restarts the log knows.
 func (s *served) works() (restarts int) {
 	s.t.Helper()
-	v := newVisitor(s.t, s.base)
-	if page := v.get("/login?login_hint=admin%40example.test"); page.bodyID() != "clusters-index" {
-		s.t.Fatalf("sign-in ended at %s with %d:\n%.2000s\n%s", page.url, page.status, page.body, s.output)
-	}
+	v := newVisitor(s.t, s.base).signIn(admin)
 	if len(v.get("/accounts").byTestID("account-row")) == 0 {
 		for _, f := range s.box.Fixtures() {
 			if f.Registered && f.Generation == "current" {

@@ -135,7 +135,7 @@ func (c *catalogue) told(id packageID, now time.Time) (nodeSize, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	size, known := c.sizes[id]
-	return size.nodeSize, known && now.Before(size.until)
+	return size.nodeSize, known && fresh(now, size.until, catalogueLife)
 }
 
 func (c *catalogue) tell(generation cloudapi.Generation, packages []cloudapi.Package, now time.Time) {

@@ -13,7 +13,7 @@ import (
 
 // storedCluster is a snapshot with all that the cluster page needs of it.
 type storedCluster struct {
-	clusterRow
+	ClusterRow
 	Raw    []byte
 	Labels map[string]string
 	Gone   bool
@@ -62,7 +62,7 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 		return ClusterDetail{}, err
 	}
 	detail := ClusterDetail{
-		Account: one[0], Cluster: cluster, Row: ClusterRow(stored.clusterRow), SeenAt: stored.SeenAt, Gone: stored.Gone,
+		Account: one[0], Cluster: cluster, Row: stored.ClusterRow, SeenAt: stored.SeenAt, Gone: stored.Gone,
 		Offers: s.offers(by, on, stored.Phase, account.Key),
 	}
 	if stored.Gone {

@@ -87,7 +87,7 @@ func (s *Service) addSyncFrom(ctx context.Context, db querier, accounts []Accoun
 	return nil
 }
 
-// clusterColumns belong to clusterRow: a accounts, c clusters, r refresh, $1 the age past which a
+// clusterColumns belong to ClusterRow: a accounts, c clusters, r refresh, $1 the age past which a
 // snapshot is stale.
 const clusterColumns = `
 	a.id AS account_id, a.name AS account_name, a.environment, a.generation, c.cluster_id, c.name, c.phase, c.reason, c.cloud, c.region,
@@ -101,30 +101,6 @@ const clusterTables = `
 	JOIN accounts a ON a.id = c.account_id
 	LEFT JOIN refresh r ON r.account_id = a.id AND r.kind = 'clusters'`
 
-// clusterRow is ClusterRow as read from the database.
-type clusterRow struct {
-	AccountID   uuid.UUID
-	AccountName string
-	Environment Environment
-	Generation  cloudapi.Generation
-	ClusterID   string
-	Name        string
-	Phase       cloudapi.Phase
-	Reason      string
-	Cloud       string
-	Region      string
-	Version     string
-	NodesUp     int
-	Nodes       int
-	Package     string
-	RAMMiB      int64 `db:"ram_mib"`
-	CPUMilli    int64 `db:"cpu_milli"`
-	DiskMiB     int64 `db:"disk_mib"`
-	CreatedAt   *time.Time
-	SeenAt      time.Time
-	Stale       bool
-}
-
 // firstClusters returns the first clusters of an account, by name.
 func (s *Service) firstClusters(ctx context.Context, accountID uuid.UUID) ([]ClusterRow, error) {
 	rows, err := s.cfg.DB.Query(ctx, `SELECT `+clusterColumns+clusterTables+`
@@ -133,13 +109,9 @@ func (s *Service) firstClusters(ctx context.Context, accountID uuid.UUID) ([]Clu
 	if err != nil {
 		return nil, dbError("reading the account's clusters", err)
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[clusterRow])
+	clusters, err := pgx.CollectRows(rows, pgx.RowToStructByName[ClusterRow])
 	if err != nil {
 		return nil, dbError("reading the account's clusters", err)
-	}
-	clusters := make([]ClusterRow, len(stored))
-	for i, row := range stored {
-		clusters[i] = ClusterRow(row)
 	}
 	return clusters, nil
 }
@@ -556,12 +528,13 @@ func (l fleetList) stretches(among []Account) iter.Seq[stretch] {
 }
 
 func (l fleetList) environments(among []Account) iter.Seq[stretch] {
-	ranks := []int{0, 1, 2, 3}
-	if l.desc {
-		slices.Reverse(ranks)
-	}
+	last := len(Environments) - 1
 	return func(yield func(stretch) bool) {
-		for _, rank := range ranks {
+		for i := range Environments {
+			rank := i
+			if l.desc {
+				rank = last - i
+			}
 			part := stretch{}
 			if l.after != nil {
 				if before := int64(rank) < l.after.Number; int64(rank) != l.after.Number && before != l.desc {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/accounts/access"
 )
@@ -24,18 +25,13 @@ func scopedFleet(t *testing.T, accounts, each int) (*rig, map[string]access.Scop
 		ids = append(ids, id)
 	}
 	r.exec(t, `UPDATE clusters SET search = search || E'\nteam=search'`)
-	var refs []access.ClusterRef
 	rows, err := r.db.Pool.Query(t.Context(), `SELECT account_id, cluster_id FROM clusters ORDER BY cluster_id LIMIT 200`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var ref access.ClusterRef
-		if err := rows.Scan(&ref.AccountID, &ref.ClusterID); err != nil {
-			t.Fatal(err)
-		}
-		refs = append(refs, ref)
+	refs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[access.ClusterRef])
+	if err != nil {
+		t.Fatal(err)
 	}
 	return r, map[string]access.Scope{
 		"everything": {Everything: true}, "an environment": {Environments: []string{"staging"}}, "accounts": {Accounts: ids[:10]},

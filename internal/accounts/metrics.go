@@ -107,10 +107,10 @@ func (s *Service) sharedState(ctx context.Context) (sharedState, error) {
 				count(*) FILTER (WHERE a.enabled AND f.failures > 0) AS failing,
 				count(*) FILTER (WHERE a.enabled AND coalesce(f.failures, 0) = 0 AND f.ok_at IS NULL) AS waiting,
 				count(*) FILTER (WHERE NOT a.enabled) AS disabled,
-				coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(f.ok_at, a.created_at)) FILTER (WHERE a.enabled)), 0)::float8 AS refresh_age
+				greatest(coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(f.ok_at, a.created_at)) FILTER (WHERE a.enabled)), 0), 0)::float8 AS refresh_age
 			FROM accounts a LEFT JOIN refresh f ON f.account_id = a.id AND f.kind = 'clusters') a,
 			(SELECT count(*) AS clusters FROM clusters WHERE gone_at IS NULL) c,
-			(SELECT count(*) AS open, coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::float8 AS open_age FROM audit.open_operations) o`)
+			(SELECT count(*) AS open, greatest(coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0), 0)::float8 AS open_age FROM audit.open_operations) o`)
 	if err != nil {
 		return sharedState{}, fmt.Errorf("reading the state for a scrape: %w", err)
 	}

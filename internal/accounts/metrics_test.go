@@ -70,6 +70,11 @@ func TestMetricsTellTheSharedState(t *testing.T) {
 		t.Errorf("the oldest listing is %v s old, want an hour", age)
 	}
 
+	r.exec(t, `UPDATE refresh SET ok_at = clock_timestamp() + interval '1 hour'`)
+	if age := gathered(t, registry)["qm_state_oldest_refresh_seconds"]; age != 0 {
+		t.Errorf("after Postgres' clock was ahead the oldest listing is %v s old, want 0", age)
+	}
+
 	r.db.Pool.Close()
 	got := gathered(t, registry)
 	if up, ok := got["qm_database_up"]; !ok || up != 0 {

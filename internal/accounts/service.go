@@ -34,8 +34,7 @@ type Config struct {
 	// Warnings are what the audit page must say of how the console is set up, each one sentence,
 	// e.g. that the owner's database credentials are in this process. Optional.
 	Warnings []string
-	// CheckSchema says whether the schema is the one this program was built for; Ready asks it.
-	// Optional.
+	// CheckSchema says whether this program works on the schema; Ready asks it. Optional.
 	CheckSchema func(ctx context.Context, db *pgxpool.Pool) error
 	// SlowSearch says why the text search has no index, one sentence; empty when it has one. Optional.
 	SlowSearch func(ctx context.Context, db *pgxpool.Pool) (string, error)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -19,7 +20,7 @@ func (l *Log) newMetrics() *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "qm_audit_events_total",
-			Help: "Events for the audit log by result: written, failed (what they tell of did not happen, or its outcome is missing), or refused because the operation had ended.",
+			Help: "Events for the audit log by result: written, failed (what they tell of did not happen, or its outcome is missing), refused because the operation had ended, or abandoned because whoever asked went away.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "qm_audit_append_seconds",
@@ -31,7 +32,7 @@ func (l *Log) newMetrics() *metrics {
 			Help: "Events that wait for the append before them.",
 		}, func() float64 { return float64(len(l.queue)) }),
 	}
-	for _, result := range []string{"written", "failed", "refused"} {
+	for _, result := range []string{"written", "failed", "refused", "abandoned"} {
 		m.events.WithLabelValues(result) // a rate needs the zero
 	}
 	return m
@@ -55,6 +56,8 @@ func (m *metrics) count(events int, err error) {
 	switch {
 	case errors.Is(err, ErrNotOpen):
 		result = "refused"
+	case errors.Is(err, context.Canceled):
+		result = "abandoned"
 	case err != nil:
 		result = "failed"
 	}

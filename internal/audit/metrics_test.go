@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -67,6 +68,18 @@ func TestMetricsTellWhetherTheLogCanBeWritten(t *testing.T) {
 	}
 	expect("after an outcome without an attempt", 3, 0, 1)
 
+	gone, leave := context.WithCancel(t.Context())
+	if err := pgx.BeginFunc(t.Context(), b.Pool, func(tx pgx.Tx) error {
+		leave()
+		return log.Record(gone, tx, single("test.gone"))
+	}); !errors.Is(err, audit.ErrUnwritable) {
+		t.Fatalf("recorded for somebody who has gone: %v", err)
+	}
+	expect("after a client that went away", 3, 0, 1) // it is no reason to wake anybody
+	if got := counted(t, registry, "qm_audit_events_total", "abandoned"); got != 1 {
+		t.Errorf("%v events were abandoned, want 1", got)
+	}
+
 	b.run(t, b.OwnerURL, `REVOKE EXECUTE ON FUNCTION audit.append(bytea[]) FROM quartermaster_app`)
 	if _, err := log.Append(t.Context(), single("test.lost")); err == nil {
 		t.Fatal("appended without the right")
@@ -75,7 +88,7 @@ func TestMetricsTellWhetherTheLogCanBeWritten(t *testing.T) {
 		t.Fatal("recorded without the right")
 	}
 	expect("without the right to append", 3, 2, 1)
-	if got := counted(t, registry, "qm_audit_append_seconds", ""); got != 5 {
-		t.Errorf("%v appends were timed, want 5", got)
+	if got := counted(t, registry, "qm_audit_append_seconds", ""); got != 6 {
+		t.Errorf("%v appends were timed, want 6", got)
 	}
 }

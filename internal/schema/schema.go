@@ -76,10 +76,10 @@ func Up(ctx context.Context, cfg Config) error {
 		if err := ensureRoles(ctx, owner, cfg); err != nil {
 			return err
 		}
-		if works, err := newerAndWorks(ctx, owner); works || err != nil {
+		if done, err := byNewerProgram(ctx, owner); done || err != nil {
 			return err
 		}
-		if err := migrated(ctx, owner, upward); err != nil {
+		if err := migrated(ctx, owner, (*migrate.Migrate).Up); err != nil {
 			return err
 		}
 		if err := ensureTextSearch(ctx, owner); err != nil {
@@ -199,8 +199,8 @@ func MadeByDev(ctx context.Context, db Querier) (bool, error) {
 func SlowSearch(ctx context.Context, db Querier) (string, error) {
 	var indexed, installed bool
 	if err := db.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('public.clusters_by_text') AND indisvalid),
-			EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')`).Scan(&indexed, &installed); err != nil {
+		SELECT indexed, NOT indexed AND EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm') -- which reads a folder of the server
+		FROM (SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('public.clusters_by_text') AND indisvalid) AS indexed) i`).Scan(&indexed, &installed); err != nil {
 		return "", fmt.Errorf("looking for the index of the text search: %w", err)
 	}
 	const slow = "The text search has no index, so it reads every cluster: "
@@ -254,34 +254,19 @@ func alone(ctx context.Context, owner *pgx.ConnConfig, f func() error) error {
 	return f() // closing the connection gives the lock back
 }
 
-// newerAndWorks tells whether there is nothing to migrate because a newer program did it, and this
-// one works on what it made.
-func newerAndWorks(ctx context.Context, owner *pgx.ConnConfig) (bool, error) {
+// byNewerProgram tells whether there is nothing to migrate because a newer program did it. It gives
+// a *MismatchError when this one does not work on what that made.
+func byNewerProgram(ctx context.Context, owner *pgx.ConnConfig) (bool, error) {
 	conn, err := pgx.ConnectConfig(ctx, owner)
 	if err != nil {
 		return false, fmt.Errorf("connecting as the schema's owner: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	state, err := Status(ctx, conn)
-	return state.Newer() && state.Works(), err
-}
-
-func upward(m *migrate.Migrate) error {
-	version, dirty, err := m.Version()
-	if errors.Is(err, migrate.ErrNilVersion) {
-		return m.Up()
+	if err == nil && state.Newer() && !state.Works() {
+		err = &MismatchError{State: state}
 	}
-	if err != nil {
-		return err
-	}
-	newest, err := wanted()
-	if err != nil {
-		return err
-	}
-	if state := (State{Version: int(version), Wanted: newest, Dirty: dirty, Oldest: int(version)}); dirty || state.Version > newest {
-		return &MismatchError{State: state}
-	}
-	return m.Up()
+	return state.Newer(), err
 }
 
 // migrated runs step under golang-migrate on connections of its own. When ctx ends, it stops

@@ -301,7 +301,7 @@ func packageOption(p cloudapi.Package, chosen string) templates.PackageOption {
 func quotaWords(f accounts.ClusterForm) []string {
 	var words []string
 	if q := f.Quotas.Clusters; q > 0 {
-		words = append(words, fmt.Sprintf("The account may have %s and is known to have %d.", templates.Count(q, "cluster"), f.Account.Clusters))
+		words = append(words, fmt.Sprintf("The account may have %s and is known to have %s.", templates.Count(q, "cluster"), templates.CountUpTo(f.Account.Clusters)))
 	}
 	if q := f.Quotas.ClusterNodes; q > 0 {
 		words = append(words, fmt.Sprintf("A cluster may have %s.", templates.Count(q, "node")))

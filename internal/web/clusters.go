@@ -230,7 +230,7 @@ func staleReason(a accounts.Account) string {
 func fleetRow(r accounts.ClusterRow, accountStale string) templates.FleetRow {
 	account := r.AccountID.String()
 	row := templates.FleetRow{
-		AccountID: account, AccountName: r.AccountName, AccountHref: "/accounts/" + account,
+		AccountID: account, AccountName: r.AccountName, AccountHref: pathAccounts + "/" + account,
 		Environment: string(r.Environment), Legacy: r.Generation == cloudapi.PAV1,
 		ClusterID: r.ClusterID, Name: named(r.Name, r.ClusterID), Href: clusterPath(r.AccountID, r.ClusterID),
 		Phase: string(r.Phase), Reason: r.Reason, Cloud: r.Cloud, Region: r.Region, Version: r.Version,
@@ -301,7 +301,7 @@ func accountSelect(list []accounts.Account, chosen string) templates.Select {
 	return s
 }
 
-func accountPath(id uuid.UUID) string { return "/accounts/" + id.String() }
+func accountPath(id uuid.UUID) string { return pathAccounts + "/" + id.String() }
 
 func clusterPath(account uuid.UUID, cluster string) string {
 	return accountPath(account) + "/clusters/" + url.PathEscape(cluster)
