@@ -223,6 +223,17 @@ func TestDevRefusesAnythingButItsOwnWorld(t *testing.T) {
 	}
 }
 
+// A key that was put after "file:" by mistake is not repeated, and neither is what a terminal would act on.
+func TestKEKInAWrongPlaceIsNotRepeated(t *testing.T) {
+	secret := "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U="
+	for _, value := range []string{"file:" + secret, "file://" + secret, "FILE:" + secret, secret, "file:///x\n\x1b[31m" + secret} {
+		got := runProgram(t, environment{"QM_KEK=" + value}, "keys", "fingerprint")
+		if got.code != exitMisused || !strings.Contains(got.stderr, "QM_KEK: ") || strings.Contains(got.stderr, secret) {
+			t.Errorf("%q: exit code %d: %q", value, got.code, got.stderr)
+		}
+	}
+}
+
 // parseDev says what dev finds wrong with an environment and flags, in a container or not.
 func parseDev(contained bool, env environment, flags ...string) string {
 	p := &program{env: env, stdout: io.Discard, stderr: io.Discard, inContainer: func() bool { return contained }}
