@@ -37,8 +37,9 @@ image: ## build the container image $(IMAGE), without pulling anything
 
 .PHONY: tryout
 tryout: image ## start a try-out in containers: Postgres, an identity provider, a stand-in for the Cloud API, the console
+	@case "$${QUARTERMASTER_PUBLISH:-127.0.0.1:}" in 127.0.0.1:*) ;; *) echo "QUARTERMASTER_PUBLISH is $$QUARTERMASTER_PUBLISH, and a try-out is for this machine only: unset it." >&2; exit 1 ;; esac
 	@deploy/make-secrets deploy/tryout-secrets </dev/null
-	@QUARTERMASTER_IMAGE="$(IMAGE):latest" $(COMPOSE) --env-file deploy/tryout.env -f deploy/compose.yaml -f deploy/compose.tryout.yaml up
+	@QUARTERMASTER_IMAGE="$(IMAGE):latest" QUARTERMASTER_SECRETS=./tryout-secrets $(COMPOSE) -p quartermaster-tryout --env-file deploy/tryout.env -f deploy/compose.yaml -f deploy/compose.tryout.yaml up
 
 .PHONY: test
 test: ## run every test; installs what it needs on Debian and Ubuntu as root

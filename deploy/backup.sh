@@ -14,6 +14,7 @@ die() { printf 'backup.sh: %s\n' "$1" >&2; exit 1; }
 
 [[ $# = 1 && -n $1 ]] || die "usage: backup.sh FILE"
 target=$1
+case $target in -*) target=./$target ;; esac
 [ ! -e "$target" ] || die "$target exists already; a backup is never written over another"
 for program in pg_dump pg_restore; do
   command -v "$program" >/dev/null || die "$program is not installed"

@@ -8,14 +8,15 @@
 #   CREATE ROLE quartermaster_owner LOGIN CREATEROLE PASSWORD '...';
 #   CREATE DATABASE quartermaster OWNER quartermaster_owner;
 #
-# All of FILE is restored or nothing. Sessions are ended, because people who were signed out since the
-# backup would be signed in again. Afterwards `quartermaster migrate up` makes the console's login.
+# All of FILE is restored or nothing, but for sessions and their forms: people who were signed out since
+# the backup would be signed in again. Afterwards `quartermaster migrate up` makes the console's login.
 set -euo pipefail
 
 die() { printf 'restore.sh: %s\n' "$1" >&2; exit 1; }
 
 [[ $# = 1 && -n $1 ]] || die "usage: restore.sh FILE"
 source=$1
+case $source in -*) source=./$source ;; esac
 [ -r "$source" ] || die "$source cannot be read"
 for program in psql pg_restore; do
   command -v "$program" >/dev/null || die "$program is not installed"
@@ -35,8 +36,10 @@ done
 
 # --no-owner: everything belongs to the role that restores, whatever the old one was called. The database
 # is named by PGDATABASE; a connection string without parts takes all of the variables.
-pg_restore --no-password --dbname='' --single-transaction --exit-on-error --no-owner --no-tablespaces "$source"
+# Sessions are left out and not ended afterwards: nobody must find them, whenever this is cut off.
+contents=$(pg_restore --list "$source" | grep -vE '^[0-9]+; [0-9]+ [0-9]+ TABLE DATA public (sessions|form_tokens) ')
+pg_restore --no-password --dbname='' --single-transaction --exit-on-error --no-owner --no-tablespaces --use-list=<(printf '%s\n' "$contents") "$source"
+[ "$(ask "SELECT count(*) FROM sessions")" = 0 ] || die "sessions of the backup were restored and can be used: drop the database"
 
-ask "UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'revoked', id_token_sealed = NULL WHERE ended_at IS NULL"
 ask "SET client_min_messages = error; ANALYZE"
 ask "SELECT 'the log up to event ' || seq || ', recorded ' || to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' || E'\nchain ' || encode(chain, 'hex') FROM audit.head"

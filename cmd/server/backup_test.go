@@ -177,6 +177,7 @@ func TestBackupAndRestore(t *testing.T) {
 	// The new server has another owner's name, another login and other passwords.
 	fresh := newCluster(t, "qm_owner", "qm_console")
 	t.Run("what is refused", func(t *testing.T) { restoreRefuses(t, fresh, file) })
+	t.Run("cut off", func(t *testing.T) { restoreCutOff(t, fresh, file) })
 	restored, err := fresh.script(fresh.ownerURL, "restore.sh", file)
 	if err != nil || chainIn(restored) != chainIn(said) {
 		t.Fatalf("restore.sh: %v\n%s\nthe backup said:\n%s", err, restored, said)
@@ -292,4 +293,31 @@ func restoreRefuses(t *testing.T, c *cluster, file string) {
 		t.Errorf("into a database that is not empty: %v\n%s", err, out)
 	}
 	c.do(c.ownerURL, `DROP TABLE mine`)
+}
+
+// restoreCutOff ends restore.sh right after what it restored is there for everybody. A console that comes then, or
+// whoever goes on from there by hand, must not find sessions that were ended since the backup.
+func restoreCutOff(t *testing.T, c *cluster, file string) {
+	c.do(c.super, `CREATE DATABASE cutoff OWNER qm_owner`)
+	u := *mustURL(c.ownerURL)
+	u.Path = "/cutoff"
+	real, err := exec.LookPath("pg_restore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := t.TempDir()
+	script := "#!/bin/sh\ncase \" $* \" in *\" --single-transaction \"*) " + real + " \"$@\"; kill -9 $PPID;; *) exec " + real + " \"$@\";; esac\n"
+	if err := os.WriteFile(filepath.Join(programs, "pg_restore"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	if out, err := c.script(u.String(), "restore.sh", file); err == nil {
+		t.Errorf("restore.sh was not cut off:\n%s", out)
+	}
+	if accounts, err := c.ask(u.String(), `SELECT count(*)::text FROM accounts`); err != nil || accounts == "0" {
+		t.Errorf("%s accounts were restored, %v", accounts, err)
+	}
+	if living, err := c.ask(u.String(), `SELECT count(*)::text FROM sessions WHERE ended_at IS NULL`); err != nil || living != "0" {
+		t.Errorf("%s sessions live again, %v", living, err)
+	}
 }

@@ -469,6 +469,24 @@ func isStatic(t *testing.T, program []byte) {
 	}
 }
 
+// TestTryOutMeetsNoRealInstallation: what a shell has for a real installation goes before tryout.env, so the command itself names
+// project and secrets.
+func TestTryOutMeetsNoRealInstallation(t *testing.T) {
+	cmd := exec.Command("make", "-n", "-o", "image", "tryout", "COMPOSE=compose")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "COMPOSE_PROJECT_NAME=quartermaster", "QUARTERMASTER_SECRETS=/etc/quartermaster", "QUARTERMASTER_PUBLISH=443")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "QUARTERMASTER_SECRETS=./tryout-secrets compose -p quartermaster-tryout ") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	guard, _, _ := strings.Cut(string(out), "\n")
+	cmd = exec.Command("sh", "-c", guard)
+	cmd.Env = []string{"QUARTERMASTER_PUBLISH=443"}
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "for this machine only") {
+		t.Errorf("published to everybody: %v:\n%s", err, out)
+	}
+}
+
 // tryOut does with the try-out what a newcomer would: sign in, restart a cluster, look at the log,
 // stop and come back. Meanwhile its Postgres goes away.
 func tryOut(t *testing.T) {

@@ -223,10 +223,21 @@ func TestDevRefusesAnythingButItsOwnWorld(t *testing.T) {
 	}
 }
 
-// parseDev says what dev finds wrong with an environment, in a container or not.
-func parseDev(contained bool, env environment) string {
+// A key that was put after "file:" by mistake is not repeated, and neither is what a terminal would act on.
+func TestKEKInAWrongPlaceIsNotRepeated(t *testing.T) {
+	secret := "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U="
+	for _, value := range []string{"file:" + secret, "file://" + secret, "FILE:" + secret, secret, "file:///x\n\x1b[31m" + secret} {
+		got := runProgram(t, environment{"QM_KEK=" + value}, "keys", "fingerprint")
+		if got.code != exitMisused || !strings.Contains(got.stderr, "QM_KEK: ") || strings.Contains(got.stderr, secret) {
+			t.Errorf("%q: exit code %d: %q", value, got.code, got.stderr)
+		}
+	}
+}
+
+// parseDev says what dev finds wrong with an environment and flags, in a container or not.
+func parseDev(contained bool, env environment, flags ...string) string {
 	p := &program{env: env, stdout: io.Discard, stderr: io.Discard, inContainer: func() bool { return contained }}
-	if _, err := p.parse(context.Background(), []string{"dev"}); err != nil {
+	if _, err := p.parse(context.Background(), append([]string{"dev"}, flags...)); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -239,6 +250,17 @@ func TestDevListensForOthersInAContainerOnly(t *testing.T) {
 	}
 	if got := parseDev(true, append(good, "QM_ADDR=127.0.0.1:8080")); got != "" {
 		t.Errorf("on loopback in a container: %s", got)
+	}
+	file := filepath.Join(t.TempDir(), "database-url")
+	if err := os.WriteFile(file, []byte("postgres://app@postgres/quartermaster"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flag := "--database-url-file=" + file
+	if got := parseDev(true, append(good, "QM_DATABASE_URL="), flag); got != "" {
+		t.Errorf("in a container, with a flag: %s", got)
+	}
+	if got := parseDev(true, nil, flag); !strings.Contains(got, "QM_DATABASE_URL_FILE is set, but dev starts its own Postgres") {
+		t.Errorf("not told, with a database by a flag: %q", got)
 	}
 	for name, test := range map[string]struct {
 		contained bool

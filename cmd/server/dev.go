@@ -56,7 +56,7 @@ func (p *program) devProblems() problems {
 	}
 	for _, name := range []string{"QM_MIGRATE_DATABASE_URL", "QM_MIGRATE_DATABASE_URL_FILE", "QM_DATABASE_URL", "QM_DATABASE_URL_FILE"} {
 		switch migrates := strings.HasPrefix(name, "QM_MIGRATE_"); {
-		case p.env.get(name) == "":
+		case p.env.get(name) == "" && (!p.given[name] || !strings.HasSuffix(name, "_FILE")): // a flag names a file, too
 		case !contained:
 			found.add("%s is set, but dev starts its own Postgres and touches no other; unset it, or use serve", name)
 		case migrates:

@@ -21,6 +21,10 @@ func (p *program) migrateUp(ctx context.Context) error {
 	if err := schema.Up(ctx, config); err != nil {
 		return err
 	}
+	// Somebody else may have been first meanwhile.
+	if err := p.onDatabase(ctx, config.OwnerURL, func(pool *pgxpool.Pool) error { return checkMaker(ctx, pool, forDev) }); err != nil {
+		return err
+	}
 	same, err := config.SameUser()
 	if err != nil {
 		return err

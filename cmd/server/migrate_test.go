@@ -62,6 +62,19 @@ func TestDatabasesForDevAndForServeStayApart(t *testing.T) {
 	expect("serve on a database for dev", serve(devs), exitFailed, madeByDev)
 }
 
+// Of two that make one database at the same moment, for dev and not, the one that comes second is told.
+func TestDatabaseIsOfOneKindWhoeverIsFirst(t *testing.T) {
+	db := dbtest.NewEmpty(t)
+	env := environment{"QM_DATABASE_URL=" + db.AppURL, "QM_MIGRATE_DATABASE_URL=" + db.OwnerURL}
+	results := make(chan result, 2)
+	go func() { results <- runProgram(t, env, "migrate", "up") }()
+	go func() { results <- runProgram(t, env, "migrate", "up", "--for-dev") }()
+	a, b := <-results, <-results
+	if a.code == b.code || a.code+b.code != exitFailed || !strings.Contains(a.stderr+b.stderr, "made by quartermaster dev") {
+		t.Errorf("exit codes %d and %d: %s%s", a.code, b.code, a.stderr, b.stderr)
+	}
+}
+
 // A first migration that was cut off before it said whose the database is can be repeated.
 func TestMigrateUpGoesOnAfterACutFirstMigration(t *testing.T) {
 	db := dbtest.New(t)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"reflect"
 	"strconv"
 	"strings"
@@ -452,12 +453,13 @@ func (r *reader) kek(name, value string) vault.KEK {
 	return kek
 }
 
-// kekSource names the variable that the key encryption key came from, and its file. The value may be the key itself.
+// kekSource names the variable that the key encryption key came from, and its file. The value may be the key itself,
+// also by mistake after "file:", so only what is the name of a file is repeated.
 func (c *Config) kekSource() string {
 	if c.KEKFile != "" {
 		return fmt.Sprintf("QM_KEK_FILE (%s)", c.KEKFile)
 	}
-	if strings.HasPrefix(c.KEK, "file:") {
+	if u, err := url.Parse(c.KEK); err == nil && u.Scheme == "file" && u.Host == "" && path.IsAbs(u.Path) {
 		return fmt.Sprintf("QM_KEK (%s)", c.KEK)
 	}
 	return "QM_KEK"

@@ -67,6 +67,7 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 		}
 	}
 	words := strings.Fields(strings.ToLower(q.Text))
+	words = words[:min(len(words), maxWords)]
 	found := slices.DeleteFunc(all, func(a Account) bool { return q.Trouble && !a.Trouble() || !a.mentions(words) })
 	page.Total = len(found)
 	slices.SortFunc(found, func(a, b Account) int { return a.place(strings.ToLower(b.Name), b.ID) })

@@ -463,3 +463,19 @@ func TestLargeFleet(t *testing.T) {
 		}
 	}
 }
+
+// Both lists look for the same number of words, however long an address may be.
+func TestListsLookForAFewWords(t *testing.T) {
+	r := newRig(t)
+	id, _ := r.account(t, "One", Production)
+	r.fill(t, id, 1)
+	text := strings.Repeat("n ", maxWords) + "nowhere"
+	fleet, err := r.svc.Fleet(t.Context(), viewer(), FleetQuery{Text: text})
+	if err != nil || fleet.Total != 1 {
+		t.Errorf("%d clusters, %v", fleet.Total, err)
+	}
+	page, err := r.svc.AccountsPage(t.Context(), viewer(), AccountsQuery{Text: text})
+	if err != nil || page.Total != 1 {
+		t.Errorf("%d accounts, %v", page.Total, err)
+	}
+}
