@@ -96,6 +96,7 @@ func (c *cluster) script(address, name string, args ...string) (string, error) {
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "PGHOST=" + u.Hostname(), "PGPORT=" + u.Port(), "PGUSER=" + u.User.Username(),
 		"PGDATABASE=" + strings.TrimPrefix(u.Path, "/"), "PGPASSFILE=" + file,
+		"RESTORE_AS_SUPERUSER=" + os.Getenv("RESTORE_AS_SUPERUSER"),
 	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -296,4 +297,13 @@ func restoreRefuses(t *testing.T, c *cluster, file string) {
 		t.Errorf("into a database that is not empty: %v\n%s", err, out)
 	}
 	c.do(c.ownerURL, `DROP TABLE mine`)
+
+	// As in compose.yaml, where the owner is a superuser.
+	c.do(super.String(), `CREATE DATABASE aside`)
+	super.Path = "/aside"
+	t.Setenv("RESTORE_AS_SUPERUSER", "yes")
+	if out, err := c.script(super.String(), "restore.sh", file); err != nil || !strings.Contains(out, "the log up to event ") {
+		t.Errorf("as a superuser who says so: %v\n%s", err, out)
+	}
+	t.Setenv("RESTORE_AS_SUPERUSER", "")
 }
