@@ -8,6 +8,9 @@
 #   CREATE ROLE quartermaster_owner LOGIN CREATEROLE PASSWORD '...';
 #   CREATE DATABASE quartermaster OWNER quartermaster_owner;
 #
+# In compose.yaml the owner is a superuser, of a Postgres that has nothing else; RESTORE_AS_SUPERUSER=yes
+# is for there.
+#
 # All of FILE is restored or nothing, but for sessions and their forms: people who were signed out since
 # the backup would be signed in again. Afterwards `quartermaster migrate up` makes the console's login.
 set -euo pipefail
@@ -25,13 +28,17 @@ done
 ask() { psql --no-password --no-psqlrc --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 --command="$1"; }
 
 pg_restore --file=/dev/null "$source" || die "$source cannot be read to its end: it is cut off, or no backup; nothing was changed"
-[ "$(ask 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user')" = f ] || die "connect as the schema's owner and not as a superuser"
-[ "$(ask "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname IN ('public', 'audit') AND c.relkind IN ('r', 'p', 'v', 'S')")" = 0 ] || die "the database is not empty; nothing was changed"
+# Into variables first, so that a question that cannot be asked is not taken for an answer.
+superuser=$(ask 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user') || die "the database cannot be asked; nothing was changed"
+[ "$superuser" = f ] || [ "${RESTORE_AS_SUPERUSER:-}" = yes ] || die "connect as the schema's owner and not as a superuser; nothing was changed"
+tables=$(ask "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname IN ('public', 'audit') AND c.relkind IN ('r', 'p', 'v', 'S')") || die "the database cannot be asked; nothing was changed"
+[ "$tables" = 0 ] || die "the database is not empty; nothing was changed"
 
 # The dump grants to these roles, so they come first.
 for role in quartermaster_app quartermaster_auditor quartermaster_retention; do
-  [ "$(ask "SELECT count(*) FROM pg_roles WHERE rolname = '$role'")" = 1 ] || ask "CREATE ROLE $role NOLOGIN"
+  there=$(ask "SELECT count(*) FROM pg_roles WHERE rolname = '$role'")
+  [ "$there" = 1 ] || ask "CREATE ROLE $role NOLOGIN"
 done
 
 # --no-owner: everything belongs to the role that restores, whatever the old one was called. The database

@@ -371,3 +371,15 @@ func TestNotOffered(t *testing.T) {
 		t.Error("the page does not say why")
 	}
 }
+
+// TestAccountSaysHowManyClustersItShows: a list that ends early says so, and one that is whole does not.
+func TestAccountSaysHowManyClustersItShows(t *testing.T) {
+	v := sampleAccount()
+	if _, text := rendered(t, Account(v)); !strings.Contains(text, "The first 5 of 18 by name.") {
+		t.Error("a list of 5 of 18 clusters looks whole")
+	}
+	v.Clusters = len(v.Rows)
+	if _, text := rendered(t, Account(v)); strings.Contains(text, "The first") {
+		t.Error("a whole list says that there are more")
+	}
+}

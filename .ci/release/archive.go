@@ -20,8 +20,9 @@ type file struct {
 	mode    int64
 }
 
-// shipped are the paths of this repository that go into every archive besides the program.
-var shipped = []string{"LICENSE", "README.md", "SECURITY.md", ":(glob)docs/*.md", "deploy"}
+// shipped are the paths of this repository that go into every archive besides the program: what texts link to, without
+// the pictures.
+var shipped = []string{"LICENSE", "README.md", "SECURITY.md", "CONTRIBUTING.md", ":(glob)docs/**/*.md", "deploy"}
 
 // commonFiles reads what every archive holds, as far as it is in the repository.
 func commonFiles(ctx context.Context) ([]file, error) {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,7 +34,7 @@ type finding struct {
 // check prints one list of what is right and wrong with the configuration in the world as it is.
 // It changes nothing, except that a first check makes the sealing keysets, as serve would.
 func (p *program) check(ctx context.Context) error {
-	findings := slices.Concat(p.checkProvider(ctx), p.checkGroups(), p.checkDatabase(ctx), p.checkUpstream(ctx))
+	findings := slices.Concat(p.checkProvider(ctx), p.checkWay(), p.checkGroups(), p.checkDatabase(ctx), p.checkUpstream(ctx))
 	wrong := 0
 	for _, f := range findings {
 		mark := "ok   "
@@ -234,6 +236,23 @@ func (p *program) getJSON(ctx context.Context, address string, v any) error {
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		return fmt.Errorf("%s does not answer with JSON: %w", address, err)
+	}
+	return nil
+}
+
+// checkWay notes what an https address needs in front of the console, which cannot be tried from here.
+func (p *program) checkWay() []finding {
+	s := p.settings
+	_, port, err := net.SplitHostPort(s.Addr)
+	if err != nil || s.BaseURL.Scheme != "https" {
+		return nil
+	}
+	outside := cmp.Or(s.BaseURL.Port(), "443")
+	switch {
+	case s.TLS == nil && len(s.TrustedProxies) == 0:
+		return []finding{note("way here: without QM_TLS_CERT something else speaks https; name it in QM_TRUSTED_PROXIES, or the log shows its address instead of people's")}
+	case s.TLS != nil && port != outside:
+		return []finding{note("way here: browsers come to port %s by QM_BASE_URL, and the console listens on %s; something must pass one on to the other", outside, port)}
 	}
 	return nil
 }

@@ -131,11 +131,21 @@ type devWorld struct {
 	stops    []func() error
 	failed   chan error
 	about    devDescription
+
+	accounts, clusters int // of a new sandbox; 0: the tour
 }
 
 // dev runs the closed world until ctx ends.
 func (p *program) dev(ctx context.Context) (err error) {
-	w := &devWorld{settings: p.settings, stdout: p.stdout, logger: newLogger(p.command, p.settings, p.stderr), failed: make(chan error, 3)}
+	var found problems
+	w := &devWorld{
+		settings: p.settings, stdout: p.stdout, logger: newLogger(p.command, p.settings, p.stderr), failed: make(chan error, 3),
+		accounts: int(found.number("accounts", p.line.Dev.Accounts, mostSandboxAccounts)),
+		clusters: int(found.number("clusters", p.line.Dev.Clusters, mostSandboxClusters)),
+	}
+	if len(found) > 0 {
+		return &configError{found}
+	}
 	defer func() { err = errors.Join(err, w.stop()) }()
 	c, err := w.start(ctx, p.given)
 	if err != nil {
@@ -201,7 +211,10 @@ func (w *devWorld) start(ctx context.Context, was given) (*console, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.register(ctx, c, box.Fixtures()); err != nil {
+	if was["QM_CLOUD_API_URL"] || was["QM_CLOUD_PA_URL"] {
+		w.progress("Accounts are not added by themselves, because the Cloud API is another one than dev's sandbox.")
+		w.about.Spare = devSpare{}
+	} else if err := w.register(ctx, c, box.Fixtures()); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -312,7 +325,7 @@ func mustURL(s string) *url.URL {
 
 func (w *devWorld) startSandbox(listeners map[string]net.Listener) (*sandbox.Sandbox, error) {
 	box, err := sandbox.New(sandbox.Config{
-		Seed: devSeed, StatePath: w.folder.File("sandbox.json"), Logger: w.logger.With("part", "sandbox"), Now: time.Now, ControlToken: w.about.SandboxControlToken,
+		Seed: devSeed, Accounts: w.accounts, Clusters: w.clusters, StatePath: w.folder.File("sandbox.json"), Logger: w.logger.With("part", "sandbox"), Now: time.Now, ControlToken: w.about.SandboxControlToken,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox: %w", err)
@@ -512,10 +525,12 @@ func (w *devWorld) announce() error {
 	for _, m := range devenv.Members() {
 		w.progress("  %-23s %s", m.Email, m.About)
 	}
-	w.progress("\nAn account to add (it exists in the sandbox only):")
-	w.progress("  API             %s", w.about.Spare.Generation)
-	w.progress("  account id      %s", w.about.Spare.CloudAccountID)
-	w.progress("  management key  %s", w.about.Spare.ManagementKey)
+	if spare := w.about.Spare; spare.ManagementKey != "" { // a sandbox of a size that was asked for has none
+		w.progress("\nAn account to add (it exists in the sandbox only):")
+		w.progress("  API             %s", spare.Generation)
+		w.progress("  account id      %s", spare.CloudAccountID)
+		w.progress("  management key  %s", spare.ManagementKey)
+	}
 	w.progress("\nData folder %s, addresses and keys for tests in %s. Ctrl-C stops everything.\n", w.folder.Path, path)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/cloudapi/sandbox"
 	"quartermaster/internal/devenv"
 )
 
@@ -249,5 +251,42 @@ func TestDevAsRootWherePostgresCannotEnter(t *testing.T) {
 	dev.stop()
 	if err := os.RemoveAll(filepath.Dir(elsewhere)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDevOfAnySize: a new data folder can have as many accounts and clusters as one asks for.
+func TestDevOfAnySize(t *testing.T) {
+	dir := dataFolder(t)
+	dev := startDevWith(t, dir, []string{"--accounts", "3", "--clusters", "12"})
+	v := dev.signIn(t, "viewer@example.test")
+	if got := len(v.get("/accounts").byTestID("account-row")); got != 3 {
+		t.Errorf("%d accounts", got)
+	}
+	if got := len(v.get("/clusters").byTestID("cluster-row")); got != 12 {
+		t.Errorf("%d clusters", got)
+	}
+	if strings.Contains(dev.output.String(), "An account to add") {
+		t.Errorf("an account is offered that is not there:\n%s", dev.output)
+	}
+	if got := runProgram(t, devEnvironment(dir), "dev", "--accounts", "many", "--clusters=-1"); got.code != exitMisused || strings.Count(got.stderr, "\n  - ") != 2 {
+		t.Errorf("wrong numbers: exit code %d: %s", got.code, got.stderr)
+	}
+}
+
+// TestDevWithAnotherCloudAPI: the keys of dev's own sandbox open nothing elsewhere, so none is added.
+func TestDevWithAnotherCloudAPI(t *testing.T) {
+	box, err := sandbox.New(sandbox.Config{Seed: 9, Accounts: 1, Clusters: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := httptest.NewServer(box.Handler())
+	defer api.Close()
+	dev := startDev(t, "QM_CLOUD_API_URL="+api.URL)
+	v := dev.signIn(t, "viewer@example.test")
+	if got := len(v.get("/accounts").byTestID("account-row")); got != 0 {
+		t.Errorf("%d accounts", got)
+	}
+	if !strings.Contains(dev.output.String(), "Accounts are not added by themselves") {
+		t.Errorf("it is not said:\n%s", dev.output)
 	}
 }

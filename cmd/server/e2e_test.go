@@ -92,12 +92,20 @@ func dataFolder(t *testing.T) string {
 // startDevIn runs dev on a data folder that may have been used before.
 func startDevIn(t *testing.T, dir string, more ...string) *devProgram {
 	t.Helper()
+	return startDevWith(t, dir, nil, more...)
+}
+
+// startDevWith runs dev with flags.
+func startDevWith(t *testing.T, dir string, flags []string, more ...string) *devProgram {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &devProgram{t: t, dir: dir, output: &lockedBuffer{}, cancel: cancel, ended: make(chan int, 1)}
 	if err := os.Remove(filepath.Join(dir, devFile)); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	go func() { p.ended <- run(ctx, []string{"dev"}, devEnvironment(dir, more...), p.output, p.output) }()
+	go func() {
+		p.ended <- run(ctx, append([]string{"dev"}, flags...), devEnvironment(dir, more...), p.output, p.output)
+	}()
 	t.Cleanup(p.stop)
 	about, err := waitForDescription(dir, p.ended)
 	if err != nil {

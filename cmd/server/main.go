@@ -40,8 +40,11 @@ func main() {
 type commandLine struct {
 	Config `embed:""`
 
-	Serve   struct{} `cmd:"" help:"Run the console, configured by QM_* variables or flags."`
-	Dev     struct{} `cmd:"" help:"Run everything on this machine, with nothing configured: Postgres, an identity provider, the Cloud API sandbox and the console."`
+	Serve struct{} `cmd:"" help:"Run the console, configured by QM_* variables or flags."`
+	Dev   struct {
+		Accounts string `default:"0" help:"How many accounts the sandbox of a new data folder has; 0: the four of the tour."`
+		Clusters string `default:"0" help:"How many clusters they have in all; 0: as many as the tour."`
+	} `cmd:"" help:"Run everything on this machine, with nothing configured: Postgres, an identity provider, the Cloud API sandbox and the console."`
 	Sandbox struct {
 		Seed     string `default:"1" help:"Number the accounts and clusters are made from."`
 		Accounts string `default:"0" help:"How many accounts; 0: the four that dev has."`

@@ -15,7 +15,14 @@ import (
 func (p *program) migrateUp(ctx context.Context) error {
 	forDev := p.line.Migrate.Up.ForDev
 	config := schema.Config{OwnerURL: p.settings.MigrateDatabaseURL, AppURL: p.settings.DatabaseURL, DevMade: forDev}
-	if err := p.onDatabase(ctx, config.OwnerURL, func(pool *pgxpool.Pool) error { return checkMakerFirst(ctx, pool, forDev) }); err != nil {
+	var before schema.State
+	if err := p.onDatabase(ctx, config.OwnerURL, func(pool *pgxpool.Pool) (err error) {
+		if err = checkMakerFirst(ctx, pool, forDev); err != nil {
+			return err
+		}
+		before, err = schema.Status(ctx, pool)
+		return err
+	}); err != nil {
 		return err
 	}
 	if err := schema.Up(ctx, config); err != nil {
@@ -24,6 +31,11 @@ func (p *program) migrateUp(ctx context.Context) error {
 	// Somebody else may have been first meanwhile.
 	if err := p.onDatabase(ctx, config.OwnerURL, func(pool *pgxpool.Pool) error { return checkMaker(ctx, pool, forDev) }); err != nil {
 		return err
+	}
+	if before.Version < before.Wanted {
+		p.say("brought the schema from version %d to %d\n", before.Version, before.Wanted)
+	} else {
+		p.say("the schema needed nothing\n")
 	}
 	same, err := config.SameUser()
 	if err != nil {

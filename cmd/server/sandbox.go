@@ -13,6 +13,20 @@ import (
 	"quartermaster/internal/cloudapi/sandbox"
 )
 
+const (
+	mostSandboxAccounts = 10_000
+	mostSandboxClusters = 1_000_000
+)
+
+// number reads a flag that counts something.
+func (found *problems) number(name, value string, most int64) int64 {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < 0 || n > most {
+		found.add("--%s: %q is not a number from 0 to %d", name, printable(value), most)
+	}
+	return n
+}
+
 // sandbox runs the Cloud API stand-in until ctx ends.
 func (p *program) sandbox(ctx context.Context) (err error) {
 	config, err := p.sandboxConfig()
@@ -71,17 +85,10 @@ func (p *program) sandbox(ctx context.Context) (err error) {
 func (p *program) sandboxConfig() (sandbox.Config, error) {
 	flags := p.line.Sandbox
 	var found problems
-	number := func(name, value string, most int64) int64 {
-		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || n < 0 || n > most {
-			found.add("--%s: %q is not a number from 0 to %d", name, printable(value), most)
-		}
-		return n
-	}
 	config := sandbox.Config{
-		Seed:         number("seed", flags.Seed, 1<<62),
-		Accounts:     int(number("accounts", flags.Accounts, 10_000)),
-		Clusters:     int(number("clusters", flags.Clusters, 1_000_000)),
+		Seed:         found.number("seed", flags.Seed, 1<<62),
+		Accounts:     int(found.number("accounts", flags.Accounts, mostSandboxAccounts)),
+		Clusters:     int(found.number("clusters", flags.Clusters, mostSandboxClusters)),
 		StatePath:    flags.State,
 		Logger:       newLogger(p.command, p.settings, p.stderr),
 		Now:          time.Now,

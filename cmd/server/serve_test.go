@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/signal"
@@ -195,9 +196,11 @@ func TestMigrateServeAndCheck(t *testing.T) {
 		if got := runProgram(t, s.with(nil), "migrate", "down", "--steps", "99"); got.code != exitFailed || !strings.Contains(got.stderr, "has only 0 migrations to take back; nothing was changed") {
 			t.Errorf("down by more than there is: exit code %d: %s", got.code, got.stderr)
 		}
-		for _, args := range [][]string{{"migrate", "up"}, {"migrate", "down"}, {"migrate", "up"}, {"migrate", "up"}, {"migrate", "status"}} {
-			if got := runProgram(t, s.with(nil), args...); got.code != exitOK || !strings.Contains(got.stdout, "schema version") {
-				t.Fatalf("%v: exit code %d: %s%s", args, got.code, got.stdout, got.stderr)
+		for _, step := range []struct{ command, says string }{
+			{"up", "brought the schema from version 0 to "}, {"down", "schema version"}, {"up", "brought the schema from version "}, {"up", "the schema needed nothing"}, {"status", "schema version"},
+		} {
+			if got := runProgram(t, s.with(nil), "migrate", step.command); got.code != exitOK || !strings.Contains(got.stdout, step.says) || !strings.Contains(got.stdout, "schema version") {
+				t.Fatalf("%s: exit code %d: %s%s", step.command, got.code, got.stdout, got.stderr)
 			}
 		}
 	})
@@ -290,6 +293,29 @@ func chainIn(out string) string {
 	_, after, _ := strings.Cut(out, "\nchain ")
 	value, _, _ := strings.Cut(after, "\n")
 	return value
+}
+
+// TestCheckNotesTheWayHere: what cannot be tried from the machine itself, and is forgotten easily.
+func TestCheckNotesTheWayHere(t *testing.T) {
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}
+	for name, test := range map[string]struct {
+		settings Settings
+		want     string
+	}{
+		"a proxy without a name":     {Settings{Addr: ":8080", BaseURL: mustURL("https://console.example.com")}, "QM_TRUSTED_PROXIES"},
+		"a proxy with one":           {Settings{Addr: ":8080", BaseURL: mustURL("https://console.example.com"), TrustedProxies: proxies}, ""},
+		"https itself, another port": {Settings{Addr: ":8080", BaseURL: mustURL("https://console.example.com"), TLS: &tls.Certificate{}}, "browsers come to port 443 by QM_BASE_URL, and the console listens on 8080"},
+		"https itself, that port":    {Settings{Addr: ":8443", BaseURL: mustURL("https://console.example.com:8443"), TLS: &tls.Certificate{}}, ""},
+		"on this machine":            {Settings{Addr: ":8080", BaseURL: mustURL("http://localhost:8080")}, ""},
+	} {
+		found := (&program{settings: test.settings}).checkWay()
+		if test.want == "" && len(found) == 0 {
+			continue
+		}
+		if len(found) != 1 || !found[0].note || !strings.Contains(found[0].what, test.want) || test.want == "" {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
 }
 
 func TestCheckTriesTheClientSecret(t *testing.T) {
