@@ -402,10 +402,7 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 		if err := s.fleetRows(ctx, tx, &page, list, in, q); err != nil {
 			return err
 		}
-		if err := countFleet(ctx, tx, &page, in, q); err != nil {
-			return err
-		}
-		return readChoices(ctx, tx, &page, in)
+		return countFleet(ctx, tx, &page, in, q)
 	})
 	if err != nil {
 		return FleetPage{}, dbError("reading the fleet", err)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -35,40 +36,93 @@ func planned(values []any) []any {
 	return append([]any{pgx.QueryExecModeCacheDescribe}, values...)
 }
 
-// countFleet counts what matches and what may be seen at all, and where accounts are few, the clusters
-// of each.
+// countFleet counts what matches and what may be seen at all, reads the values that filters offer, and where
+// accounts are few, counts the clusters of each.
 func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery) error {
-	count := func(these []Account, q FleetQuery) (n int, err error) {
-		on := &conditions{}
-		on.of(in, these)
-		on.matches(q)
-		err = tx.QueryRow(ctx, `SELECT `+capped(on.String()), planned(on.arguments)...).Scan(&n)
-		if err != nil {
-			err = fmt.Errorf("counting clusters: %w", err)
-		}
-		return n, err
-	}
-	var err error
-	if len(in.all) <= fewAccounts {
-		if page.All, err = countEach(ctx, tx, page.Accounts, in); err != nil {
-			return err
-		}
-	} else if page.All, err = count(in.all, FleetQuery{}); err != nil {
+	whole, err := sumUp(ctx, tx, page, in)
+	if err != nil {
 		return err
 	}
+	if !whole {
+		if len(in.all) <= fewAccounts {
+			if err := countEach(ctx, tx, page.Accounts, in); err != nil {
+				return err
+			}
+		}
+		if err := readChoices(ctx, tx, page, in); err != nil {
+			return err
+		}
+	}
+	for _, a := range in.all {
+		if !slices.Contains(page.Choices.Environments, string(a.Environment)) {
+			page.Choices.Environments = append(page.Choices.Environments, string(a.Environment))
+		}
+	}
+	page.Choices.sort()
 	switch {
 	case q.After == "" && page.Next == "":
 		page.Total = len(page.Rows)
 	case !q.narrowed():
 		page.Total = page.All
 	default:
-		page.Total, err = count(in.among(q), q)
+		on := &conditions{}
+		on.of(in, in.among(q))
+		on.matches(q)
+		if err := tx.QueryRow(ctx, `SELECT `+capped(on.String()), planned(on.arguments)...).Scan(&page.Total); err != nil {
+			return fmt.Errorf("counting clusters: %w", err)
+		}
 	}
-	return err
+	return nil
 }
 
-// countEach counts the clusters of each account that may be seen, and returns the capped sum.
-func countEach(ctx context.Context, tx pgx.Tx, accounts []Account, in fleetAccounts) (int, error) {
+// sumUp reads what may be seen once, up to the cap: how many clusters there are, how many of each
+// account, and which values occur. When there are more than the cap, whole is false and only their number
+// is known.
+func sumUp(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) (whole bool, err error) {
+	on := &conditions{}
+	on.of(in, in.all)
+	rows, err := tx.Query(ctx, `WITH seen AS (
+			SELECT c.account_id, c.phase, c.cloud, c.region, c.version, c.version_order FROM clusters c
+			WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1)+`)
+		SELECT account_id, phase, cloud, region, CASE WHEN GROUPING(version_order) = 0 THEN min(version) END, count(*)
+		FROM seen GROUP BY GROUPING SETS ((account_id), (phase), (cloud), (region), (version_order))`, planned(on.arguments)...)
+	if err != nil {
+		return false, fmt.Errorf("summing up clusters: %w", err)
+	}
+	var account *uuid.UUID
+	values := make([]*string, 4)
+	var n int
+	of := map[uuid.UUID]int{}
+	choices := FleetChoices{}
+	lists := choices.lists()
+	if _, err := pgx.ForEachRow(rows, []any{&account, &values[0], &values[1], &values[2], &values[3], &n}, func() error {
+		if account != nil {
+			of[*account] = n
+			page.All += n
+		}
+		for i, value := range values {
+			if value != nil && *value != "" && len(*lists[i]) < maxChoices {
+				*lists[i] = append(*lists[i], *value)
+			}
+		}
+		return nil
+	}); err != nil {
+		return false, fmt.Errorf("summing up clusters: %w", err)
+	}
+	if page.All > CountCap {
+		return false, nil
+	}
+	page.Choices = choices
+	if len(in.all) <= fewAccounts {
+		for i, a := range page.Accounts {
+			page.Accounts[i].Clusters = of[a.ID]
+		}
+	}
+	return true, nil
+}
+
+// countEach counts the clusters of each account that may be seen.
+func countEach(ctx context.Context, tx pgx.Tx, accounts []Account, in fleetAccounts) error {
 	on := &conditions{}
 	on.of(in, accounts)
 	on.where("c.account_id = counted_account.id")
@@ -76,18 +130,16 @@ func countEach(ctx context.Context, tx pgx.Tx, accounts []Account, in fleetAccou
 	rows, err := tx.Query(ctx, `SELECT `+capped(on.String())+` FROM unnest($`+strconv.Itoa(len(on.arguments))+`::uuid[])
 		WITH ORDINALITY counted_account (id, place) ORDER BY place`, on.arguments...)
 	if err != nil {
-		return 0, fmt.Errorf("counting clusters by account: %w", err)
+		return fmt.Errorf("counting clusters by account: %w", err)
 	}
 	counts, err := pgx.CollectRows(rows, pgx.RowTo[int])
 	if err != nil {
-		return 0, fmt.Errorf("counting clusters by account: %w", err)
+		return fmt.Errorf("counting clusters by account: %w", err)
 	}
-	sum := 0
 	for i, n := range counts {
 		accounts[i].Clusters = n
-		sum += n
 	}
-	return min(sum, CountCap+1), nil
+	return nil
 }
 
 // filterChoice is a filter whose values are offered: the column shown and the expression that begins its index.
@@ -97,51 +149,41 @@ var filterChoices = []filterChoice{
 	{"phase", `c.phase COLLATE "C"`}, {"cloud", `c.cloud COLLATE "C"`}, {"region", `c.region COLLATE "C"`}, {"version", "c.version_order"},
 }
 
-// readChoices reads the values that occur in what may be seen. Few clusters are read through; of many,
-// the index is asked for one value after the other, and whether it occurs in the scope.
+// readChoices asks the indexes for one value after the other, and whether it occurs in the scope.
 func readChoices(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) error {
 	on := &conditions{}
 	on.of(in, in.all)
-	statement := `SELECT c.phase, c.cloud, c.region, CASE WHEN GROUPING(c.version_order) = 0 THEN min(c.version) END
-		FROM clusters c WHERE ` + on.String() + ` GROUP BY GROUPING SETS ((c.phase), (c.cloud), (c.region), (c.version_order))`
-	if page.All > CountCap {
-		each := make([]string, len(filterChoices))
-		for i, c := range filterChoices {
-			columns := []string{"NULL", "NULL", "NULL", "NULL"}
-			columns[i] = `(SELECT c.` + c.column + ` FROM clusters c WHERE ` + c.by + ` = v.value AND ` + on.String() + ` LIMIT 1)`
-			each[i] = `SELECT ` + strings.Join(columns, ", ") + ` FROM (
+	each := make([]string, len(filterChoices))
+	for i, c := range filterChoices {
+		each[i] = `SELECT ` + strconv.Itoa(i) + `, (SELECT c.` + c.column + ` FROM clusters c WHERE ` + c.by + ` = v.value AND ` + on.String() + ` LIMIT 1) FROM (
 			WITH RECURSIVE values AS (
 				(SELECT ` + c.by + ` AS value FROM clusters c WHERE c.gone_at IS NULL ORDER BY ` + c.by + ` LIMIT 1)
 				UNION ALL
 				SELECT (SELECT ` + c.by + ` FROM clusters c WHERE c.gone_at IS NULL AND ` + c.by + ` > last.value ORDER BY ` + c.by + ` LIMIT 1)
 				FROM values last WHERE last.value IS NOT NULL
 			) SELECT value FROM values WHERE value IS NOT NULL LIMIT ` + strconv.Itoa(maxChoices) + `) v`
-		}
-		statement = strings.Join(each, "\nUNION ALL\n")
 	}
-	rows, err := tx.Query(ctx, statement, planned(on.arguments)...)
+	rows, err := tx.Query(ctx, strings.Join(each, "\nUNION ALL\n"), planned(on.arguments)...)
 	if err != nil {
 		return fmt.Errorf("reading the choices: %w", err)
 	}
-	choices := []*[]string{&page.Choices.Phases, &page.Choices.Clouds, &page.Choices.Regions, &page.Choices.Versions}
-	values := make([]*string, len(choices))
-	if _, err := pgx.ForEachRow(rows, []any{&values[0], &values[1], &values[2], &values[3]}, func() error {
-		for i, value := range values {
-			if value != nil && *value != "" && len(*choices[i]) < maxChoices {
-				*choices[i] = append(*choices[i], *value)
-			}
+	lists := page.Choices.lists()
+	var filter int
+	var value *string
+	if _, err := pgx.ForEachRow(rows, []any{&filter, &value}, func() error {
+		if value != nil && *value != "" {
+			*lists[filter] = append(*lists[filter], *value)
 		}
 		return nil
 	}); err != nil {
 		return fmt.Errorf("reading the choices: %w", err)
 	}
-	for _, a := range in.all {
-		if !slices.Contains(page.Choices.Environments, string(a.Environment)) {
-			page.Choices.Environments = append(page.Choices.Environments, string(a.Environment))
-		}
-	}
-	page.Choices.sort()
 	return nil
+}
+
+// lists are those that filterChoices names, in its order.
+func (c *FleetChoices) lists() []*[]string {
+	return []*[]string{&c.Phases, &c.Clouds, &c.Regions, &c.Versions}
 }
 
 // sort puts the choices in the order in which people expect them.
