@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -40,54 +39,6 @@ func scopedFleet(t *testing.T, accounts, each int) (*rig, map[string]access.Scop
 	}
 }
 
-// TestScopedFleetIsReadWhole: in every sort and direction the pages of a scope are its clusters, each
-// once, and in the order in which one page of all of them is.
-func TestScopedFleetIsReadWhole(t *testing.T) {
-	r, scopes := scopedFleet(t, 12, 6)
-	for name, scope := range scopes {
-		for _, sort := range everySort {
-			for _, dir := range []string{"asc", "desc"} {
-				for _, q := range []FleetQuery{{}, {Environment: "staging", Text: "name-"}} {
-					q.Sort, q.Dir, q.Limit = sort, dir, maxFleetLimit
-					whole, err := r.svc.fleet(t.Context(), scope, q)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var paged []ClusterRow
-					for q.Limit = 7; ; {
-						page, err := r.svc.fleet(t.Context(), scope, q)
-						if err != nil {
-							t.Fatal(err)
-						}
-						if page.Total != len(whole.Rows) {
-							t.Fatalf("%s by %s %s: total %d, there are %d", name, sort, dir, page.Total, len(whole.Rows))
-						}
-						paged = append(paged, page.Rows...)
-						if q.After = page.Next; q.After == "" {
-							break
-						}
-					}
-					if !slices.EqualFunc(paged, whole.Rows, func(a, b ClusterRow) bool { return a.ref() == b.ref() }) {
-						t.Fatalf("%s by %s %s: %d rows in pages, %d at once, or in another order", name, sort, dir, len(paged), len(whole.Rows))
-					}
-				}
-				up, err := r.svc.fleet(t.Context(), scope, FleetQuery{Sort: sort, Limit: maxFleetLimit})
-				if err != nil {
-					t.Fatal(err)
-				}
-				down, err := r.svc.fleet(t.Context(), scope, FleetQuery{Sort: sort, Dir: "desc", Limit: maxFleetLimit})
-				if err != nil {
-					t.Fatal(err)
-				}
-				slices.Reverse(down.Rows)
-				if !slices.EqualFunc(up.Rows, down.Rows, func(a, b ClusterRow) bool { return a.ref() == b.ref() }) {
-					t.Fatalf("%s by %s: descending is not ascending backwards", name, sort)
-				}
-			}
-		}
-	}
-}
-
 // TestScopedFleetAtScale: what a member sees of 5,000 clusters is read as quickly as what an admin sees.
 func TestScopedFleetAtScale(t *testing.T) {
 	r, scopes := scopedFleet(t, 100, 50)
@@ -99,7 +50,7 @@ func TestScopedFleetAtScale(t *testing.T) {
 				for _, text := range []string{"", "search name-77"} {
 					q := FleetQuery{Sort: sort, Dir: dir, Text: text}
 					best := time.Hour
-					for round := 0; round == 0 || best > 50*time.Millisecond && round < 20; round++ {
+					for round := 0; round == 0 || best > raceFactor*50*time.Millisecond && round < 20; round++ {
 						began := time.Now()
 						if _, err := r.svc.fleet(t.Context(), scope, q); err != nil {
 							t.Fatal(err)
@@ -114,7 +65,7 @@ func TestScopedFleetAtScale(t *testing.T) {
 		}
 	}
 	t.Logf("worst: %v, %s", worst, where)
-	if worst > 100*time.Millisecond {
+	if worst > raceFactor*100*time.Millisecond {
 		t.Errorf("%s took %v", where, worst)
 	}
 }
