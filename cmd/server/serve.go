@@ -5,12 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"syscall"
 )
+
+// gcPercent lets the heap grow to five times what lives in it. That is about 5 MiB, and a page is garbage as soon as
+// it is sent: collecting at twice that took a tenth of a console's time. GOMEMLIMIT still holds.
+const gcPercent = 400
 
 // serve runs the console until ctx ends.
 func (p *program) serve(ctx context.Context) error {
 	s := p.settings
+	if p.env.get("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	logger := newLogger(p.command, s, p.stderr)
 	listener, err := listen(ctx, "QM_ADDR", s.Addr)
 	if err != nil {
