@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -100,7 +101,39 @@ func TestBinary(t *testing.T) {
 	path := binary(t)
 	t.Run("sign in, restart a cluster, verify the log", func(t *testing.T) { signInRestartVerify(t, path) })
 	t.Run("a start after kill -9 takes over", func(t *testing.T) { takesOverAfterKill(t, path) })
+	t.Run("nobody reads what it prints", func(t *testing.T) { outlivesItsReader(t, path) })
 	t.Run("as an ordinary user", func(t *testing.T) { runsAsOrdinaryUser(t, path) })
+}
+
+// outlivesItsReader is `quartermaster dev | head -1`.
+func outlivesItsReader(t *testing.T, path string) {
+	dir := dataFolder(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "dev")
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, devEnvironment(dir)...)
+	cmd.Stdout, cmd.Stderr = write, write
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p := &process{devProgram: devProgram{t: t, dir: dir, output: &lockedBuffer{}}, cmd: cmd}
+	p.ended = started(t, cmd)
+	t.Cleanup(p.kill)
+	if err := errors.Join(write.Close(), read.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if p.about, err = waitForDescription(dir, p.ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-p.ended; code != exitOK {
+		t.Errorf("it ended with %d", code)
+	} else {
+		p.ended <- code
+	}
+	nothingListens(t, p.about)
 }
 
 func signInRestartVerify(t *testing.T, path string) {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quartermaster/internal/accounts/vault"
@@ -311,7 +312,11 @@ func (p *program) ping(ctx context.Context, name, address string) finding {
 	err := p.onDatabase(ctx, address, func(pool *pgxpool.Pool) error {
 		return pool.QueryRow(ctx, `SELECT current_user::text`).Scan(&user)
 	})
-	if err != nil {
+	refused, _ := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case refused != nil && refused.Code == "28P01" && name == "QM_DATABASE_URL": // also when there is no such role
+		return wrong("database: %s cannot connect: %v; migrate up makes its role and sets the password", name, err)
+	case err != nil:
 		return wrong("database: %s cannot connect: %v", name, err)
 	}
 	return right("database: %s connects as %s", name, user)

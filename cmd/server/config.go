@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -208,7 +211,12 @@ func readSecret(v variable, field, value reflect.Value, all []variable, was give
 		return
 	}
 	content, err := os.ReadFile(path)
-	if err != nil {
+	switch {
+	case err != nil && !filepath.IsAbs(path) && errors.Is(err, fs.ErrNotExist):
+		// It may be the secret itself, put into the wrong variable.
+		found.add("%s names no file: its value, which is not shown here, does not begin with /, and there is no such file in this folder", v.file())
+		return
+	case err != nil:
 		found.add("%s: %v", v.file(), err)
 		return
 	}

@@ -110,6 +110,8 @@ func TestConfigEachProblemIsNamed(t *testing.T) {
 		"secret given twice":         {map[string]string{"QM_KEK_FILE": empty}, "QM_KEK and QM_KEK_FILE are both set"},
 		"an empty secret file":       {map[string]string{"QM_OIDC_CLIENT_SECRET_FILE": empty}, "QM_OIDC_CLIENT_SECRET_FILE: " + empty + " is empty"},
 		"a secret file not there":    {map[string]string{"QM_OIDC_CLIENT_SECRET_FILE": filepath.Join(dir, "none")}, "QM_OIDC_CLIENT_SECRET_FILE: "},
+		"a secret for its file":      {map[string]string{"QM_OIDC_CLIENT_SECRET_FILE": "hunter2"}, "QM_OIDC_CLIENT_SECRET_FILE names no file: its value, which is not shown"},
+		"a key for its file":         {map[string]string{"QM_KEK": "", "QM_KEK_FILE": "base64:aHVudGVy/Mg=="}, "QM_KEK_FILE names no file: its value, which is not shown"},
 		"a key file not there":       {map[string]string{"QM_KEK": "", "QM_KEK_FILE": filepath.Join(dir, "none")}, "QM_KEK_FILE: "},
 		"nobody with rights":         {map[string]string{"QM_ADMIN_GROUPS": " , "}, "nobody would have any rights"},
 		"a file variant of a plain":  {map[string]string{"QM_ADDR_FILE": "x"}, "QM_ADDR_FILE is not a variable"},

@@ -28,6 +28,9 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// Whoever reads what this prints may leave: that is an error of a write, and no reason to die at once and
+	// leave behind what dev has started.
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-ctx.Done()
 		stop() // a second signal ends the program at once
