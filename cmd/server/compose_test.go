@@ -472,9 +472,10 @@ func isStatic(t *testing.T, program []byte) {
 // TestTryOutMeetsNoRealInstallation: what a shell has for a real installation goes before tryout.env, so the command itself names
 // project and secrets.
 func TestTryOutMeetsNoRealInstallation(t *testing.T) {
-	cmd := exec.Command("make", "-n", "-o", "image", "tryout", "COMPOSE=compose")
+	cmd := exec.Command("make", "-n", "--no-print-directory", "-o", "image", "tryout", "COMPOSE=compose")
 	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "COMPOSE_PROJECT_NAME=quartermaster", "QUARTERMASTER_SECRETS=/etc/quartermaster", "QUARTERMASTER_PUBLISH=443")
+	// The tests may themselves have been started by make, with flags that are not meant for this one.
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "COMPOSE_PROJECT_NAME=quartermaster", "QUARTERMASTER_SECRETS=/etc/quartermaster", "QUARTERMASTER_PUBLISH=443")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "QUARTERMASTER_SECRETS=./tryout-secrets compose -p quartermaster-tryout ") {
 		t.Errorf("%v:\n%s", err, out)
