@@ -141,7 +141,7 @@ func TestInitScriptMakesAnOwner(t *testing.T) {
 	if _, err := exec.LookPath("psql"); err != nil {
 		t.Skip("NOT RUN: psql is not in PATH")
 	}
-	c := bareCluster(t, map[string]string{"log_statement": "all", "log_min_duration_statement": "0"})
+	c := bareCluster(t, map[string]string{"log_statement": "all", "log_min_duration_statement": "0", "log_min_error_statement": "error"})
 	c.do(c.super, `DROP ROLE quartermaster_owner`) // the one of quartermaster dev
 	const password = `it's "quoted" \ $HOME :x`
 	file := filepath.Join(t.TempDir(), "owner-password")
