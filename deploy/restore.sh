@@ -3,13 +3,11 @@
 #
 # Reads what backup.sh wrote into an empty database. Connect as the role that shall own the schema, by the
 # variables of Postgres as in backup.sh. It needs CREATEROLE while the console's roles are missing on this
-# server, and must be no superuser: the log's functions run with its rights. An administrator makes both:
+# server, and must be no superuser: the log's functions run with its rights. An administrator makes both, or in
+# compose.yaml the first start of Postgres:
 #
 #   CREATE ROLE quartermaster_owner LOGIN CREATEROLE PASSWORD '...';
 #   CREATE DATABASE quartermaster OWNER quartermaster_owner;
-#
-# In compose.yaml the owner is a superuser, of a Postgres that has nothing else; RESTORE_AS_SUPERUSER=yes
-# is for there.
 #
 # All of FILE is restored or nothing, but for sessions and their forms: people who were signed out since
 # the backup would be signed in again. Afterwards `quartermaster migrate up` makes the console's login.
@@ -30,7 +28,7 @@ ask() { psql --no-password --no-psqlrc --quiet --no-align --tuples-only --set=ON
 pg_restore --file=/dev/null "$source" || die "$source cannot be read to its end: it is cut off, or no backup; nothing was changed"
 # Into variables first, so that a question that cannot be asked is not taken for an answer.
 superuser=$(ask 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user') || die "the database cannot be asked; nothing was changed"
-[ "$superuser" = f ] || [ "${RESTORE_AS_SUPERUSER:-}" = yes ] || die "connect as the schema's owner and not as a superuser; nothing was changed"
+[ "$superuser" = f ] || die "connect as the schema's owner and not as a superuser; nothing was changed"
 tables=$(ask "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname IN ('public', 'audit') AND c.relkind IN ('r', 'p', 'v', 'S')") || die "the database cannot be asked; nothing was changed"
 [ "$tables" = 0 ] || die "the database is not empty; nothing was changed"

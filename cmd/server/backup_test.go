@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,6 +23,7 @@ import (
 type cluster struct {
 	t        *testing.T
 	super    string // address of the superuser
+	log      string // the server's own, a file
 	ownerURL string
 	appURL   string
 }
@@ -29,11 +31,21 @@ type cluster struct {
 // newCluster starts one and does what the README tells an administrator to do.
 func newCluster(t *testing.T, owner, app string) *cluster {
 	t.Helper()
+	c := bareCluster(t, nil)
+	password := rand.Text()
+	c.do(c.super, `CREATE ROLE `+owner+` LOGIN CREATEROLE PASSWORD '`+password+`'`, `CREATE DATABASE quartermaster OWNER `+owner)
+	c.ownerURL, c.appURL = c.address(owner, password), c.address(app, rand.Text())
+	return c
+}
+
+// bareCluster starts one with settings of its own.
+func bareCluster(t *testing.T, settings map[string]string) *cluster {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{
-		Dir: filepath.Join(dataFolder(t), "pg"), Settings: map[string]string{"fsync": "off"}, EndWithParent: true,
-	})
+	all := map[string]string{"fsync": "off"}
+	maps.Copy(all, settings)
+	p, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{Dir: filepath.Join(dataFolder(t), "pg"), Settings: all, EndWithParent: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,11 +56,7 @@ func newCluster(t *testing.T, owner, app string) *cluster {
 			t.Error(err)
 		}
 	})
-	c := &cluster{t: t, super: p.SuperURL("postgres")}
-	password := rand.Text()
-	c.do(c.super, `CREATE ROLE `+owner+` LOGIN CREATEROLE PASSWORD '`+password+`'`, `CREATE DATABASE quartermaster OWNER `+owner)
-	c.ownerURL, c.appURL = c.address(owner, password), c.address(app, rand.Text())
-	return c
+	return &cluster{t: t, super: p.SuperURL("postgres"), log: filepath.Join(filepath.Dir(p.DataDir), "postgres.log")}
 }
 
 func (c *cluster) address(role, password string) string {
@@ -86,20 +94,25 @@ func (c *cluster) ask(address, query string) (answer string, err error) {
 // script runs a script of deploy as somebody who has the variables of an address.
 func (c *cluster) script(address, name string, args ...string) (string, error) {
 	c.t.Helper()
+	cmd := exec.Command("../../deploy/"+name, args...)
+	cmd.Env = c.variables(address)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// variables are those by which Postgres' programs find an address.
+func (c *cluster) variables(address string) []string {
+	c.t.Helper()
 	u := mustURL(address)
 	password, _ := u.User.Password()
 	file := filepath.Join(c.t.TempDir(), "pgpass")
 	if err := os.WriteFile(file, []byte("*:*:*:*:"+password+"\n"), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	cmd := exec.Command("../../deploy/"+name, args...)
-	cmd.Env = []string{
+	return []string{
 		"PATH=" + os.Getenv("PATH"), "PGHOST=" + u.Hostname(), "PGPORT=" + u.Port(), "PGUSER=" + u.User.Username(),
 		"PGDATABASE=" + strings.TrimPrefix(u.Path, "/"), "PGPASSFILE=" + file,
-		"RESTORE_AS_SUPERUSER=" + os.Getenv("RESTORE_AS_SUPERUSER"),
 	}
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }
 
 // on lets the console of s work on a cluster.
@@ -294,15 +307,6 @@ func restoreRefuses(t *testing.T, c *cluster, file string) {
 		t.Errorf("into a database that is not empty: %v\n%s", err, out)
 	}
 	c.do(c.ownerURL, `DROP TABLE mine`)
-
-	// As in compose.yaml, where the owner is a superuser.
-	c.do(super.String(), `CREATE DATABASE aside`)
-	super.Path = "/aside"
-	t.Setenv("RESTORE_AS_SUPERUSER", "yes")
-	if out, err := c.script(super.String(), "restore.sh", file); err != nil || !strings.Contains(out, "the log up to event ") {
-		t.Errorf("as a superuser who says so: %v\n%s", err, out)
-	}
-	t.Setenv("RESTORE_AS_SUPERUSER", "")
 }
 
 // restoreCutOff ends restore.sh right after what it restored is there for everybody. A console that comes then, or

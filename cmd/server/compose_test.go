@@ -56,7 +56,7 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "secrets")
 	first := makeSecrets(t, folder, "from the provider\n")
 	names := slices.Sorted(maps.Keys(first))
-	if want := []string{"database-url", "kek", "oidc-client-secret", "owner-password", "owner-url"}; !slices.Equal(names, want) {
+	if want := []string{"database-url", "kek", "oidc-client-secret", "owner-password", "owner-url", "postgres-password"}; !slices.Equal(names, want) {
 		t.Errorf("made %v, want %v", names, want)
 	}
 	if first["oidc-client-secret"] != "from the provider" {
@@ -67,6 +67,9 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	}
 	if owner := mustURL(strings.TrimSpace(first["owner-url"])); owner.User.String() != "quartermaster_owner:"+first["owner-password"] || len(first["owner-password"]) != 48 {
 		t.Errorf("the owner's address and password do not fit: %s, %s", first["owner-url"], first["owner-password"])
+	}
+	if len(first["postgres-password"]) != 48 || first["postgres-password"] == first["owner-password"] {
+		t.Errorf("the superuser's password is %q, the owner's %q", first["postgres-password"], first["owner-password"])
 	}
 	if mustURL(strings.TrimSpace(first["database-url"])).User.Username() == "quartermaster_owner" || strings.Contains(first["database-url"], first["owner-password"]) {
 		t.Errorf("the console would be the owner: %s", first["database-url"])
@@ -99,6 +102,83 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	}
 	if out, err := exec.Command("../../deploy/make-secrets", folder).CombinedOutput(); err == nil || !strings.Contains(string(out), "put the password that is in the address") {
 		t.Errorf("a password that is gone: %v\n%s", err, out)
+	}
+}
+
+// TestInitScriptIsReadable: in a clone that was made with umask 077, the image of Postgres could not run its script.
+func TestInitScriptIsReadable(t *testing.T) {
+	clone := t.TempDir()
+	for _, name := range []string{"make-secrets", "postgres-init.sh"} {
+		content, err := os.ReadFile("../../deploy/" + name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(clone, name), content, 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command(filepath.Join(clone, "make-secrets")).CombinedOutput(); err != nil {
+		t.Fatalf("make-secrets: %v\n%s", err, out)
+	}
+	if info, err := os.Stat(filepath.Join(clone, "postgres-init.sh")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the script: %v, %v", info.Mode(), err)
+	}
+}
+
+// ownership tells who owns the database and what is in it, and everything of theirs that runs with a superuser's rights.
+const ownership = `
+	SELECT concat_ws(', ', 'database ' || (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()),
+		'tables ' || (SELECT string_agg(DISTINCT tableowner, ' ') FROM pg_tables WHERE schemaname IN ('public', 'audit')),
+		'audit.append ' || (SELECT string_agg(pg_get_userbyid(proowner) || ' ' || prosecdef, ' ') FROM pg_proc WHERE oid::regproc::text = 'audit.append'),
+		'of superusers ' || (SELECT count(*) FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+			WHERE p.pronamespace IN ('public'::regnamespace, 'audit'::regnamespace) AND p.prosecdef AND r.rolsuper),
+		'owner ' || (SELECT concat_ws(' ', rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls) FROM pg_roles WHERE rolname = 'quartermaster_owner'))`
+
+const ownedByOwner = "database quartermaster_owner, tables quartermaster_owner, audit.append quartermaster_owner true, of superusers 0, owner f t f f f"
+
+// TestInitScriptMakesAnOwner runs deploy/postgres-init.sh as the image of Postgres does, on a server that logs all it is told.
+func TestInitScriptMakesAnOwner(t *testing.T) {
+	if _, err := exec.LookPath("psql"); err != nil {
+		t.Skip("NOT RUN: psql is not in PATH")
+	}
+	c := bareCluster(t, map[string]string{"log_statement": "all", "log_min_duration_statement": "0", "log_min_error_statement": "error"})
+	c.do(c.super, `DROP ROLE quartermaster_owner`) // the one of quartermaster dev
+	const password = `it's "quoted" \ $HOME :x`
+	file := filepath.Join(t.TempDir(), "owner-password")
+	script := func(content string) (string, error) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("../../deploy/postgres-init.sh")
+		cmd.Env = append(c.variables(c.super), "POSTGRES_USER=postgres", "POSTGRES_DB=postgres", "OWNER_PASSWORD_FILE="+file)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := script(""); err == nil || !strings.Contains(out, "is empty") {
+		t.Errorf("without a password: %v\n%s", err, out)
+	}
+	if out, err := script(password + "\n"); err != nil || out != "" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := script(password); err == nil || !strings.Contains(out, "already exists") {
+		t.Errorf("a second time: %v\n%s", err, out)
+	}
+	c.ownerURL, c.appURL = c.address("quartermaster_owner", password), c.address("quartermaster_console", "console")
+	s := prepareServe(t)
+	s.on(c)
+	if got := runProgram(t, s.with(nil), "migrate", "up"); got.code != exitOK {
+		t.Fatalf("migrate up as the new owner: exit code %d\n%s", got.code, got.stderr)
+	}
+	if got, err := c.ask(c.ownerURL, ownership); err != nil || got != ownedByOwner {
+		t.Errorf("%v\ngot  %s\nwant %s", err, got, ownedByOwner)
+	}
+	log, err := os.ReadFile(c.log)
+	if err != nil || !strings.Contains(string(log), `role "quartermaster_owner" already exists`) || !strings.Contains(string(log), "statement: ") {
+		t.Fatalf("the server's log does not tell of it: %v\n%s", err, log)
+	}
+	if strings.Contains(string(log), "$HOME") {
+		t.Error("the password is in the server's log")
 	}
 }
 
@@ -357,12 +437,33 @@ func (p *project) hardened(service string, mayOwn bool, mounts ...string) {
 		if owns != mayOwn {
 			t.Errorf("%s has the owner's password: %v", c.Name, owns)
 		}
+		if service != "postgres" && slices.Contains(got, "postgres-password") {
+			t.Errorf("%s has the superuser's password", c.Name)
+		}
 		for _, bindings := range c.NetworkSettings.Ports {
 			for _, b := range bindings {
 				if b.HostIp != "127.0.0.1" {
 					t.Errorf("%s is published on %q", c.Name, b.HostIp)
 				}
 			}
+		}
+	}
+}
+
+// owned expects that the schema's owner is no superuser, that everything belongs to it, and that the first start told no secrets.
+func (p *project) owned() {
+	p.t.Helper()
+	id := p.container("postgres").ID
+	if got := docker(p.t, "exec", id, "psql", "-U", "postgres", "-d", "quartermaster", "-AtXc", ownership); got != ownedByOwner {
+		p.t.Errorf("ownership in the database:\ngot  %s\nwant %s", got, ownedByOwner)
+	}
+	said, err := exec.Command("docker", "logs", id).CombinedOutput()
+	if err != nil || !bytes.Contains(said, []byte("quartermaster.sh")) {
+		p.t.Errorf("the log of Postgres does not tell of the script: %v\n%s", err, said)
+	}
+	for _, name := range []string{"owner-password", "postgres-password"} {
+		if bytes.Contains(said, []byte(p.secrets[name])) {
+			p.t.Errorf("%s is in the log of Postgres", name)
 		}
 	}
 }
@@ -506,7 +607,8 @@ func tryOut(t *testing.T) {
 	}
 	p.hardened("console", false, "database-url", "kek", "oidc-client-secret")
 	p.hardened("migrate", true, "database-url", "owner-url")
-	p.hardened("postgres", true, "owner-password")
+	p.hardened("postgres", true, "owner-password", "postgres-password")
+	p.owned()
 
 	v := dev.signIn(t, operator)
 	row := restartable(t, v)
@@ -584,7 +686,8 @@ func productionCompose(t *testing.T) {
 		t.Fatalf("the migration ended with %d", c.State.ExitCode)
 	}
 	p.hardened("migrate", true, "database-url", "owner-url")
-	p.hardened("postgres", true, "owner-password")
+	p.hardened("postgres", true, "owner-password", "postgres-password")
+	p.owned()
 
 	missing := p.try("run", "--rm", "--no-deps", "-T", "console")
 	if missing.code != exitMisused {
