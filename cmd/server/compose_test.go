@@ -468,6 +468,44 @@ func (p *project) owned() {
 	}
 }
 
+// backedUpAndRestored does what docs/operations.md says under "In containers", by the function that is printed there.
+func (p *project) backedUpAndRestored() {
+	t := p.t
+	t.Helper()
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	function := regexp.MustCompile(`(?m)^in_postgres\(\) \{\n(.*\n)+?\}\n`).FindString(string(manual))
+	const compose, backups = "docker compose -f deploy/compose.yaml", "$PWD/backup"
+	if !strings.Contains(function, compose) || !strings.Contains(function, backups) {
+		t.Fatalf("docs/operations.md has another function:\n%s", function)
+	}
+	function = strings.ReplaceAll(function, compose, os.Getenv("TEST_COMPOSE")+" "+strings.Join(p.options, " "))
+	function = strings.ReplaceAll(function, backups, t.TempDir())
+	inPostgres := func(command string) string {
+		t.Helper()
+		cmd := exec.Command("bash", "-c", function+"in_postgres "+command)
+		cmd.Dir = filepath.Join("..", "..")
+		cmd.Env = append(os.Environ(), p.env...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("in_postgres %s: %v\n%s", command, err, out)
+		}
+		return string(out)
+	}
+	if out := inPostgres("/deploy/backup.sh /backup/file"); !strings.Contains(out, "the log up to event ") {
+		t.Errorf("the backup says:\n%s", out)
+	}
+	for _, statement := range []string{"DROP DATABASE quartermaster", "CREATE DATABASE quartermaster OWNER quartermaster_owner"} {
+		docker(t, "exec", p.container("postgres").ID, "psql", "-U", "postgres", "-qXc", statement)
+	}
+	if out := inPostgres("/deploy/restore.sh /backup/file"); !strings.Contains(out, "the log up to event ") {
+		t.Errorf("the restore says:\n%s", out)
+	}
+	p.owned()
+}
+
 // TestCompose builds on what .ci/containers has made: a Docker engine, the console's image and one
 // of Postgres.
 func TestCompose(t *testing.T) {
@@ -688,6 +726,7 @@ func productionCompose(t *testing.T) {
 	p.hardened("migrate", true, "database-url", "owner-url")
 	p.hardened("postgres", true, "owner-password", "postgres-password")
 	p.owned()
+	p.backedUpAndRestored()
 
 	missing := p.try("run", "--rm", "--no-deps", "-T", "console")
 	if missing.code != exitMisused {
