@@ -259,11 +259,17 @@ func (s *Service) AuthenticateQuietly(ctx context.Context, by audit.Actor, token
 	return s.authenticate(ctx, by, token, false)
 }
 
+// authenticateTimeout bounds what every request begins with, so that with a database that hangs each of them
+// is refused soon, and not when its own time is up.
+const authenticateTimeout = 5 * time.Second
+
 func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string, active bool) (Session, audit.Actor, error) {
 	hash, ok := s.tokenHash(forSession, token)
 	if !ok {
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
+	ctx, cancel := context.WithTimeout(ctx, authenticateTimeout)
+	defer cancel()
 	rows, err := s.cfg.DB.Query(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE token_hash = $1 AND ended_at IS NULL`, hash)
 	if err != nil {
 		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))

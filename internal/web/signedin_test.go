@@ -413,6 +413,39 @@ func TestPostgresGone(t *testing.T) {
 	wantStatus(t, c.get("/readyz"), http.StatusOK)
 }
 
+// A database that takes connections and answers nothing must not hold requests for as long as one may last.
+func TestPostgresHangs(t *testing.T) {
+	c, db := newFullConsole(t)
+	b := c.as("admins")
+	token := b.cookie(b.cookies.session)
+	holder, err := pgx.Connect(t.Context(), db.SuperURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Close(context.Background()) }()
+	for _, statement := range []string{"BEGIN", "LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"} {
+		if _, err := holder.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	w := b.visit("/clusters")
+	wantStatus(t, w, http.StatusServiceUnavailable)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("a page was refused after %s", took)
+	}
+	if !strings.Contains(w.Body.String(), "database") {
+		t.Errorf("%.2000s", w.Body)
+	}
+	if _, err := holder.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if b.cookie(b.cookies.session) != token {
+		t.Error("the member was signed out")
+	}
+	wantStatus(t, b.visit("/clusters"), http.StatusOK)
+}
+
 // connectElsewhere connects as superuser to the server's own database.
 func connectElsewhere(t *testing.T, address string) *pgx.Conn {
 	t.Helper()
