@@ -77,15 +77,20 @@ func (s *Sandbox) control(w http.ResponseWriter, req *http.Request, handle func(
 	case out == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		s.writeControl(w, http.StatusOK, out)
+		s.writeAnswer(w, answer{status: http.StatusOK, contentType: jsonType, body: out})
 	}
 }
 
-// locked runs a handler under the lock, which is let go even when the handler panics.
-func (s *Sandbox) locked(req *http.Request, handle func(*http.Request) (any, error)) (any, error) {
+// locked runs a handler and encodes what it returns, nil for nothing, under the lock: what it returns
+// may point into the state. The lock is let go even when the handler panics.
+func (s *Sandbox) locked(req *http.Request, handle func(*http.Request) (any, error)) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return handle(req)
+	out, err := handle(req)
+	if err != nil || out == nil {
+		return nil, err
+	}
+	return json.Marshal(out)
 }
 
 func (s *Sandbox) writeControl(w http.ResponseWriter, status int, v any) {

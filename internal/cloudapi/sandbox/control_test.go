@@ -110,6 +110,30 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsAreListedWhileCallsTakeThem is for the race detector: a listing points into the state, and
+// a call counts a fault down at the same time.
+func TestFaultsAreListedWhileCallsTakeThem(t *testing.T) {
+	b := setup(t)
+	f := b.fixture(0)
+	b.ctl("POST", "faults", map[string]any{"kind": "status", "status": 503, "times": 100_000})
+	path := "/pa/v1/accounts/" + f.CloudAccountID + "/clusters"
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 100 {
+			if status, _, _, err := b.try(t.Context(), f, "GET", path); status != 503 || err != nil {
+				t.Errorf("%d %v", status, err)
+			}
+		}
+	}()
+	for range 100 {
+		if listed := b.ctl("GET", "faults", nil); listed.status != 200 {
+			t.Errorf("%d", listed.status)
+		}
+	}
+	<-done
+}
+
 func TestControlRefuses(t *testing.T) {
 	b := setup(t)
 	f := b.fixture(0)
