@@ -18,7 +18,7 @@ func Replay(ctx context.Context, tx pgx.Tx, acts []string, until time.Time, f fu
 	for after := int64(0); ; {
 		rows, err := tx.Query(ctx, `
 			SELECT `+storedColumns+` FROM audit.events e
-			WHERE e.act = ANY($1) AND e.seq > $2 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') AND e.recorded_at <= coalesce($3, 'infinity')
+			WHERE e.act = ANY($1) AND e.seq > $2 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') AND e.recorded_at <= coalesce($3::timestamptz, 'infinity')
 			ORDER BY e.seq LIMIT $4`, acts, after, timeOrNil(until), replayBatch)
 		if err != nil {
 			return fmt.Errorf("replaying the log: %w", err)
