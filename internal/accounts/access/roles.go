@@ -25,6 +25,7 @@ const (
 	AccountsManage = "accounts:manage" // register, disable, enable and remove accounts
 	GrantsManage   = "grants:manage"   // give rights to others
 	SessionsManage = "sessions:manage" // end the sessions of others
+	MembersManage  = "members:manage"  // see members, block them, end their sessions
 	AuditRead      = "audit:read"      // read, search and verify the log
 	AuditExport    = "audit:export"    // take the log away
 )
@@ -57,7 +58,7 @@ var upstream = sync.OnceValue(func() []string {
 
 // Own returns the permissions of the console itself, sorted.
 func Own() []string {
-	own := []string{AccountsManage, GrantsManage, SessionsManage, AuditRead, AuditExport}
+	own := []string{AccountsManage, GrantsManage, MembersManage, SessionsManage, AuditRead, AuditExport}
 	slices.Sort(own)
 	return own
 }
