@@ -106,13 +106,25 @@ type GroupRow struct {
 
 // GroupsPage is one page of the groups seen.
 type GroupsPage struct {
-	Rows  []GroupRow
-	Next  [2]string // After of the next page; zero on the last
-	Total int       // values that match, all pages
-	All   int       // values kept
-	Full  bool      // no new value is kept, because there are so many
+	Rows   []GroupRow
+	Next   [2]string // After of the next page; zero on the last
+	Total  int       // values that match, all pages
+	All    int       // values kept
+	Full   bool      // no new value is kept, because there are so many
+	Claims ClaimsSeen
 	// NeverSeen are groups that configuration names and no sign-in did.
 	NeverSeen []GroupRow
+}
+
+// ClaimsSeen counts members by what became of the groups claim at their last sign-in, of those who
+// signed in during the last 30 days.
+type ClaimsSeen struct {
+	Members   int
+	Overage   int // the provider left groups out
+	Missing   int // no such claim, and no overage either
+	WrongType int // neither a list nor a text
+	NotGroups int // values in it that count for nothing
+	LeftOut   int // more than is kept
 }
 
 // Groups lists the values that sign-ins named in the groups claim, and what each gives.
@@ -155,6 +167,9 @@ func (s *Service) Groups(ctx context.Context, by audit.Actor, q GroupsQuery) (Gr
 	for i, r := range page.Rows {
 		page.Rows[i].Gives = s.gives(r.Issuer, r.Value)
 	}
+	if page.Claims, err = s.claimsSeen(ctx); err != nil {
+		return GroupsPage{}, err
+	}
 	page.NeverSeen, err = s.neverSeen(ctx)
 	return page, err
 }
@@ -189,6 +204,21 @@ func (s *Service) countMembers(ctx context.Context, groups []GroupRow) error {
 	return nil
 }
 
+// claimsSeen counts how the groups claim was read of late.
+func (s *Service) claimsSeen(ctx context.Context) (ClaimsSeen, error) {
+	var c ClaimsSeen
+	err := s.cfg.DB.QueryRow(ctx, `
+		SELECT count(*), count(*) FILTER (WHERE reading ? 'overage'), count(*) FILTER (WHERE reading->>'state' = 'missing' AND NOT reading ? 'overage'),
+			count(*) FILTER (WHERE reading->>'state' = 'wrong_type'), count(*) FILTER (WHERE reading ? 'not_text' OR reading ? 'unusable' OR reading ? 'joined'),
+			count(*) FILTER (WHERE reading ? 'left_out')
+		FROM (SELECT DISTINCT ON (issuer, subject) reading FROM sessions WHERE created_at > $1 ORDER BY issuer, subject, created_at DESC) last`,
+		s.now().Add(-30*24*time.Hour)).Scan(&c.Members, &c.Overage, &c.Missing, &c.WrongType, &c.NotGroups, &c.LeftOut)
+	if err != nil {
+		return ClaimsSeen{}, fmt.Errorf("counting how claims were read: %w", unavailable(err))
+	}
+	return c, nil
+}
+
 // neverSeen are the groups that configuration names and no sign-in did.
 func (s *Service) neverSeen(ctx context.Context) ([]GroupRow, error) {
 	rows, err := s.cfg.DB.Query(ctx, `
@@ -207,6 +237,11 @@ func (s *Service) neverSeen(ctx context.Context) ([]GroupRow, error) {
 		all = append(all, GroupRow{Issuer: s.cfg.Rights.Issuer, Value: name, Gives: s.gives(s.cfg.Rights.Issuer, name)})
 	}
 	return all, nil
+}
+
+// MayTryClaims returns nil when the member may ask what claims would give.
+func (s *Service) MayTryClaims(ctx context.Context, by audit.Actor) error {
+	return s.read(ctx, by, ActGroupRead, installation(KindGroup))
 }
 
 // Trial is what somebody with an identity would get.

@@ -193,6 +193,31 @@ func TestGroupsSeen(t *testing.T) {
 	}
 }
 
+func TestGroupsClaimsThatWereOffAreCounted(t *testing.T) {
+	r := newRig(t)
+	for i, reading := range []Reading{
+		{Claim: "groups", State: GroupsMissing, Overage: "hasgroups"}, {Claim: "groups", State: GroupsMissing}, {Claim: "groups", State: GroupsMissing},
+		{Claim: "groups", State: GroupsWrongType, Got: "an object"}, {Claim: "groups", State: GroupsListed, Received: 3, NotText: 1},
+	} {
+		id := vera()
+		id.Subject, id.Groups, id.Reading = fmt.Sprint("subject-", i), nil, reading
+		signIn(t, r, id)
+	}
+	admin := vera()
+	admin.Groups, admin.Reading = []string{"admins"}, Reading{Claim: "groups", State: GroupsWrongType, Got: "a number"}
+	signIn(t, r, admin)
+	admin.Reading = Reading{Claim: "groups", State: GroupsListed, Received: 1}
+	r.clock.advance(time.Second)
+	_, by := signIn(t, r, admin)
+	page, err := r.svc.Groups(t.Context(), by, GroupsQuery{})
+	if want := (ClaimsSeen{Members: 6, Overage: 1, Missing: 2, WrongType: 1, NotGroups: 1}); err != nil || page.Claims != want {
+		t.Errorf("%+v, %v; want %+v", page.Claims, err, want)
+	}
+	if !strings.Contains(r.logged.String(), `"cause":"groups claim is an object"`) {
+		t.Errorf("logged: %s", r.logged)
+	}
+}
+
 func TestGroupsNobodySawAreTold(t *testing.T) {
 	r := newRig(t)
 	admin := vera()

@@ -104,13 +104,10 @@ func overageSign(all map[string]json.RawMessage, claim string) string {
 	return ""
 }
 
-// claimNames are the claims that are to be had elsewhere (OpenID Connect Core 1.0, section 5.6.2).
-// Some send the object as text.
+// claimNames are the names in an object that tells of claims that are to be had elsewhere (OpenID
+// Connect Core 1.0, section 5.6.2).
 func claimNames(raw json.RawMessage) map[string]json.RawMessage {
 	var names map[string]json.RawMessage
-	if text, ok := exactText(raw); ok {
-		raw = json.RawMessage(text)
-	}
 	if json.Unmarshal(raw, &names) != nil {
 		return nil
 	}

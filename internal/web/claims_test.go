@@ -35,7 +35,6 @@ func TestClaimsOfProviders(t *testing.T) {
 		{"Entra app roles", "roles", `{"roles":["Quartermaster.Admin"],"_claim_names":{"groups":"src1"}}`, []string{"Quartermaster.Admin"}, accounts.Reading{State: listed, Received: 1}},
 		{"Entra overage", "groups", `{"_claim_names":{"groups":"src1"},"_claim_sources":{"src1":{"endpoint":"https://graph.windows.net/t/users/u/getMemberObjects"}}}`,
 			nil, accounts.Reading{State: missing, Overage: "_claim_names"}},
-		{"Entra overage, the object as text", "groups", `{"_claim_names":"{\"groups\":\"src1\"}"}`, nil, accounts.Reading{State: missing, Overage: "_claim_names"}},
 		{"Entra overage, implicit flow", "groups", `{"hasgroups":true}`, nil, accounts.Reading{State: missing, Overage: "hasgroups"}},
 		{"Entra overage, implicit flow as text", "groups", `{"hasgroups":"true"}`, nil, accounts.Reading{State: missing, Overage: "hasgroups"}},
 		{"Entra overage, named source", "groups", `{"groups:src1":"https://graph.windows.net/x"}`, nil, accounts.Reading{State: missing, Overage: "groups:src1"}},
