@@ -44,19 +44,20 @@ func (m Mapping) others() []MappingRow {
 
 // GroupsView is the list of values that sign-ins named in the groups claim.
 type GroupsView struct {
-	Page      Page
-	Text      string
-	Rows      []SeenGroup
-	Providers bool // there are several, so each row says whose it is
-	Total     int
-	All       int
-	Full      bool
-	First     string
-	Next      string
-	NeverSeen []SeenGroup
-	Troubles  []string // with the groups claim of recent sign-ins
-	Claim     string
-	Form      ClaimsForm
+	Page          Page
+	Text          string
+	Rows          []SeenGroup
+	Providers     bool // there are several, so each row says whose it is
+	Total         int
+	All           int
+	Full          bool
+	First         string
+	Next          string
+	NeverSeen     []SeenGroup
+	MoreNeverSeen int
+	Troubles      []string // with the groups claim of recent sign-ins
+	Claim         string
+	Form          ClaimsForm
 }
 
 // SeenGroup is one value of the groups claim.

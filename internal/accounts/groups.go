@@ -16,6 +16,7 @@ import (
 const (
 	maxGroupValues  = 50_000               // of an issuer; past it new ones are not kept until others are forgotten
 	groupValuesKept = 366 * 24 * time.Hour // since a sign-in named it last
+	maxNeverSeen    = 50                   // listed
 	groupSeenEvery  = time.Hour            // last_seen is this exact
 )
 
@@ -55,7 +56,7 @@ func (s *Service) forgetGroups(ctx context.Context) error {
 // as many as an event holds, and how many there are.
 func (s *Service) groupsChange(row sessionRow) audit.Change {
 	names := make(audit.Names, 0, len(row.Groups))
-	for _, r := range s.explain(row.member()) {
+	for _, r := range s.explain(identify(audit.Actor{}, row)) {
 		if r.By == access.ByGroup {
 			names = append(names, r.Value)
 		}
@@ -73,18 +74,14 @@ func (s *Service) groupsChange(row sessionRow) audit.Change {
 	return change
 }
 
-// member is what decides the rights of the session's member.
-func (row sessionRow) member() access.Member {
-	return access.Member{Issuer: row.Issuer, Email: row.Email, EmailVerified: row.EmailVerified, Groups: row.Groups}
-}
-
 // Explain tells of each group and of the address of the member what it gives now, and why.
-func (s *Service) Explain(by audit.Actor) []access.Row {
-	return s.explain(access.Member{Issuer: by.Issuer, Email: by.Email, EmailVerified: by.EmailVerified, Groups: by.Groups})
-}
+func (s *Service) Explain(by audit.Actor) []access.Row { return s.explain(by) }
 
-// explain is the one place that knows where rights come from.
-func (s *Service) explain(m access.Member) []access.Row { return s.cfg.Rights.Explain(m) }
+// explain tells where the rights of a member come from.
+func (s *Service) explain(by audit.Actor) []access.Row {
+	m := memberOf(by)
+	return s.cfg.Rights.Explain(m, s.keeper.book.Load().of(m, by.Subject, s.now())...)
+}
 
 // GroupsQuery asks for a page of the groups seen. Zero values do not filter.
 type GroupsQuery struct {
@@ -101,7 +98,7 @@ type GroupRow struct {
 	LastSeen  time.Time
 	// Members is how many had it at their last sign-in, of those who signed in during the last 30 days.
 	Members int
-	Gives   []access.Given
+	Gives   []access.Grant
 }
 
 // GroupsPage is one page of the groups seen.
@@ -112,8 +109,9 @@ type GroupsPage struct {
 	All    int       // values kept
 	Full   bool      // no new value is kept, because there are so many
 	Claims ClaimsSeen
-	// NeverSeen are groups that configuration names and no sign-in did.
-	NeverSeen []GroupRow
+	// NeverSeen are groups that a grant names and no sign-in did; MoreNeverSeen is how many more.
+	NeverSeen     []GroupRow
+	MoreNeverSeen int
 }
 
 // ClaimsSeen counts members by what became of the groups claim at their last sign-in, of those who
@@ -170,13 +168,13 @@ func (s *Service) Groups(ctx context.Context, by audit.Actor, q GroupsQuery) (Gr
 	if page.Claims, err = s.claimsSeen(ctx); err != nil {
 		return GroupsPage{}, err
 	}
-	page.NeverSeen, err = s.neverSeen(ctx)
+	page.NeverSeen, page.MoreNeverSeen, err = s.neverSeen(ctx)
 	return page, err
 }
 
 // gives is what one group gives those who are in it.
-func (s *Service) gives(issuer, group string) []access.Given {
-	return s.explain(access.Member{Issuer: issuer, Groups: []string{group}})[0].Gives
+func (s *Service) gives(issuer, group string) []access.Grant {
+	return s.explain(audit.Actor{Issuer: issuer, Groups: []string{group}})[0].Gives
 }
 
 // countMembers fills in how many members each group had at their last sign-in.
@@ -219,24 +217,40 @@ func (s *Service) claimsSeen(ctx context.Context) (ClaimsSeen, error) {
 	return c, nil
 }
 
-// neverSeen are the groups that configuration names and no sign-in did.
-func (s *Service) neverSeen(ctx context.Context) ([]GroupRow, error) {
+// neverSeen are the groups that a grant names and no sign-in did, and how many more there are.
+func (s *Service) neverSeen(ctx context.Context) (groups []GroupRow, more int, err error) {
+	var issuers, values []string
+	for _, g := range s.cfg.Rights.All() {
+		if !g.Email && !slices.Contains(values, g.Via) {
+			issuers, values = append(issuers, s.cfg.Rights.Issuer), append(values, g.Via)
+		}
+	}
+	if book := s.keeper.book.Load(); book != nil {
+		for group := range book.groups {
+			issuers, values = append(issuers, group.issuer), append(values, group.name)
+		}
+	}
 	rows, err := s.cfg.DB.Query(ctx, `
-		SELECT named.value FROM unnest($1::text[]) WITH ORDINALITY AS named (value, place)
-		WHERE NOT EXISTS (SELECT FROM group_values WHERE value = named.value AND ($2 = '' OR issuer = $2)) ORDER BY named.place`,
-		s.cfg.Rights.GroupsNamed(), s.cfg.Rights.Issuer)
+		SELECT DISTINCT named.value COLLATE "C", named.issuer FROM unnest($1::text[], $2::text[]) AS named (issuer, value)
+		WHERE NOT EXISTS (SELECT FROM group_values seen WHERE seen.value = named.value AND (named.issuer = '' OR seen.issuer = named.issuer)) ORDER BY 1, 2`,
+		issuers, values)
 	if err != nil {
-		return nil, fmt.Errorf("reading groups: %w", unavailable(err))
+		return nil, 0, fmt.Errorf("reading groups: %w", unavailable(err))
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	groups, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (GroupRow, error) {
+		var r GroupRow
+		return r, row.Scan(&r.Value, &r.Issuer)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("reading groups: %w", unavailable(err))
+		return nil, 0, fmt.Errorf("reading groups: %w", unavailable(err))
 	}
-	var all []GroupRow
-	for _, name := range names {
-		all = append(all, GroupRow{Issuer: s.cfg.Rights.Issuer, Value: name, Gives: s.gives(s.cfg.Rights.Issuer, name)})
+	if more = len(groups) - maxNeverSeen; more > 0 {
+		groups = groups[:maxNeverSeen]
 	}
-	return all, nil
+	for i, g := range groups {
+		groups[i].Gives = s.gives(g.Issuer, g.Value)
+	}
+	return groups, max(more, 0), nil
 }
 
 // MayTryClaims returns nil when the member may ask what claims would give.
@@ -262,7 +276,7 @@ func (s *Service) TryClaims(ctx context.Context, by audit.Actor, id Identity) (T
 	if err != nil {
 		return Trial{}, err
 	}
-	m := access.Member{Issuer: id.Issuer, Email: id.Email, EmailVerified: id.EmailVerified, Groups: id.Groups}
-	rights := s.cfg.Rights.For(m)
-	return Trial{Identity: id, Rows: s.explain(m), Roles: rights.Roles(), Permissions: rights.Permissions()}, nil
+	who := audit.Actor{Issuer: id.Issuer, Subject: id.Subject, Email: id.Email, EmailVerified: id.EmailVerified, Groups: id.Groups, Via: audit.ViaBrowser}
+	rights := s.rights(who)
+	return Trial{Identity: id, Rows: s.explain(who), Roles: rights.Roles(), Permissions: rights.Permissions()}, nil
 }

@@ -63,15 +63,15 @@ func (r Reading) Problems() []string {
 	}
 	if r.NotText > 0 {
 		say("%s in %s %s not text (but a number, an object, a list or null), and %s for nothing.",
-			values(r.NotText), r.Claim, pickCount(r.NotText, "is", "are"), pickCount(r.NotText, "counts", "count"))
+			countValues(r.NotText), r.Claim, pickCount(r.NotText, "is", "are"), pickCount(r.NotText, "counts", "count"))
 	}
 	if r.Unusable > 0 {
 		say("%s in %s %s empty, longer than %d bytes or not well-formed text, and %s for nothing.",
-			values(r.Unusable), r.Claim, pickCount(r.Unusable, "is", "are"), maxGroup, pickCount(r.Unusable, "counts", "count"))
+			countValues(r.Unusable), r.Claim, pickCount(r.Unusable, "is", "are"), maxGroup, pickCount(r.Unusable, "counts", "count"))
 	}
 	if r.LeftOut > 0 {
 		say("%s of %d in %s %s not kept, because the console keeps %d groups of a member and 1 MiB of their names. What those would give is missing here.",
-			values(r.LeftOut), r.Received, r.Claim, pickCount(r.LeftOut, "was", "were"), maxGroups)
+			countValues(r.LeftOut), r.Received, r.Claim, pickCount(r.LeftOut, "was", "were"), maxGroups)
 	}
 	return all
 }
@@ -97,7 +97,7 @@ func (r Reading) cause() string {
 	return strings.Join(all, ", ")
 }
 
-func values(n int) string {
+func countValues(n int) string {
 	if n == 1 {
 		return "1 value"
 	}

@@ -53,6 +53,7 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	keeper     rightsKeeper
 	metrics    *metrics
 }
 

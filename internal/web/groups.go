@@ -58,7 +58,7 @@ func (s *Server) handleGroups(c echo.Context) error {
 	}
 	v := templates.GroupsView{
 		Page: s.page(c, "Groups", "admin-groups", "admin"), Text: text, Total: page.Total, All: page.All, Full: page.Full,
-		Claim: s.opts.GroupsClaim, Rows: seenGroups(page.Rows), NeverSeen: seenGroups(page.NeverSeen),
+		Claim: s.opts.GroupsClaim, Rows: seenGroups(page.Rows), NeverSeen: seenGroups(page.NeverSeen), MoreNeverSeen: page.MoreNeverSeen,
 	}
 	v.Troubles = claimTroubles(page.Claims, s.opts.GroupsClaim)
 	v.Providers = slices.ContainsFunc(page.Rows, func(g accounts.GroupRow) bool { return g.Issuer != s.provider.issuer })
@@ -106,10 +106,10 @@ func seenGroups(rows []accounts.GroupRow) []templates.SeenGroup {
 	return all
 }
 
-func givings(all []access.Given) []templates.Giving {
+func givings(all []access.Grant) []templates.Giving {
 	out := make([]templates.Giving, 0, len(all))
 	for _, g := range all {
-		out = append(out, templates.Giving{Role: g.Role, Where: scopeWords(g.Scope), Source: g.Source})
+		out = append(out, templates.Giving{Role: g.Role.Name, Where: scopeWords(g.Scope), Source: g.Source})
 	}
 	return out
 }
@@ -122,7 +122,22 @@ func scopeWords(scope access.Scope) string {
 	case scope.None():
 		return "nowhere"
 	}
-	return "a part"
+	var parts []string
+	if len(scope.Environments) > 0 {
+		parts = append(parts, strings.Join(scope.Environments, ", "))
+	}
+	for _, of := range []struct {
+		n    int
+		noun string
+	}{{len(scope.Accounts), "account"}, {len(scope.Clusters), "cluster"}} {
+		if of.n > 0 {
+			parts = append(parts, templates.Count(of.n, of.noun))
+		}
+	}
+	if len(parts) == 0 {
+		return "by labels"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // mappingOf is the table that tells how rights come about.
@@ -130,8 +145,11 @@ func mappingOf(rows []access.Row) templates.Mapping {
 	var m templates.Mapping
 	for _, r := range rows {
 		what := "group"
-		if r.By == access.ByEmail {
+		switch r.By {
+		case access.ByEmail:
 			what = "e-mail address"
+		case access.ByMember:
+			what = "the member"
 		}
 		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives), Why: r.Why}
 		switch {

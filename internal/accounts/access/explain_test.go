@@ -10,23 +10,35 @@ import (
 
 func explainConfigured() Configured {
 	return Configured{
-		Issuer: "https://idp.example.test", AdminGroups: []string{"admins", "admins", ""}, AdminEmails: []string{"Root@example.test"}, AuditorGroups: []string{"audit"},
+		Issuer: "https://idp.example.test", AdminGroups: []string{"admins", ""}, AdminEmails: []string{"Root@example.test"}, AuditorGroups: []string{"audit"},
 		OperatorGroups: []string{"ops", "both"}, ViewerGroups: []string{"view", "both"},
 	}
 }
 
 func TestExplain(t *testing.T) {
-	everything := Scope{Everything: true}
-	got := explainConfigured().Explain(Member{
-		Issuer: "https://idp.example.test", Email: "root@EXAMPLE.test", EmailVerified: true, Groups: []string{"sales", "both", "Admins", "admins", ""},
-	})
-	want := []Row{
-		{By: ByGroup, Value: "both", Gives: []Given{{"operator", everything, "QM_OPERATOR_GROUPS"}, {"viewer", everything, "QM_VIEWER_GROUPS"}}},
-		{By: ByGroup, Value: "admins", Gives: []Given{{"admin", everything, "QM_ADMIN_GROUPS"}}},
-		{By: ByEmail, Value: "root@EXAMPLE.test", Gives: []Given{{"admin", everything, "QM_ADMIN_EMAILS"}}},
-		{By: ByGroup, Value: "sales", Why: NothingNamesIt},
-		{By: ByGroup, Value: "Admins", Why: NothingNamesIt},
-		{By: ByGroup, Value: "", Why: NothingNamesIt},
+	stored := Grant{Role: Viewer(), Scope: Scope{Environments: []string{"staging"}}, Source: "granted by Ada", Via: "sales"}
+	own := Grant{Role: Viewer(), Scope: Scope{Everything: true}, Source: "granted by Ada"}
+	rows := explainConfigured().Explain(Member{
+		Issuer: "https://idp.example.test", Email: "root@EXAMPLE.test", EmailVerified: true, Groups: []string{"staff", "both", "Admins", "admins", "", "sales", "Root@example.test"},
+	}, stored, own)
+	var got []string
+	for _, row := range rows {
+		line := row.By + " " + row.Value + ":"
+		for _, g := range row.Gives {
+			line += " " + g.Role.ID + " " + g.Source + ";"
+		}
+		got = append(got, line+" "+row.Why)
+	}
+	want := []string{
+		"member : viewer granted by Ada; ",
+		"group both: operator from configuration, QM_OPERATOR_GROUPS; viewer from configuration, QM_VIEWER_GROUPS; ",
+		"group admins: " + PlatformAdmin().ID + " from configuration, QM_ADMIN_GROUPS; ",
+		"group sales: viewer granted by Ada; ",
+		"email root@EXAMPLE.test: " + PlatformAdmin().ID + " from configuration, QM_ADMIN_EMAILS; ",
+		"group staff: No grant names it.",
+		"group Admins: No grant names it.",
+		"group : No grant names it.",
+		"group Root@example.test: No grant names it.",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -62,7 +74,7 @@ func FuzzExplainAgreesWithFor(f *testing.F) {
 					t.Errorf("row %+v", row)
 				}
 				for _, given := range row.Gives {
-					roles = append(roles, given.Role)
+					roles = append(roles, given.Role.Name)
 				}
 			}
 			slices.Sort(roles)
