@@ -75,7 +75,10 @@ type ExportReach struct {
 }
 
 // LogAccount is an account that events can be narrowed to.
-type LogAccount struct{ ID, Name string }
+type LogAccount struct {
+	ID   uuid.UUID
+	Name string
+}
 
 // LogReach tells it for a member. Of an account of which they see only single clusters they learn the name, as events
 // tell it to them.
@@ -86,7 +89,7 @@ func (s *Service) LogReach(ctx context.Context, by audit.Actor) (LogReach, error
 	for _, c := range scope.Clusters {
 		of = append(of, c.AccountID)
 	}
-	rows, err := s.cfg.DB.Query(ctx, `SELECT id::text, name FROM accounts WHERE $1 OR environment = ANY($2) OR id = ANY($3) ORDER BY lower(name), id`,
+	rows, err := s.cfg.DB.Query(ctx, `SELECT id, name FROM accounts WHERE $1 OR environment = ANY($2) OR id = ANY($3) ORDER BY lower(name), id`,
 		scope.Everything, nonNil(scope.Environments), nonNil(of))
 	if err != nil {
 		return LogReach{}, dbError("listing the accounts of the log", err)
@@ -95,6 +98,15 @@ func (s *Service) LogReach(ctx context.Context, by audit.Actor) (LogReach, error
 		return LogReach{}, dbError("listing the accounts of the log", err)
 	}
 	return reach, nil
+}
+
+// ReadsWholeLog reports whether a member may read all of the log.
+func (s *Service) ReadsWholeLog(by audit.Actor) bool { return s.visible(by, ActAuditRead).Everything }
+
+// AskLog lets those pass who may read any of the log. Others are refused, and that is recorded.
+func (s *Service) AskLog(ctx context.Context, by audit.Actor) error {
+	_, err := s.logFor(ctx, by, ActAuditRead)
+	return err
 }
 
 // Acts are those that the reader's part of the log can hold: every one, or those that are done in an account.

@@ -55,6 +55,8 @@ type Service struct {
 	refreshing refreshing
 	keyrings   keyrings
 	metrics    *metrics
+	// granted gives a member other rights than configuration does; nil but in tests.
+	granted func(by audit.Actor) access.Rights
 }
 
 // New returns a Service. It starts nothing; Run does.
