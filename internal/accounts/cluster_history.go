@@ -77,7 +77,7 @@ func (s *Service) ClusterHistory(ctx context.Context, by audit.Actor, ref Cluste
 		return ClusterHistory{}, err
 	}
 	for _, o := range page.Operations {
-		h.Entries = append(h.Entries, historyEntry(o, ref, shown, part))
+		h.Entries = append(h.Entries, historyEntry(o, shown, part))
 	}
 	return h, nil
 }
@@ -102,7 +102,7 @@ func (s *Service) shownClusters(ctx context.Context, by audit.Actor, here Cluste
 	return shown, nil
 }
 
-func historyEntry(o audit.Operation, ref ClusterRef, shown map[string]string, log *audit.Part) HistoryEntry {
+func historyEntry(o audit.Operation, shown map[string]string, log *audit.Part) HistoryEntry {
 	e := HistoryEntry{
 		Act: o.Act, Status: o.Status, Reason: o.Reason, Inferred: o.Inferred, By: nameOf(o.Actor), Via: o.Actor.Via, At: o.RecordedAt,
 		Change: maps.Clone(o.Change),
@@ -110,14 +110,10 @@ func historyEntry(o audit.Operation, ref ClusterRef, shown map[string]string, lo
 	if o.Actor.EmailVerified {
 		e.Email = o.Actor.Email
 	}
-	account := ref.AccountID.String()
-	inLog := log == nil || slices.Contains(log.Accounts, account)
-	if o.Target.Kind == KindCluster {
-		inLog = inLog || slices.Contains(log.Clusters, audit.Cluster{Account: account, ID: ref.ClusterID})
-	} else {
+	if o.Target.Kind != KindCluster {
 		e.Key = named(o.Target.Name, o.Target.ID)
 	}
-	if inLog {
+	if log.Holds(o.Event) {
 		e.Seq = o.Seq
 	}
 	delete(e.Change, changeCluster) // whose history it is

@@ -43,6 +43,41 @@ func (p Part) Covers(other Part) bool {
 	return true
 }
 
+// Holds reports whether an event is in the part, as the log decides it where it reads; nil holds all.
+func (p *Part) Holds(e Event) bool {
+	switch {
+	case p == nil:
+		return true
+	case e.Account.ID == "":
+		return false
+	case slices.Contains(p.Accounts, e.Account.ID):
+		return true
+	case e.Target.Kind == "cluster":
+		return e.Target.ID != "" && slices.Contains(p.Clusters, Cluster{e.Account.ID, e.Target.ID})
+	case e.Target.Kind != "key" && e.Target.Kind != "admin_key":
+		return false
+	}
+	named := 0
+	for _, sides := range [][2]any{e.Change["cluster_id"], e.Change["cluster_ids"]} {
+		for _, side := range sides {
+			if side == nil {
+				continue
+			}
+			list, ok := side.([]any)
+			if !ok {
+				list = []any{side}
+			}
+			for _, id := range list {
+				if text, ok := id.(string); !ok || !slices.Contains(p.Clusters, Cluster{e.Account.ID, text}) {
+					return false
+				}
+				named++
+			}
+		}
+	}
+	return named > 0
+}
+
 // How events tell of clusters. A part of the log rests on it, so it is as final as what is stored.
 const (
 	isCluster = `e.target_kind = 'cluster'`
