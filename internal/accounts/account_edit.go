@@ -116,6 +116,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		after := before
 		after.Name, after.Environment, after.Owner, after.Note, after.RotateBy = edited.Name, edited.Environment, edited.Owner, edited.Note, edited.RotateBy
 		change := accountChange(&before, &after)
+		if err := s.explainAltered(ctx, tx, before, change); err != nil {
+			return err
+		}
 		if len(change) == 0 {
 			return nil
 		}
@@ -127,10 +130,16 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 			id, after.Name, string(after.Environment), after.Owner, after.Note, after.RotateBy, s.now()); err != nil {
 			return err
 		}
+		if err := s.certify(ctx, tx, after); err != nil {
+			return err
+		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
 	})
 	switch {
 	case errors.Is(err, errMovedMeanwhile):
+		if err := s.freshRights(ctx); err != nil { // they know the account as it was
+			return err
+		}
 		if err := s.authorize(ctx, by, ActAccountEdit, accountTarget(moved.ref())); err != nil {
 			return err
 		}

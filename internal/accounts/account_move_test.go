@@ -15,15 +15,8 @@ func moveStage(t *testing.T) (s *stage, account Account, by audit.Actor, holds f
 	s = newStage(t)
 	account = s.register(s.current(), "Search")
 	by = member("scoped")
-	var rights access.Rights
-	s.svc.granted = func(actor audit.Actor) access.Rights {
-		if actor.Subject == by.Subject {
-			return rights
-		}
-		return s.svc.cfg.Rights.For(access.Member{Issuer: actor.Issuer, Groups: actor.Groups})
-	}
 	return s, account, by, func(scope access.Scope) {
-		rights = access.NewRights(access.Grant{Role: access.Role{Name: "account admin", Permissions: []string{access.AccountsManage, access.ReadAccount}}, Scope: scope})
+		s.scopedTo(by, scope, access.AccountsManage, access.ReadAccount)
 	}
 }
 
@@ -73,7 +66,7 @@ func TestMoveNeedsTheRightOnBothSides(t *testing.T) {
 		"everything":  {access.Scope{Everything: true}, Other},
 	} {
 		holds(tt.scope)
-		s.exec(s.db.OwnerURL, `UPDATE accounts SET environment = 'staging' WHERE id = $1`, account.ID)
+		s.moveQuietly(account.ID, Staging)
 		if err := s.svc.EditAccount(t.Context(), by, account.ID, moveTo(s, account, tt.to)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -84,7 +77,7 @@ func TestMoveNeedsTheRightOnBothSides(t *testing.T) {
 	holds(access.Scope{Environments: []string{"other"}})
 	edit := moveTo(s, account, s.account(account).Environment)
 	edit.Note = "no move"
-	s.exec(s.db.OwnerURL, `UPDATE accounts SET environment = 'other' WHERE id = $1`, account.ID)
+	s.moveQuietly(account.ID, Other)
 	edit.Environment = Other
 	edit.Revision = s.account(account).Revision()
 	if err := s.svc.EditAccount(t.Context(), by, account.ID, edit); err != nil {
@@ -100,11 +93,19 @@ func TestMoveMeanwhileShowsNothing(t *testing.T) {
 	edit := moveTo(s, account, Staging)
 	edit.Note = "mine"
 	// The move commits after the right was asked for and before the row is locked.
-	mover := s.connect(s.db.OwnerURL)
-	if _, err := mover.Exec(t.Context(), `BEGIN`); err != nil {
+	mover, err := s.db.Pool.Begin(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
+	moved, err := accountByID(t.Context(), mover, account.ID, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved.Environment, moved.Note = Production, "canary"
 	if _, err := mover.Exec(t.Context(), `UPDATE accounts SET environment = 'production', note = 'canary' WHERE id = $1`, account.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.svc.certify(t.Context(), mover, moved); err != nil {
 		t.Fatal(err)
 	}
 	answered := make(chan error, 1)
@@ -116,7 +117,7 @@ func TestMoveMeanwhileShowsNothing(t *testing.T) {
 		}
 		return waiting
 	})
-	if _, err := mover.Exec(t.Context(), `COMMIT`); err != nil {
+	if err := mover.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-answered; err != ErrNotFound { //nolint:errorlint // byte for byte the same as for one that is not there

@@ -18,6 +18,10 @@ const (
 	KindSession       = "session"
 	KindAudit         = "audit"
 	KindConfig        = "config"
+	KindGrant         = "grant"
+	KindRole          = "role"
+	KindMember        = "member"
+	KindRights        = "rights" // the rows that rights follow from, as a whole
 )
 
 // Act is one thing that can be done: one row of the act table, from which rights, audit actions
@@ -182,6 +186,23 @@ var (
 	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true}
 
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
+
+	ActGrantRead   = Act{Name: "grant.read", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Idempotent: true}
+	ActGrantCreate = Act{Name: "grant.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, StepUp: true}
+	ActGrantDelete = Act{Name: "grant.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, Idempotent: true, StepUp: true}
+	// A grant to an address becomes the member's at their first sign-in.
+	ActGrantBind  = Act{Name: "grant.bind", Self: true, TargetKind: KindGrant, Mutates: true}
+	ActRoleRead   = Act{Name: "role.read", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Idempotent: true}
+	ActRoleCreate = Act{Name: "role.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, StepUp: true}
+	ActRoleEdit   = Act{Name: "role.edit", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: true}
+	ActRoleDelete = Act{Name: "role.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: true}
+
+	ActMemberRead    = Act{Name: "member.read", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Idempotent: true}
+	ActMemberBlock   = Act{Name: "member.block", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: true}
+	ActMemberUnblock = Act{Name: "member.unblock", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: true}
+
+	// A row that the console did not write was found among those that rights follow from.
+	ActRightsUnverified = Act{Name: "rights.unverified", Self: true, TargetKind: KindRights}
 )
 
 const noNamedKeys = "The legacy pa/v1 API has no keys with a name or an end, only admin keys."
@@ -199,6 +220,8 @@ func Acts() []Act {
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
+		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,
+		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActRightsUnverified,
 	}
 }
 

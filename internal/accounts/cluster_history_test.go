@@ -121,19 +121,12 @@ func TestHistoryOfAKeyOfSeveralClusters(t *testing.T) {
 	by := s.signedIn("operators")
 	s.createKey(by, here, NewKey{Clusters: []string{here.ClusterID, there.ClusterID}, FormToken: s.token(by, ActAdminKeyCreate)})
 	scoped := member("scoped")
-	var rights access.Rights
-	s.svc.granted = func(by audit.Actor) access.Rights {
-		if by.Subject == scoped.Subject {
-			return rights
-		}
-		return s.svc.cfg.Rights.For(access.Member{Issuer: by.Issuer, Groups: by.Groups})
-	}
 	grant := func(refs ...ClusterRef) {
 		scope := access.Scope{}
 		for _, r := range refs {
 			scope.Clusters = append(scope.Clusters, access.ClusterRef(r))
 		}
-		rights = access.NewRights(access.Grant{Role: access.Role{Name: "scoped", Permissions: []string{access.ReadClusters, access.AuditRead}}, Scope: scope})
+		s.scopedTo(scoped, scope, access.ReadClusters, access.AuditRead)
 	}
 	for _, tt := range []struct {
 		see  []ClusterRef

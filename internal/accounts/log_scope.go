@@ -16,12 +16,12 @@ import (
 // recheckEvery is how often a long answer asks whether its right still holds.
 const recheckEvery = time.Second
 
-// logPart is the part of the log that lies in a scope; nil is all of it. Environments are those that accounts
-// have now. What of a scope has no place in the log adds nothing, so that a scope that is not understood
-// here shows too little and never too much.
-func (s *Service) logPart(ctx context.Context, scope access.Scope) (*audit.Part, error) {
+// logPart is the part of the log that lies in a scope; nil is all of it. Rights list the accounts of an environment that are
+// certain, so an environment by its name adds nothing here. What of a scope has no place in the log adds nothing either:
+// a scope that is not understood shows too little and never too much.
+func logPart(scope access.Scope) *audit.Part {
 	if scope.Everything {
-		return nil, nil //nolint:nilnil // nil is the whole log, as audit.Query has it
+		return nil
 	}
 	part := &audit.Part{}
 	for _, id := range scope.Accounts {
@@ -30,35 +30,25 @@ func (s *Service) logPart(ctx context.Context, scope access.Scope) (*audit.Part,
 	for _, c := range scope.Clusters {
 		part.Clusters = append(part.Clusters, audit.Cluster{Account: c.AccountID.String(), ID: c.ClusterID})
 	}
-	if len(scope.Environments) == 0 {
-		return part, nil
-	}
-	rows, err := s.cfg.DB.Query(ctx, `SELECT id FROM accounts WHERE environment = ANY($1) ORDER BY id`, scope.Environments)
-	if err != nil {
-		return nil, dbError("reading the accounts of an environment", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
-		return nil, dbError("reading the accounts of an environment", err)
-	}
-	for _, id := range ids {
-		if !slices.Contains(part.Accounts, id.String()) {
-			part.Accounts = append(part.Accounts, id.String())
-		}
-	}
-	return part, nil
+	return part
 }
 
 // logFor authorises an act on the log and returns the part of it that the actor may do it on; nil is all of it.
-// Who may do it nowhere is refused, and that is recorded.
+// Who holds the right nowhere is refused, and that is recorded; who holds it where there is nothing finds nothing.
 func (s *Service) logFor(ctx context.Context, by audit.Actor, act Act) (*audit.Part, error) {
 	scope := s.visible(by, act)
-	if scope.None() {
+	if scope.None() && !s.holds(by, act) {
 		if err := s.authorize(ctx, by, act, installation(KindAudit)); err != nil {
 			return nil, err
 		}
 	}
-	return s.logPart(ctx, scope)
+	return logPart(scope), nil
+}
+
+// holds reports whether the actor holds what an act needs anywhere at all.
+func (s *Service) holds(by audit.Actor, act Act) bool {
+	rights := s.rights(by)
+	return !slices.ContainsFunc(act.Needs.All, func(p string) bool { return !rights.Holds(p) })
 }
 
 // LogReach says what of the log a member may see, and do with it.
@@ -89,8 +79,8 @@ func (s *Service) LogReach(ctx context.Context, by audit.Actor) (LogReach, error
 	for _, c := range scope.Clusters {
 		of = append(of, c.AccountID)
 	}
-	rows, err := s.cfg.DB.Query(ctx, `SELECT id, name FROM accounts WHERE $1 OR environment = ANY($2) OR id = ANY($3) ORDER BY lower(name), id`,
-		scope.Everything, nonNil(scope.Environments), nonNil(of))
+	rows, err := s.cfg.DB.Query(ctx, `SELECT id, name FROM accounts WHERE $1 OR id = ANY($2) ORDER BY lower(name), id`,
+		scope.Everything, nonNil(of))
 	if err != nil {
 		return LogReach{}, dbError("listing the accounts of the log", err)
 	}
@@ -125,7 +115,7 @@ func (r LogReach) Acts() []string {
 func (s *Service) exportReach(by audit.Actor) ExportReach {
 	offer := Offer{Act: ActAuditExport.Name, Offered: true}
 	scope := s.visible(by, ActAuditExport)
-	if scope.None() {
+	if scope.None() && !s.holds(by, ActAuditExport) {
 		offer.Reason = s.notOffered(by, ActAuditExport, installation(KindAudit), "", ManagementKey{})
 		offer.Offered = offer.Reason == ""
 	}
@@ -176,11 +166,10 @@ func (w *watch) ask(ctx context.Context) error {
 	if err := w.s.sessionLives(ctx, w.by); err != nil {
 		return err
 	}
-	scope := w.s.visible(w.by, w.act)
-	now, err := w.s.logPart(ctx, scope)
-	if err != nil {
+	if err := w.s.freshRights(ctx); err != nil {
 		return err
 	}
+	now := logPart(w.s.visible(w.by, w.act))
 	if now == nil || w.part != nil && now.Covers(*w.part) {
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +24,6 @@ type logScopeStage struct {
 	mine, theirs    Account
 	myOne, theirOne ClusterRef
 	scoped          audit.Actor
-	rights          atomic.Pointer[access.Rights]
 	canaries        []string // of the other account: names and ids that must not be told
 }
 
@@ -43,7 +41,7 @@ func newLogScopeStage(t *testing.T) *logScopeStage {
 	}
 	s.mine = s.register(fixtures[current[0]], "Mine")
 	s.theirs = s.register(fixtures[current[1]], "Theirs canary")
-	s.exec(s.db.OwnerURL, `UPDATE accounts SET environment = 'production' WHERE id = $1`, s.theirs.ID)
+	s.moveQuietly(s.theirs.ID, Production)
 	for _, ref := range []*ClusterRef{&s.myOne, &s.theirOne} {
 		account := s.mine.ID
 		if ref == &s.theirOne {
@@ -55,23 +53,14 @@ func newLogScopeStage(t *testing.T) *logScopeStage {
 		}
 	}
 	s.scoped = member("scoped")
-	s.svc.granted = func(by audit.Actor) access.Rights {
-		if by.Subject != s.scoped.Subject {
-			return s.svc.cfg.Rights.For(access.Member{Issuer: by.Issuer, Groups: by.Groups})
-		}
-		if rights := s.rights.Load(); rights != nil {
-			return *rights
-		}
-		return access.Rights{}
-	}
 	s.canaries = []string{"Theirs canary", s.theirs.ID.String(), s.theirOne.ClusterID, s.nameOf(s.theirOne)}
 	return s
 }
 
 // grant gives the scoped member permissions within a scope, and nothing else.
 func (s *logScopeStage) grant(scope access.Scope, permissions ...string) {
-	rights := access.NewRights(access.Grant{Role: access.Role{Name: "scoped", Permissions: permissions}, Scope: scope})
-	s.rights.Store(&rights)
+	s.t.Helper()
+	s.scopedTo(s.scoped, scope, permissions...)
 }
 
 // logScopes are the scopes that hold the first account or its cluster, and not the second.
@@ -206,9 +195,8 @@ func TestLogScopeThatIsNotUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	part, err := s.svc.logPart(t.Context(), access.Scope{Labels: []access.Selector{selector}})
-	if err != nil || part == nil || len(part.Accounts)+len(part.Clusters) != 0 {
-		t.Errorf("%+v, %v", part, err)
+	if part := logPart(access.Scope{Labels: []access.Selector{selector}}); part == nil || len(part.Accounts)+len(part.Clusters) != 0 {
+		t.Errorf("%+v", part)
 	}
 	if _, err := s.svc.SearchLog(t.Context(), s.scoped, audit.Query{}); !isForbidden(err) {
 		t.Errorf("without any right: %v", err)
@@ -255,7 +243,6 @@ func (g *logScopeGate) Write(p []byte) (int, error) {
 // further piece does, and the export is an error and has no last line.
 func TestLogScopeExportEndsWithItsRight(t *testing.T) {
 	s := newLogScopeStage(t)
-	other := Environment("development")
 	var bodies [][]byte
 	for range 500 {
 		bodies = append(bodies, audit.Encode(audit.Event{
@@ -272,14 +259,14 @@ func TestLogScopeExportEndsWithItsRight(t *testing.T) {
 		want  func(error) bool
 	}{
 		"nothing ends":                     {scopes["account"], func(Session) {}, nil},
-		"the right":                        {scopes["account"], func(Session) { s.rights.Store(nil) }, isForbidden},
+		"the right":                        {scopes["account"], func(Session) { s.grant(access.Scope{}) }, isForbidden},
 		"the right to export, not to read": {scopes["account"], func(Session) { s.grant(scopes["account"], access.AuditRead) }, isForbidden},
 		"everything gives way to an account": {access.Scope{Everything: true}, func(Session) { s.grant(scopes["account"], access.AuditRead, access.AuditExport) },
 			isForbidden},
 		"one of two accounts":            {access.Scope{Accounts: []uuid.UUID{s.mine.ID, s.theirs.ID}}, func(Session) { s.grant(scopes["account"], access.AuditExport) }, isForbidden},
 		"an account grows to everything": {scopes["account"], func(Session) { s.grant(access.Scope{Everything: true}, access.AuditExport) }, nil},
 		"the account leaves the environment": {scopes["environment"], func(Session) {
-			s.exec(s.db.OwnerURL, `UPDATE accounts SET environment = $2 WHERE id = $1`, s.mine.ID, string(other))
+			s.moveQuietly(s.mine.ID, Development)
 		}, isForbidden},
 		"the session": {scopes["account"], func(session Session) {
 			if err := s.svc.EndSession(t.Context(), s.scoped, session.ID); err != nil {
@@ -289,7 +276,7 @@ func TestLogScopeExportEndsWithItsRight(t *testing.T) {
 		"the session's time": {scopes["account"], func(Session) { s.clock.at = s.clock.at.Add(2 * time.Hour) }, func(err error) bool { return errors.Is(err, ErrNoSession) }},
 	} {
 		for _, format := range audit.Formats() {
-			s.exec(s.db.OwnerURL, `UPDATE accounts SET environment = 'staging' WHERE id = $1`, s.mine.ID)
+			s.moveQuietly(s.mine.ID, Staging)
 			s.grant(tt.scope, access.AuditRead, access.AuditExport)
 			token, err := s.svc.SignIn(t.Context(), audit.Actor{Via: audit.ViaBrowser}, Identity{Issuer: s.scoped.Issuer, Subject: s.scoped.Subject})
 			if err != nil {
@@ -326,7 +313,7 @@ func TestLogScopeRightIsAskedForEverySecond(t *testing.T) {
 	}
 	s.grant(access.Scope{Everything: true}, access.AuditExport)
 	w := s.svc.watch(s.scoped, ActAuditExport, nil)
-	s.rights.Store(nil)
+	s.grant(access.Scope{})
 	if err := w.check(t.Context()); err != nil {
 		t.Errorf("at once: %v", err)
 	}

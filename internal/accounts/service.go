@@ -54,9 +54,8 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	keeper     rightsKeeper
 	metrics    *metrics
-	// granted gives a member other rights than configuration does; nil but in tests.
-	granted func(by audit.Actor) access.Rights
 }
 
 // New returns a Service. It starts nothing; Run does.

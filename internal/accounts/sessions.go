@@ -72,6 +72,12 @@ type sessionRow struct {
 	ExpiresAt     time.Time
 }
 
+// authenticatedRow is the row of a token, with the version of what rights follow from.
+type authenticatedRow struct {
+	sessionRow
+	RightsVersion int64
+}
+
 // newToken returns 256 random bits for a browser, and the keyed hash that is stored in their place.
 func (s *Service) newToken(use string) (token string, hash []byte) {
 	random := make([]byte, tokenBytes)
@@ -270,18 +276,19 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 	}
 	ctx, cancel := context.WithTimeout(ctx, authenticateTimeout)
 	defer cancel()
-	rows, err := s.cfg.DB.Query(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE token_hash = $1 AND ended_at IS NULL`, hash)
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+sessionColumns+`, (SELECT version FROM rights_version) AS rights_version
+		FROM sessions WHERE token_hash = $1 AND ended_at IS NULL`, hash)
 	if err != nil {
 		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
 	}
-	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[sessionRow])
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[authenticatedRow])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	if err != nil {
 		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
 	}
-	mark, err := s.markOf(hash, row)
+	mark, err := s.markOf(hash, row.sessionRow)
 	if err != nil {
 		return Session{}, audit.Actor{}, err
 	}
@@ -291,7 +298,13 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	now := s.now()
-	if !s.live(row, now) {
+	if !s.live(row.sessionRow, now) {
+		return Session{}, audit.Actor{}, ErrNoSession
+	}
+	if err := s.keepRights(ctx, row.RightsVersion); err != nil {
+		return Session{}, audit.Actor{}, err
+	}
+	if s.keeper.book.Load().blocked[principal{row.Issuer, row.Subject}] { // their sessions end, but for one that begins at that moment
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	if active && elapsed(now, row.LastSeenAt, s.seenEvery()) {
@@ -302,8 +315,8 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 		}
 		row.LastSeenAt = now
 	}
-	by = s.actorOf(by, row)
-	return s.session(row, by), by, nil
+	by = s.actorOf(by, row.sessionRow)
+	return s.session(row.sessionRow, by), by, nil
 }
 
 // live reports whether neither limit has passed. A limit that was shortened in the configuration
