@@ -42,6 +42,8 @@ type Account struct {
 	Key            ManagementKey
 	Sync           Sync
 	Clusters       int // known and not gone; more than CountCap: so many at least
+	// Hidden is set where the member sees clusters of the account, and may not open its own page.
+	Hidden bool
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.
