@@ -41,7 +41,9 @@ type Account struct {
 	CreatedBy      string
 	Key            ManagementKey
 	Sync           Sync
-	Clusters       int // known and not gone; more than CountCap: so many at least
+	Clusters       int // known and not gone; more than CountCap: so many at least; 0 for a member who may not see all of them
+	// Hidden is set where the member sees clusters of the account, and may not open its own page.
+	Hidden bool
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.
