@@ -116,7 +116,7 @@ func (s *Service) rightsFor(by audit.Actor, act Act) access.Rights {
 
 // visible returns where the actor may do the act, for lists.
 func (s *Service) visible(by audit.Actor, act Act) access.Scope {
-	return s.rights(by).Visible(act.Needs)
+	return s.rightsFor(by, act).Visible(act.Needs)
 }
 
 // read authorises a plain read: an event is written only when it is refused.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -47,9 +49,14 @@ func (s *Service) UnsuspendCluster(ctx context.Context, by audit.Actor, ref Clus
 
 // DeleteCluster deletes a cluster and, when chosen, its backups. *InvalidError when the name typed
 // is not the cluster's or nothing was chosen about the backups; nothing is sent upstream then. A
-// cluster that upstream gave no name is confirmed with its id.
+// cluster that upstream gave no name is confirmed with its id. Deleting the backups, too, is another
+// right: who may not is refused, and the cluster stays.
 func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref ClusterRef, d ClusterDeletion) error {
-	return s.actOnCluster(ctx, by, ActClusterDelete, ref, clusterAct{
+	act := ActClusterDelete
+	if d.DeleteBackups != nil && *d.DeleteBackups {
+		act = withBackups(act)
+	}
+	return s.actOnCluster(ctx, by, act, ref, clusterAct{
 		check: func(c actedCluster) error {
 			invalid := map[string]string{}
 			wanted := c.name
@@ -74,6 +81,12 @@ func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref Cluster
 			return up.DeleteCluster(ctx, ref.ClusterID, *d.DeleteBackups)
 		},
 	})
+}
+
+// withBackups is the deletion of a cluster together with its backups.
+func withBackups(act Act) Act {
+	act.Needs.All = append(slices.Clone(act.Needs.All), access.DeleteBackups)
+	return act
 }
 
 // clusterAct is what differs between the acts on a cluster.
@@ -107,13 +120,17 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 	var after *cloudapi.Cluster
 	called, gone := false, false
 	intended := do.intended(known)
-	err = s.perform(ctx, by, operation{act: act, on: known.on, intended: intended}, func(ctx context.Context, up *link) (done, error) {
+	op := operation{act: act, on: known.on, intended: intended}
+	err = s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		called = true
 		before, err := up.cloud.Cluster(ctx, ref.ClusterID)
 		if err != nil {
 			return done{}, fmt.Errorf("reading the cluster: %w", err)
 		}
 		after = &before
+		if err := s.stillMay(by, op, before); err != nil {
+			return done{}, err
+		}
 		if reason := phaseForbids(act, before.State.Phase); reason != "" {
 			return done{}, &ConflictError{Reason: reason}
 		}

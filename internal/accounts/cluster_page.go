@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -64,6 +65,13 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 	detail := ClusterDetail{
 		Account: one[0], Cluster: cluster, Row: stored.ClusterRow, SeenAt: stored.SeenAt, Gone: stored.Gone,
 		Offers: s.offers(by, on, stored.Phase, account.Key),
+	}
+	if detail.Account, err = s.withVisibleCount(ctx, by, detail.Account); err != nil {
+		return ClusterDetail{}, err
+	}
+	detail.Backups = Offer{Act: ActClusterDelete.Name, Offered: true}
+	if missing := s.rights(by).Missing(access.Needs(access.DeleteBackups), on.access()); missing != "" {
+		detail.Backups.Offered, detail.Backups.Reason = false, fmt.Sprintf("You need %s here.", missing)
 	}
 	if stored.Gone {
 		for name := range detail.Offers {
