@@ -136,7 +136,7 @@ func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on tar
 		return nil
 	}
 	missing := rights.Missing(act.Needs, on.access())
-	if reading, secret := readOf(on.Kind); secret && on.ID != "" && !rights.Allows(reading.Needs, on.access()) {
+	if reading, secret := readOf(on.Kind); secret && on.ID+on.Cluster != "" && !rights.Allows(reading.Needs, on.access()) {
 		// Beside the answer: waiting for the log would tell that there is something to refuse.
 		go s.denied(ctx, by, act, on, missing)
 		return ErrNotFound
