@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/accounts/access"
@@ -218,14 +219,19 @@ func timeOrNil(t time.Time) any {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none.
+// loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none. It reads as
+// much for one that does not exist as for one that the actor may not see, so that the time tells nothing.
 func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster, error) {
 	if !wellFormed(ref.ClusterID, maxSnapshotText) {
 		return actedCluster{}, ErrNotFound
 	}
 	var phase, labels string
-	known := actedCluster{}
-	err := s.cfg.DB.QueryRow(ctx, `SELECT name, phase, labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`,
+	var known actedCluster
+	var err error
+	if known.account, err = accountByID(ctx, s.cfg.DB, ref.AccountID, false); err != nil && !errors.Is(err, ErrNotFound) {
+		return actedCluster{}, err
+	}
+	err = s.cfg.DB.QueryRow(ctx, `SELECT name, phase, labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`,
 		ref.AccountID, ref.ClusterID).Scan(&known.name, &phase, &labels)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return actedCluster{}, ErrNotFound
@@ -233,10 +239,10 @@ func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster
 	if err != nil {
 		return actedCluster{}, dbError("reading the cluster", err)
 	}
-	known.phase = cloudapi.Phase(phase)
-	if known.account, err = accountByID(ctx, s.cfg.DB, ref.AccountID, false); err != nil {
-		return actedCluster{}, err
+	if known.account.ID == uuid.Nil { // it came between the two
+		return actedCluster{}, ErrNotFound
 	}
+	known.phase = cloudapi.Phase(phase)
 	known.on = target{Account: known.account.ref(), Kind: KindCluster, ID: ref.ClusterID, Name: known.name}
 	if err := json.Unmarshal([]byte(labels), &known.on.Labels); err != nil {
 		return actedCluster{}, fmt.Errorf("reading the cluster's labels: %w", err)
