@@ -15,6 +15,7 @@ type MeView struct {
 	Overage     bool
 	SignedInAt  time.Time
 	AuthTime    *time.Time
+	Prompted    bool // AuthTime is when the provider answered a request to sign in anew
 	Claims      []Pair
 	Sessions    []SessionRow
 }

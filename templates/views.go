@@ -15,7 +15,16 @@ type Page struct {
 	Flash   string
 	Dev     bool          // made by dev: a banner says so
 	Legacy  *LegacyNotice // of an account of the first API generation; nil for every other page
+	StepUp  *StepUp       // the act that the page asks about needs a fresh sign-in; nil when it does not, or there is one
 	Now     time.Time
+}
+
+// StepUp is a fresh sign-in that is due before an act.
+type StepUp struct {
+	Href   string     // leads there and back
+	After  string     // how long a sign-in is fresh
+	Since  *time.Time // when the member signed in at the provider; nil when that is not known
+	Untold bool       // the provider does not tell such times
 }
 
 // Member is who is signed in, as the page's header shows it.
@@ -36,6 +45,7 @@ type ErrorView struct {
 	RequestID string
 	RetryPath string // empty: no retry link
 	SignIn    bool   // offer the sign-in link
+	StepUp    string // leads through a fresh sign-in and back; empty when that does not help
 }
 
 // SignInView is the sign-in page.

@@ -56,6 +56,7 @@ type Config struct {
 
 	SessionIdle       string `name:"session-idle" preset:"30m" for:"serve dev check" help:"A session unused for so long has ended."`
 	SessionMax        string `name:"session-max" preset:"12h" for:"serve dev check" help:"A session ends after so long, however much it is used."`
+	StepUpAfter       string `name:"step-up-after" preset:"10m" for:"serve dev check" help:"An act that asks for a fresh sign-in takes one at the identity provider that is not older."`
 	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
 	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
 	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`

@@ -115,7 +115,8 @@ func TestConfigEachProblemIsNamed(t *testing.T) {
 		"a key file not there":       {map[string]string{"QM_KEK": "", "QM_KEK_FILE": filepath.Join(dir, "none")}, "QM_KEK_FILE: "},
 		"nobody with rights":         {map[string]string{"QM_ADMIN_GROUPS": " , "}, "nobody would have any rights"},
 		"a file variant of a plain":  {map[string]string{"QM_ADDR_FILE": "x"}, "QM_ADDR_FILE is not a variable"},
-		"a variable of a later time": {map[string]string{"QM_STEP_UP_AFTER": "10m"}, "QM_STEP_UP_AFTER is not a variable"},
+		"no time to step up":         {map[string]string{"QM_STEP_UP_AFTER": "0s"}, "QM_STEP_UP_AFTER: "},
+		"a variable of no time":      {map[string]string{"QM_STEP_DOWN_AFTER": "10m"}, "QM_STEP_DOWN_AFTER is not a variable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := goodEnvironment()

@@ -56,6 +56,7 @@ type Settings struct {
 
 	SessionIdle  time.Duration
 	SessionMax   time.Duration
+	StepUpAfter  time.Duration
 	UnknownAfter time.Duration
 	PollMin      time.Duration
 	PollMax      time.Duration
@@ -112,6 +113,7 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UpstreamWriteTimeout: r.duration("QM_UPSTREAM_WRITE_TIMEOUT", c.UpstreamWriteTimeout),
 		SessionIdle:          r.duration("QM_SESSION_IDLE", c.SessionIdle),
 		SessionMax:           r.duration("QM_SESSION_MAX", c.SessionMax),
+		StepUpAfter:          r.duration("QM_STEP_UP_AFTER", c.StepUpAfter),
 		UnknownAfter:         r.duration("QM_AUDIT_UNKNOWN_AFTER", c.AuditUnknownAfter),
 		PollMin:              r.duration("QM_POLL_MIN", c.PollMin),
 		PollMax:              r.duration("QM_POLL_MAX", c.PollMax),

@@ -42,9 +42,9 @@ type Act struct {
 	GoesOn bool
 	// CarriesSecret is set when the answer has a secret in it.
 	CarriesSecret bool
-	// StepUp asks for a fresh sign-in.
-	StepUp bool
-	// Escapes marks acts that hand out power past this console.
+	// StepUp says when the act asks for a fresh sign-in; never is the zero value.
+	StepUp StepUp
+	// Escapes marks acts that hand out power past this console. They always ask for a fresh sign-in.
 	Escapes bool
 	// Current and PAV1 are the operations of the Cloud API that the act comes down to; nil for
 	// an act of the console alone, and for a generation that has no such operation.
@@ -70,17 +70,17 @@ var (
 	ActAccountCreate  = Act{Name: "account.create", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true}
 	ActAccountDisable = Act{Name: "account.disable", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
 	ActAccountEnable  = Act{Name: "account.enable", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
-	ActAccountDelete  = Act{Name: "account.delete", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
+	ActAccountDelete  = Act{Name: "account.delete", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
 
-	ActAccountEdit = Act{Name: "account.edit", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
+	ActAccountEdit = Act{Name: "account.edit", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true, StepUp: StepUpOfEnvironment}
 	// The two acts that put another key or another API in place of the one in use.
-	ActAccountKey    = Act{Name: "account.key", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: true}
-	ActAccountSwitch = Act{Name: "account.switch", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: true}
+	ActAccountKey    = Act{Name: "account.key", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: StepUpAlways}
+	ActAccountSwitch = Act{Name: "account.switch", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: StepUpAlways}
 
 	// A key minted here is sealed at once and shown to nobody, so it hands out no power.
 	ActManagementKeyCreate = Act{
 		Name: "management_key.create", Needs: access.Needs(access.AccountsManage, access.WriteManagementKeys),
-		TargetKind: KindManagementKey, Mutates: true, CarriesSecret: true, StepUp: true, Current: &cloudapi.OpCreateManagementKey,
+		TargetKind: KindManagementKey, Mutates: true, CarriesSecret: true, StepUp: StepUpAlways, Current: &cloudapi.OpCreateManagementKey,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API cannot make a management key."},
 	}
 	ActManagementKeyDelete = Act{
@@ -123,7 +123,7 @@ var (
 	}
 	ActClusterDelete = Act{
 		Name: "cluster.delete", Needs: access.Needs(access.DeleteClusters),
-		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
 	ActKeyRead = Act{
@@ -179,7 +179,7 @@ var (
 	ActAuditRead   = Act{Name: "audit.read", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditSearch = Act{Name: "audit.search", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditVerify = Act{Name: "audit.verify", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
-	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true}
+	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true, StepUp: StepUpAlways}
 
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
 )

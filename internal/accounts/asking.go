@@ -20,7 +20,8 @@ func (s *Service) Enter(ctx context.Context, by audit.Actor) error {
 }
 
 // AskCluster reads a cluster for a page that asks before an act. Who may not do the act is refused
-// here, and recorded, as the act itself would; *ConflictError when it is not offered now.
+// here, and recorded, as the act itself would; *ConflictError when it is not offered now. That a fresh
+// sign-in is missing is no refusal yet: the act's offer says so.
 func (s *Service) AskCluster(ctx context.Context, by audit.Actor, act Act, ref ClusterRef) (ClusterDetail, error) {
 	d, err := s.Cluster(ctx, by, ref)
 	if err != nil {
@@ -30,7 +31,7 @@ func (s *Service) AskCluster(ctx context.Context, by audit.Actor, act Act, ref C
 	if err != nil {
 		return ClusterDetail{}, err
 	}
-	if err := s.authorize(ctx, by, act, known.on); err != nil {
+	if err := s.permit(ctx, by, act, known.on); err != nil {
 		return ClusterDetail{}, err
 	}
 	return d, conflictUnless(d.Offers[act.Name])
@@ -42,7 +43,7 @@ func (s *Service) AskAccount(ctx context.Context, by audit.Actor, act Act, id uu
 	if err != nil {
 		return AccountDetail{}, err
 	}
-	if err := s.authorize(ctx, by, act, accountTarget(d.ref())); err != nil {
+	if err := s.permit(ctx, by, act, accountTarget(d.ref())); err != nil {
 		return AccountDetail{}, err
 	}
 	return d, conflictUnless(d.Offers[act.Name])
@@ -70,7 +71,10 @@ func (s *Service) AskExport(ctx context.Context, by audit.Actor) error {
 // ExportOffer says whether this member may take the log away, and if not, why.
 func (s *Service) ExportOffer(by audit.Actor) Offer {
 	reason := s.notOffered(by, ActAuditExport, installation(KindAudit), "", ManagementKey{})
-	return Offer{Act: ActAuditExport.Name, Offered: reason == "", Reason: reason}
+	return Offer{
+		Act: ActAuditExport.Name, Offered: reason == "", Reason: reason,
+		StepUp: s.stepUpDue(by, ActAuditExport, installation(KindAudit)),
+	}
 }
 
 func conflictUnless(o Offer) error {

@@ -102,10 +102,20 @@ func (s *Service) read(ctx context.Context, by audit.Actor, act Act, on target) 
 	return s.authorize(ctx, by, act, on)
 }
 
-// authorize returns nil when the actor may do the act on the target. Otherwise the refusal is
+// authorize returns nil when the actor may do the act on the target now. Otherwise the refusal is
+// recorded and the error is that of permit, or *StepUpError when nothing but a fresh sign-in is
+// missing: who lacks the right is not told that one would be asked for.
+func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on target) error {
+	if err := s.permit(ctx, by, act, on); err != nil {
+		return err
+	}
+	return s.demandFresh(ctx, by, act, on)
+}
+
+// permit is authorize without the fresh sign-in, for pages that ask before an act. A refusal is
 // recorded and the error is ErrNotFound when the actor may not even read the target, and
 // *ForbiddenError, which names what is missing, when they may.
-func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on target) error {
+func (s *Service) permit(ctx context.Context, by audit.Actor, act Act, on target) error {
 	if act.Self {
 		return nil
 	}

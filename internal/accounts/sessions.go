@@ -49,7 +49,7 @@ const (
 )
 
 // sessionColumns belong to sessionRow.
-const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, ip, user_agent,
+const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, prompted, ip, user_agent,
 	created_at, last_seen_at, expires_at`
 
 // sessionRow is a session as stored, without its token and ID token.
@@ -65,6 +65,7 @@ type sessionRow struct {
 	Overage       bool
 	Claims        map[string]string
 	AuthTime      *time.Time
+	Prompted      bool
 	IP            string
 	UserAgent     string
 	CreatedAt     time.Time
@@ -107,10 +108,14 @@ func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
 		at := row.AuthTime.UnixMicro()
 		signedIn = &at
 	}
-	sealed, err := json.Marshal([]any{
+	fields := []any{
 		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, signedIn,
 		row.CreatedAt.UnixMicro(), row.ExpiresAt.UnixMicro(),
-	})
+	}
+	if row.Prompted { // only where it is set: the release before this one seals rows without it
+		fields = append(fields, "prompted")
+	}
+	sealed, err := json.Marshal(fields)
 	if err != nil {
 		return "", fmt.Errorf("sealing a session's row: %w", err)
 	}
@@ -130,7 +135,7 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	token, hash := s.newToken(forSession)
 	row := sessionRow{
 		ID: s.newID(), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
-		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime,
+		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime, Prompted: id.Prompted,
 		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.cfg.SessionMax),
 	}
 	if row.Mark, err = s.markOf(hash, row); err != nil {
@@ -168,10 +173,10 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO sessions (
 				id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, sid,
-				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18)`,
+				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at, prompted)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19)`,
 			row.ID, hash, row.Mark, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, row.Overage,
-			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt); err != nil {
+			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Prompted); err != nil {
 			return fmt.Errorf("storing the session: %w", err)
 		}
 		return s.recordLast(ctx, tx, event)
@@ -217,6 +222,7 @@ func acceptable(id Identity) (Identity, error) {
 	if id.AuthTime != nil && (id.AuthTime.Year() < 1970 || id.AuthTime.Year() > 9999) {
 		id.AuthTime = nil
 	}
+	id.Prompted = id.Prompted && id.AuthTime != nil
 	return id, nil
 }
 
@@ -323,16 +329,20 @@ func (s *Service) actorOf(by audit.Actor, row sessionRow) audit.Actor {
 	return by
 }
 
-// identify fills in who the session's member is.
+// identify fills in who the session's member is. When they signed in is what the identity provider told, and
+// never later than the session began; nothing when it did not tell, because a session there may be old.
 func identify(by audit.Actor, row sessionRow) audit.Actor {
 	by.Issuer, by.Subject, by.Name, by.Email = row.Issuer, row.Subject, row.Name, row.Email
 	by.EmailVerified, by.Groups, by.Session = row.EmailVerified, row.Groups, row.Mark
 	if by.Via == "" {
 		by.Via = audit.ViaBrowser
 	}
-	by.SignedInAt = row.CreatedAt
-	if row.AuthTime != nil && row.AuthTime.Before(row.CreatedAt) {
+	by.SignedInAt = time.Time{}
+	if row.AuthTime != nil {
 		by.SignedInAt = *row.AuthTime
+		if row.AuthTime.After(row.CreatedAt) {
+			by.SignedInAt = row.CreatedAt
+		}
 	}
 	return by
 }
@@ -342,7 +352,7 @@ func (s *Service) session(row sessionRow, by audit.Actor) Session {
 	rights := s.rights(identify(audit.Actor{}, row))
 	return Session{
 		ID: row.ID, Issuer: row.Issuer, Subject: row.Subject, Name: row.Name, Email: row.Email, Groups: row.Groups,
-		Roles: rights.Roles(), AuthTime: row.AuthTime, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
+		Roles: rights.Roles(), AuthTime: row.AuthTime, Prompted: row.Prompted, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
 		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage,
 		Permissions: rights.Permissions(), Claims: row.Claims,
 	}

@@ -25,7 +25,7 @@ func (s *Server) handleMe(c echo.Context) error {
 	v := templates.MeView{
 		Page: s.page(c, "Your access", "me-show", "me"), Name: me.Name, Email: me.Email, Subject: me.Subject, Issuer: me.Issuer,
 		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Groups: me.Groups, GroupClaim: s.opts.GroupsClaim,
-		Overage: me.Overage, SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Claims: sortedPairs(me.Claims),
+		Overage: me.Overage, SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Prompted: me.Prompted, Claims: sortedPairs(me.Claims),
 	}
 	for _, one := range sessions {
 		v.Sessions = append(v.Sessions, templates.SessionRow{
