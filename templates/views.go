@@ -16,7 +16,25 @@ type Page struct {
 	Dev     bool          // made by dev: a banner says so
 	Legacy  *LegacyNotice // of an account of the first API generation; nil for every other page
 	StepUp  *StepUp       // the act that the page asks about needs a fresh sign-in; nil when it does not, or there is one
-	Now     time.Time
+	// BreakGlass are the live sessions that a break-glass link gave; every page says so.
+	BreakGlass []BreakGlassNotice
+	Now        time.Time
+}
+
+// BreakGlassNotice is somebody who works without the identity provider.
+type BreakGlassNotice struct {
+	Name, Reason string
+	Since, Until time.Time
+	End          string // path posted to, for those who may end it
+}
+
+// BreakGlassView is the page of a break-glass link.
+type BreakGlassView struct {
+	Page     Page
+	Action   string
+	Link     string // the token
+	Life     string // of the session
+	LinkLife string
 }
 
 // StepUp is a fresh sign-in that is due before an act.

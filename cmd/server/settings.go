@@ -186,10 +186,12 @@ func (r *reader) uses(name string) bool {
 // needs reports whether the command cannot do without the variable.
 func (r *reader) needs(name string) bool {
 	switch name {
-	case "QM_BASE_URL", "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID":
+	case "QM_BASE_URL":
+		return r.command == "serve" || r.command == "check" || r.command == "breakglass"
+	case "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID":
 		return r.command == "serve" || r.command == "check"
 	case "QM_KEK":
-		return r.command == "serve" || r.command == "check" || r.command == "keys fingerprint"
+		return r.command == "serve" || r.command == "check" || r.command == "keys fingerprint" || r.command == "breakglass"
 	case "QM_DATABASE_URL":
 		if r.command == "dev" {
 			return r.config.DevContainer == "yes"

@@ -18,6 +18,7 @@ const (
 	KindSession       = "session"
 	KindAudit         = "audit"
 	KindConfig        = "config"
+	KindBreakGlass    = "break_glass" // a way in without the identity provider
 )
 
 // Act is one thing that can be done: one row of the act table, from which rights, audit actions
@@ -181,6 +182,11 @@ var (
 	ActAuditVerify = Act{Name: "audit.verify", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true, StepUp: StepUpAlways}
 
+	// The command line makes a way in; session.login tells of its use.
+	ActBreakGlassCreate = Act{Name: "break_glass.create", Self: true, TargetKind: KindBreakGlass, Mutates: true}
+	ActBreakGlassRead   = Act{Name: "break_glass.read", Needs: access.Needs(access.AccountsManage), TargetKind: KindBreakGlass, Idempotent: true}
+	ActBreakGlassEnd    = Act{Name: "break_glass.end", Needs: access.Needs(access.AccountsManage), TargetKind: KindBreakGlass, Mutates: true, Idempotent: true}
+
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
 )
 
@@ -197,6 +203,7 @@ func Acts() []Act {
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
+		ActBreakGlassCreate, ActBreakGlassRead, ActBreakGlassEnd,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 	}

@@ -13,7 +13,7 @@ import (
 	"quartermaster/internal/cloudapi"
 )
 
-// InternalIssuer is the issuer of actors that are no members: jobs and the command line. No
+// InternalIssuer is the issuer of actors that are no members: jobs, the command line, and break-glass sessions. No
 // identity provider can have it, because an issuer of OpenID Connect is a URL.
 const InternalIssuer = "quartermaster"
 
@@ -80,6 +80,9 @@ func (s *Service) rights(by audit.Actor) access.Rights {
 	if by.Issuer == InternalIssuer {
 		if by.Via == audit.ViaJob || by.Via == audit.ViaCLI {
 			return access.Everything("system")
+		}
+		if isBreakGlass(by) {
+			return access.Everything(breakGlassRole)
 		}
 		return access.Rights{}
 	}

@@ -54,6 +54,7 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	breakGlass breakGlassLook
 	metrics    *metrics
 }
 

@@ -131,12 +131,24 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	if err != nil {
 		return "", err
 	}
+	return s.openSession(ctx, by, id, opening{life: s.cfg.SessionMax})
+}
+
+// opening is what differs between the ways to a session.
+type opening struct {
+	life   time.Duration                              // the absolute limit
+	change audit.Change                               // recorded with session.login
+	first  func(ctx context.Context, tx pgx.Tx) error // in the transaction, before anything is stored; optional
+}
+
+// openSession stores a session for an identity that was found to be good.
+func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, o opening) (token string, err error) {
 	now := s.now()
 	token, hash := s.newToken(forSession)
 	row := sessionRow{
 		ID: s.newID(), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
 		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime, Prompted: id.Prompted,
-		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.cfg.SessionMax),
+		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(o.life),
 	}
 	if row.Mark, err = s.markOf(hash, row); err != nil {
 		return "", err
@@ -152,8 +164,14 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 		}
 	}
 	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
+	event.Change = o.change
 	replaced := by.Session
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if o.first != nil {
+			if err := o.first(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO members (issuer, subject, name, email, email_verified, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $6, $6)
 			ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
@@ -167,7 +185,11 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 				return fmt.Errorf("ending the session before: %w", err)
 			}
 			if ended.RowsAffected() > 0 {
-				event.Change = audit.Change{"replaced_session": {replaced, nil}}
+				event.Change = maps.Clone(event.Change)
+				if event.Change == nil {
+					event.Change = audit.Change{}
+				}
+				event.Change["replaced_session"] = [2]any{replaced, nil}
 			}
 		}
 		if _, err := tx.Exec(ctx, `
@@ -386,6 +408,7 @@ func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, 
 		}
 		return s.recordLast(ctx, tx, s.sessionEvent(by, ActSessionLogout, row))
 	})
+	s.breakGlassLeft(by)
 	if err != nil {
 		return "", fmt.Errorf("signing out: %w", unavailable(err))
 	}
@@ -440,6 +463,7 @@ func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) 
 		event.Change = audit.Change{"session": {row.Mark, nil}}
 		return s.recordLast(ctx, tx, event)
 	})
+	s.breakGlassLeft(by)
 	if err != nil {
 		return fmt.Errorf("revoking a session: %w", unavailable(err))
 	}

@@ -57,12 +57,13 @@ func (a Act) asksFresh(on target) bool {
 }
 
 // isFresh reports whether the actor's sign-in at the identity provider is recent enough. When it is not
-// known it is not. Jobs and the command line sign in nowhere.
+// known it is not. Jobs and the command line sign in nowhere, and the sign-in by a break-glass link counts for the
+// hour that its session lasts: there is no provider to go back to.
 func (s *Service) isFresh(by audit.Actor) bool {
 	if by.Issuer == InternalIssuer && (by.Via == audit.ViaJob || by.Via == audit.ViaCLI) {
 		return true
 	}
-	return !by.SignedInAt.IsZero() && !elapsed(s.now(), by.SignedInAt, s.cfg.StepUpAfter)
+	return isBreakGlass(by) || !by.SignedInAt.IsZero() && !elapsed(s.now(), by.SignedInAt, s.cfg.StepUpAfter)
 }
 
 // StepUpAfter is how long a sign-in is fresh.

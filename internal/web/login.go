@@ -386,6 +386,9 @@ func (s *Server) handleLogout(c echo.Context) error {
 	// it stands, without a query.
 	s.setCookie(c, s.cookies.flash, encodeFlash(signedOut), flashAge)
 	target := s.logoutAddress(idToken)
+	if actorFrom(c).Issuer == accounts.InternalIssuer {
+		target = pathLogin // the provider knows nothing of a break-glass session
+	}
 	if isHX(c) {
 		c.Response().Header().Set("HX-Redirect", target)
 		return c.NoContent(http.StatusOK)

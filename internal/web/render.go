@@ -172,6 +172,9 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 			MayAudit:  slices.Contains(session.Permissions, "audit:read"),
 			MayManage: slices.Contains(session.Permissions, "accounts:manage"),
 		}
+		if len(session.Permissions) > 0 {
+			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)
+		}
 	}
 	return p
 }
