@@ -32,7 +32,7 @@ func (p *program) breakGlass(ctx context.Context) error {
 		if err := schema.Check(ctx, pool); err != nil {
 			return err
 		}
-		sealing, err := vault.Open(ctx, pool, s.KEK)
+		sealing, err := vault.Open(ctx, pool, s.KEK, accounts.AdoptAccounts)
 		if err != nil {
 			return kekError(s, err)
 		}

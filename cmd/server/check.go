@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quartermaster/internal/accounts"
 	"quartermaster/internal/accounts/vault"
 	"quartermaster/internal/schema"
 )
@@ -292,7 +293,7 @@ func (p *program) checkDatabase(ctx context.Context) []finding {
 			found = append(found, wrong("database: %v", errors.Join(err, errMadeByDev)))
 		}
 		found = append(found, checkRole(ctx, pool), checkTextSearch(ctx, pool))
-		if _, err := vault.Open(ctx, pool, s.KEK); err != nil {
+		if _, err := vault.Open(ctx, pool, s.KEK, accounts.AdoptAccounts); err != nil {
 			found = append(found, wrong("key: %v", kekError(s, err)))
 		} else {
 			found = append(found, right("key: %s opens the sealing keys; its fingerprint is %s", s.KEKSource, s.KEK.Fingerprint()))

@@ -64,7 +64,7 @@ func (c *console) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sealing, err := vault.Open(ctx, c.pool, s.KEK)
+	sealing, err := vault.Open(ctx, c.pool, s.KEK, accounts.AdoptAccounts)
 	if err != nil {
 		return kekError(s, err)
 	}

@@ -106,6 +106,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		after := before
 		after.Name, after.Environment, after.Owner, after.Note, after.RotateBy = edited.Name, edited.Environment, edited.Owner, edited.Note, edited.RotateBy
 		change := accountChange(&before, &after)
+		if err := s.explainAltered(ctx, tx, before, change); err != nil {
+			return err
+		}
 		if len(change) == 0 {
 			return nil
 		}
@@ -120,6 +123,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		if _, err := tx.Exec(ctx, `
 			UPDATE accounts SET name = $2, environment = $3, owner = $4, note = $5, rotate_by = $6, updated_at = $7 WHERE id = $1`,
 			id, after.Name, string(after.Environment), after.Owner, after.Note, after.RotateBy, s.now()); err != nil {
+			return err
+		}
+		if err := s.certify(ctx, tx, after); err != nil {
 			return err
 		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))

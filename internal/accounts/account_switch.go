@@ -302,6 +302,9 @@ func (s *Service) storeSwitch(ctx context.Context, account Account, c comparison
 		if err := switchRows(ctx, tx, after, c, s.now()); err != nil {
 			return err
 		}
+		if err := s.certifyGeneration(ctx, tx, after); err != nil {
+			return err
+		}
 		outcome.Outcome, outcome.Change = audit.OK, accountChange(&account, &after)
 		if n := c.preview.Differences; n > 0 {
 			outcome.Change["clusters_that_differ"] = [2]any{nil, n}

@@ -306,7 +306,7 @@ func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcom
 				return errMadeAlready
 			}
 		}
-		if err := insertAccount(ctx, tx, by, c); err != nil {
+		if err := s.insertAccount(ctx, tx, by, c); err != nil {
 			return err
 		}
 		if err := s.scheduleRefresh(ctx, tx, c.ID); err != nil {
@@ -339,13 +339,16 @@ func (s *Service) store(ctx context.Context, by audit.Actor, c candidate, outcom
 // errMadeAlready rolls the transaction of store back.
 var errMadeAlready = errors.New("the form has made its account already")
 
-func insertAccount(ctx context.Context, tx pgx.Tx, by audit.Actor, c candidate) error {
+func (s *Service) insertAccount(ctx context.Context, tx pgx.Tx, by audit.Actor, c candidate) error {
 	if _, err := tx.Exec(ctx, `
 		INSERT INTO accounts (id, generation, cloud_account_id, upstream_name, owner_email, name, environment, owner, note,
 			rotate_by, enabled, created_at, created_by, created_by_issuer, created_by_subject, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $12)`,
 		c.ID, string(c.Generation), c.CloudAccountID, c.UpstreamName, c.OwnerEmail, c.Name, string(c.Environment), c.Owner, c.Note,
 		c.RotateBy, c.Enabled, c.CreatedAt, c.CreatedBy, by.Issuer, by.Subject); err != nil {
+		return err
+	}
+	if err := s.certify(ctx, tx, c.Account); err != nil {
 		return err
 	}
 	return insertKey(ctx, tx, c)

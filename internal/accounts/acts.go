@@ -19,6 +19,10 @@ const (
 	KindAudit         = "audit"
 	KindConfig        = "config"
 	KindBreakGlass    = "break_glass" // a way in without the identity provider
+	KindGrant         = "grant"
+	KindRole          = "role"
+	KindMember        = "member"
+	KindRights        = "rights" // the rows that rights follow from, as a whole
 )
 
 // Act is one thing that can be done: one row of the act table, from which rights, audit actions
@@ -184,10 +188,27 @@ var (
 
 	// The command line makes a way in; session.login tells of its use.
 	ActBreakGlassCreate = Act{Name: "break_glass.create", Self: true, TargetKind: KindBreakGlass, Mutates: true}
-	ActBreakGlassRead   = Act{Name: "break_glass.read", Needs: access.Needs(access.AccountsManage), TargetKind: KindBreakGlass, Idempotent: true}
-	ActBreakGlassEnd    = Act{Name: "break_glass.end", Needs: access.Needs(access.AccountsManage), TargetKind: KindBreakGlass, Mutates: true, Idempotent: true}
+	ActBreakGlassRead   = Act{Name: "break_glass.read", Needs: access.Needs(access.MembersManage), TargetKind: KindBreakGlass, Idempotent: true}
+	ActBreakGlassEnd    = Act{Name: "break_glass.end", Needs: access.Needs(access.MembersManage), TargetKind: KindBreakGlass, Mutates: true, Idempotent: true}
 
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
+
+	ActGrantRead   = Act{Name: "grant.read", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Idempotent: true}
+	ActGrantCreate = Act{Name: "grant.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, StepUp: StepUpAlways}
+	ActGrantDelete = Act{Name: "grant.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+	// A grant to an address becomes the member's at their first sign-in.
+	ActGrantBind  = Act{Name: "grant.bind", Self: true, TargetKind: KindGrant, Mutates: true}
+	ActRoleRead   = Act{Name: "role.read", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Idempotent: true}
+	ActRoleCreate = Act{Name: "role.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, StepUp: StepUpAlways}
+	ActRoleEdit   = Act{Name: "role.edit", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+	ActRoleDelete = Act{Name: "role.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+
+	ActMemberRead    = Act{Name: "member.read", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Idempotent: true}
+	ActMemberBlock   = Act{Name: "member.block", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+	ActMemberUnblock = Act{Name: "member.unblock", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+
+	// A row that the console did not write was found among those that rights follow from.
+	ActRightsUnverified = Act{Name: "rights.unverified", Self: true, TargetKind: KindRights}
 )
 
 const noNamedKeys = "The legacy pa/v1 API has no keys with a name or an end, only admin keys."
@@ -206,6 +227,8 @@ func Acts() []Act {
 		ActBreakGlassCreate, ActBreakGlassRead, ActBreakGlassEnd,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
+		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,
+		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActRightsUnverified,
 	}
 }
 

@@ -103,14 +103,14 @@ func TestEveryChangingCallHasAnAct(t *testing.T) {
 }
 
 func TestAnActWithoutARightIsRefused(t *testing.T) {
-	s := &Service{cfg: Config{Rights: access.Configured{AdminGroups: []string{"admins"}}}}
+	s := New(Config{Rights: access.Configured{AdminGroups: []string{"admins"}}})
 	if s.rights(member("admins")).Allows(Act{Name: "x.y"}.Needs, access.Target{}) {
 		t.Error("an empty permission means allowed")
 	}
 }
 
 func TestWhoIsTheConsoleItself(t *testing.T) {
-	s := &Service{cfg: Config{Rights: access.Configured{AdminGroups: []string{"admins"}}}}
+	s := New(Config{Rights: access.Configured{AdminGroups: []string{"admins"}}})
 	job := JobActor("test")
 	if s.rights(job).Empty() {
 		t.Error("a job may do nothing")

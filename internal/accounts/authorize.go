@@ -74,9 +74,14 @@ func accountTarget(a accountRef) target {
 // installation is the console as a whole as a target of the kind.
 func installation(kind string) target { return target{Kind: kind} }
 
-// rights returns what the actor may do now. They are computed at every call, so that changed
-// configuration and a changed group act at the next request.
+// rights returns what the actor may do now: what configuration gives, and what was granted as it was
+// when the request began. They are computed at every call, so that a change acts at the next request.
 func (s *Service) rights(by audit.Actor) access.Rights {
+	return s.rightsBy(s.keeper.book.Load(), by, s.now())
+}
+
+// rightsBy returns what the actor may do by a book at a time.
+func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) access.Rights {
 	if by.Issuer == InternalIssuer {
 		if by.Via == audit.ViaJob || by.Via == audit.ViaCLI {
 			return access.Everything("system")
@@ -89,11 +94,32 @@ func (s *Service) rights(by audit.Actor) access.Rights {
 	if by.Issuer == "" || by.Subject == "" {
 		return access.Rights{}
 	}
-	return s.cfg.Rights.For(access.Member{Issuer: by.Issuer, Email: by.Email, EmailVerified: by.EmailVerified, Groups: by.Groups})
+	if book == nil { // nobody signs in before it is read
+		return access.NewRights(s.cfg.Rights.Grants(memberOf(by))...)
+	}
+	if book.blocked[principal{by.Issuer, by.Subject}] {
+		return access.Rights{}
+	}
+	m := memberOf(by)
+	return access.NewRights(append(s.cfg.Rights.Grants(m), book.of(m, by.Subject, at)...)...).In(book.environments)
+}
+
+func memberOf(by audit.Actor) access.Member {
+	return access.Member{Issuer: by.Issuer, Email: by.Email, EmailVerified: by.EmailVerified, Groups: by.Groups}
 }
 
 // May reports whether the member holds a permission anywhere, for navigation only.
 func (s *Service) May(by audit.Actor, permission string) bool { return s.rights(by).Holds(permission) }
+
+// rightsFor is rights, without those that an act which hands out power past this console does not
+// accept: on single clusters, and by labels.
+func (s *Service) rightsFor(by audit.Actor, act Act) access.Rights {
+	rights := s.rights(by)
+	if act.Escapes {
+		return rights.Wide()
+	}
+	return rights
+}
 
 // visible returns where the actor may do the act, for lists.
 func (s *Service) visible(by audit.Actor, act Act) access.Scope {
@@ -122,7 +148,7 @@ func (s *Service) permit(ctx context.Context, by audit.Actor, act Act, on target
 	if act.Self {
 		return nil
 	}
-	rights := s.rights(by)
+	rights := s.rightsFor(by, act)
 	if rights.Allows(act.Needs, on.access()) {
 		return nil
 	}

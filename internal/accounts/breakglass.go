@@ -30,8 +30,6 @@ const (
 	BreakGlassLinkLife = 10 * time.Minute // of a link, from its making to its use
 	BreakGlassLife     = time.Hour        // of a session, however much it is used
 
-	reasonLength = 500 // characters
-
 	breakGlassSubject = "break-glass:" // followed by the link's id
 	breakGlassRole    = "break-glass"
 )

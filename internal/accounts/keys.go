@@ -52,6 +52,9 @@ func (s *Service) connectTo(ctx context.Context, accountID uuid.UUID, generation
 	if !account.Enabled {
 		return nil, &ConflictError{Reason: disabledReason}
 	}
+	if err := s.certain(ctx, registered); err != nil {
+		return nil, err
+	}
 	var sealed []byte
 	up := &link{account: account, keyID: account.KeyID}
 	err = s.cfg.DB.QueryRow(ctx, `SELECT sealed, refused, probed_at FROM management_keys WHERE id = $1 AND retired_at IS NULL`, account.KeyID).

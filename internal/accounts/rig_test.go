@@ -90,7 +90,7 @@ func newRigOn(t testing.TB, db *dbtest.DB) *rig {
 // replica returns another Service over the same database, as another process would be.
 func (r *rig) replica(t testing.TB, change func(*Config)) *Service {
 	t.Helper()
-	opened, err := vault.Open(t.Context(), r.db.Pool, vault.NewKEK([32]byte{1, 2, 3}))
+	opened, err := vault.Open(t.Context(), r.db.Pool, vault.NewKEK([32]byte{1, 2, 3}), AdoptAccounts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +137,9 @@ func (r *rig) account(t testing.TB, name string, environment Environment) (id uu
 		if _, err := tx.Exec(t.Context(), `
 			INSERT INTO management_keys (id, account_id, prefix, sealed, provenance, permissions, added_at, added_by)
 			VALUES ($1, $2, $3, $4, 'pasted', '{read:clusters,write:clusters}', now(), 'test')`, keyID, id, at.key[:8], sealed); err != nil {
+			return err
+		}
+		if err := r.svc.certify(t.Context(), tx, Account{ID: id, CloudAccountID: at.id, Generation: cloudapi.Current, Environment: environment}); err != nil {
 			return err
 		}
 		return r.svc.scheduleRefresh(t.Context(), tx, id)

@@ -55,6 +55,7 @@ type Service struct {
 	refreshing refreshing
 	keyrings   keyrings
 	breakGlass breakGlassLook
+	keeper     rightsKeeper
 	metrics    *metrics
 }
 

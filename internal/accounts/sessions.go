@@ -73,6 +73,12 @@ type sessionRow struct {
 	ExpiresAt     time.Time
 }
 
+// authenticatedRow is the row of a token, with the version of what rights follow from.
+type authenticatedRow struct {
+	sessionRow
+	RightsVersion int64
+}
+
 // newToken returns 256 random bits for a browser, and the keyed hash that is stored in their place.
 func (s *Service) newToken(use string) (token string, hash []byte) {
 	random := make([]byte, tokenBytes)
@@ -124,8 +130,9 @@ func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
 
 // SignIn stores a session for the identity and returns its token, to be kept in a cookie. The
 // token is always a new one; a session that by was signed in with ends. Records session.login in
-// the same transaction. *InvalidError when the identity has no usable issuer or subject,
-// ErrAuditUnavailable, ErrUnavailable.
+// the same transaction, and grant.bind for each grant that waited for the member's address.
+// *InvalidError when the identity has no usable issuer or subject, ErrBlocked when the member is
+// blocked, ErrAuditUnavailable, ErrUnavailable.
 func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (token string, err error) {
 	id, err = acceptable(id)
 	if err != nil {
@@ -179,6 +186,14 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 			row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, now); err != nil {
 			return fmt.Errorf("storing the member: %w", err)
 		}
+		if blocked, err := s.standsBlocked(ctx, tx, principal{row.Issuer, row.Subject}); err != nil || blocked {
+			return cmp.Or(err, ErrBlocked)
+		}
+		// Before sessions are touched: who blocks a member locks the rights first as well.
+		bound, err := s.bindGrants(ctx, tx, event.Actor, row)
+		if err != nil {
+			return fmt.Errorf("binding what was granted to the address: %w", err)
+		}
 		if replaced != "" {
 			ended, err := tx.Exec(ctx, endSession+` AND mark = $3`, now, "replaced", replaced)
 			if err != nil {
@@ -201,8 +216,12 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Prompted); err != nil {
 			return fmt.Errorf("storing the session: %w", err)
 		}
-		return s.recordLast(ctx, tx, event)
+		return s.recordLast(ctx, tx, event, bound...)
 	})
+	if errors.Is(err, ErrBlocked) || refusedAsBlocked(err) {
+		s.deniedSignIn(ctx, by, row)
+		return "", fmt.Errorf("signing in: %w", ErrBlocked)
+	}
 	if err != nil {
 		return "", fmt.Errorf("signing in: %w", unavailable(err))
 	}
@@ -298,18 +317,19 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 	}
 	ctx, cancel := context.WithTimeout(ctx, authenticateTimeout)
 	defer cancel()
-	rows, err := s.cfg.DB.Query(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE token_hash = $1 AND ended_at IS NULL`, hash)
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+sessionColumns+`, (SELECT version FROM rights_version) AS rights_version
+		FROM sessions WHERE token_hash = $1 AND ended_at IS NULL`, hash)
 	if err != nil {
 		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
 	}
-	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[sessionRow])
+	row, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[authenticatedRow])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	if err != nil {
 		return Session{}, audit.Actor{}, fmt.Errorf("reading the session: %w", unavailable(err))
 	}
-	mark, err := s.markOf(hash, row)
+	mark, err := s.markOf(hash, row.sessionRow)
 	if err != nil {
 		return Session{}, audit.Actor{}, err
 	}
@@ -319,7 +339,13 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	now := s.now()
-	if !s.live(row, now) {
+	if !s.live(row.sessionRow, now) {
+		return Session{}, audit.Actor{}, ErrNoSession
+	}
+	if err := s.keepRights(ctx, row.RightsVersion); err != nil {
+		return Session{}, audit.Actor{}, err
+	}
+	if s.keeper.book.Load().blocked[principal{row.Issuer, row.Subject}] { // their sessions end, but for one that begins at that moment
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	if active && elapsed(now, row.LastSeenAt, s.seenEvery()) {
@@ -330,8 +356,8 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 		}
 		row.LastSeenAt = now
 	}
-	by = s.actorOf(by, row)
-	return s.session(row, by), by, nil
+	by = s.actorOf(by, row.sessionRow)
+	return s.session(row.sessionRow, by), by, nil
 }
 
 // live reports whether neither limit has passed. A limit that was shortened in the configuration

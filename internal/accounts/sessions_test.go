@@ -237,7 +237,7 @@ func TestConfigurationActsAtTheNextRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"admin", "viewer"}
+	want := []string{"platform admin", "viewer"}
 	if !cmp.Equal(session.Roles, want) || !cmp.Equal(by.Roles, want) {
 		t.Errorf("roles %v and %v, want %v", session.Roles, by.Roles, want)
 	}

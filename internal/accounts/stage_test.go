@@ -85,7 +85,7 @@ func newStageOn(t testing.TB, db *dbtest.DB, change func(*Config)) *stage {
 // replica is another process over the same database and upstream.
 func (s *stage) replica(change func(*Config)) *Service {
 	s.t.Helper()
-	opened, err := vault.Open(s.t.Context(), s.db.Pool, vault.NewKEK([32]byte{7}))
+	opened, err := vault.Open(s.t.Context(), s.db.Pool, vault.NewKEK([32]byte{7}), AdoptAccounts)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -43,13 +43,18 @@ func (a Act) stepUp() StepUp {
 	return a.StepUp
 }
 
-// asksFresh reports whether the act may ask for a fresh sign-in on the target.
-func (a Act) asksFresh(on target) bool {
-	switch a.stepUp() {
+// asksFresh reports whether the act may ask for a fresh sign-in on the target. An account whose environment is
+// not certain counts as one of production, so that nothing is gained by altering its row.
+func (s *Service) asksFresh(act Act, on target) bool {
+	switch act.stepUp() {
 	case StepUpNever:
 		return false
 	case StepUpInProduction:
-		return on.Account.Environment == Production
+		environment := on.Account.Environment
+		if book := s.keeper.book.Load(); book != nil {
+			environment = Environment(book.environments[on.Account.ID])
+		}
+		return environment == Production || environment == ""
 	case StepUpAlways, StepUpOfEnvironment:
 		return true
 	}
@@ -72,7 +77,7 @@ func (s *Service) StepUpAfter() time.Duration { return s.cfg.StepUpAfter }
 // stepUpDue reports whether the actor has to sign in anew before the act is done on the target. Of
 // account.edit: before the environment is changed.
 func (s *Service) stepUpDue(by audit.Actor, act Act, on target) bool {
-	return act.asksFresh(on) && !s.isFresh(by)
+	return s.asksFresh(act, on) && !s.isFresh(by)
 }
 
 // demandFresh refuses an act that asks for a fresh sign-in when the actor's is not, and records that.

@@ -15,18 +15,20 @@ import (
 func TestStepUpIsAskedOfTheActsThatTheTableMarks(t *testing.T) {
 	production := target{Account: accountRef{Environment: Production}}
 	staging := target{Account: accountRef{Environment: Staging}}
-	always := []string{"account.delete", "account.key", "account.switch", "account.edit", "management_key.create", "audit.export"}
+	always := []string{"account.delete", "account.key", "account.switch", "account.edit", "management_key.create", "audit.export",
+		"grant.create", "grant.delete", "role.create", "role.edit", "role.delete", "member.block", "member.unblock"}
+	s := &Service{}
 	for _, act := range Acts() {
 		want := slices.Contains(always, act.Name) || act.Escapes
-		if act.asksFresh(staging) != want {
+		if s.asksFresh(act, staging) != want {
 			t.Errorf("%s in staging asks for a fresh sign-in: %v", act.Name, !want)
 		}
 		want = want || act.Name == "cluster.delete"
-		if act.asksFresh(production) != want {
+		if s.asksFresh(act, production) != want {
 			t.Errorf("%s in production asks for a fresh sign-in: %v", act.Name, !want)
 		}
 	}
-	if !(Act{Escapes: true}).asksFresh(staging) {
+	if !s.asksFresh(Act{Escapes: true}, staging) {
 		t.Error("an act that hands out power past this console asks for no fresh sign-in")
 	}
 }
@@ -208,10 +210,37 @@ func TestStepUpOfClustersIsForProductionOnly(t *testing.T) {
 	s := &Service{cfg: Config{Rights: access.Configured{AdminGroups: []string{"admins"}}, StepUpAfter: time.Minute, Now: time.Now}}
 	by := member("admins")
 	by.SignedInAt = time.Now().Add(-time.Hour)
-	for _, environment := range Environments {
+	for _, environment := range append([]Environment{""}, Environments...) {
 		on := target{Account: accountRef{Environment: environment}, Kind: KindCluster, ID: "c"}
-		if due := s.stepUpDue(by, ActClusterDelete, on); due != (environment == Production) {
+		if due := s.stepUpDue(by, ActClusterDelete, on); due != (environment == Production || environment == "") {
 			t.Errorf("in %s: a fresh sign-in is due: %v", environment, due)
 		}
+	}
+}
+
+// TestStepUpIsAskedWhereTheEnvironmentIsNotCertain alters an account's row with the owner's rights.
+func TestStepUpIsAskedWhereTheEnvironmentIsNotCertain(t *testing.T) {
+	s := newStage(t)
+	a := s.register(s.current(), "Stepped")
+	stale := member("admins")
+	stale.SignedInAt = s.clock.now().Add(-time.Hour)
+	due := func() bool {
+		t.Helper()
+		if err := s.svc.freshRights(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d, err := s.svc.Account(t.Context(), stale, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.svc.stepUpDue(stale, ActClusterDelete, target{Account: d.ref(), Kind: KindCluster, ID: "c"})
+	}
+	if a.Environment != Production && due() {
+		t.Errorf("due in %s", a.Environment)
+	}
+	s.exec(s.db.OwnerURL, `UPDATE accounts SET environment = CASE environment WHEN 'development' THEN 'other' ELSE 'development' END WHERE id = $1`, a.ID)
+	s.exec(s.db.OwnerURL, `UPDATE rights_version SET version = version + 1`)
+	if !due() {
+		t.Error("not due after the environment was altered by SQL")
 	}
 }

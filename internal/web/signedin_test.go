@@ -41,7 +41,7 @@ func newFullConsoleAt(t *testing.T, upstream *url.URL, rps float64, change ...fu
 		t.Fatal(err)
 	}
 	t.Cleanup(log.Close)
-	sealing, err := vault.Open(t.Context(), db.Pool, vault.NewKEK([32]byte{1}))
+	sealing, err := vault.Open(t.Context(), db.Pool, vault.NewKEK([32]byte{1}), accounts.AdoptAccounts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@
 package access
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -33,117 +34,24 @@ func (r Requirement) String() string {
 	}
 }
 
-// Target is what an act is done to. A field that does not apply is zero: an account has no
-// ClusterID, and the installation itself has neither, so only scope Everything reaches it.
-type Target struct {
-	AccountID   uuid.UUID
-	Environment string
-	ClusterID   string
-	Labels      map[string]string
-}
-
-// ClusterRef names a cluster in a scope.
-type ClusterRef struct {
-	AccountID uuid.UUID
-	ClusterID string
-}
-
-// Scope is where a permission holds: everything, or the union of what is listed. The zero Scope
-// is nowhere.
-type Scope struct {
-	Everything   bool
-	Environments []string
-	Accounts     []uuid.UUID
-	Clusters     []ClusterRef
-}
-
-// None reports whether the scope is nowhere.
-func (s Scope) None() bool {
-	return !s.Everything && len(s.Environments) == 0 && len(s.Accounts) == 0 && len(s.Clusters) == 0
-}
-
-// Covers reports whether the target lies in the scope. An account is not covered by a scope that
-// lists only clusters of it.
-func (s Scope) Covers(t Target) bool {
-	if s.Everything {
-		return true
-	}
-	if t.AccountID == uuid.Nil {
-		return false
-	}
-	if t.Environment != "" && slices.Contains(s.Environments, t.Environment) {
-		return true
-	}
-	if slices.Contains(s.Accounts, t.AccountID) {
-		return true
-	}
-	return t.ClusterID != "" && slices.Contains(s.Clusters, ClusterRef{t.AccountID, t.ClusterID})
-}
-
-// union returns where either scope is.
-func (s Scope) union(o Scope) Scope {
-	if s.Everything || o.Everything {
-		return Scope{Everything: true}
-	}
-	return Scope{
-		Environments: join(s.Environments, o.Environments),
-		Accounts:     join(s.Accounts, o.Accounts),
-		Clusters:     join(s.Clusters, o.Clusters),
-	}
-}
-
-// intersect returns where both scopes certainly are. Whether an account is of an environment is
-// not known here, so that combination is left out: the result may be too small, never too large.
-func (s Scope) intersect(o Scope) Scope {
-	if s.Everything {
-		return o
-	}
-	if o.Everything {
-		return s
-	}
-	both := Scope{
-		Environments: common(s.Environments, o.Environments),
-		Accounts:     common(s.Accounts, o.Accounts),
-		Clusters:     common(s.Clusters, o.Clusters),
-	}
-	for _, pair := range [][2]Scope{{s, o}, {o, s}} {
-		for _, c := range pair[0].Clusters {
-			if slices.Contains(pair[1].Accounts, c.AccountID) {
-				both.Clusters = join(both.Clusters, []ClusterRef{c})
-			}
-		}
-	}
-	return both
-}
-
-func join[T comparable](a, b []T) []T {
-	out := slices.Clone(a)
-	for _, v := range b {
-		if !slices.Contains(out, v) {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-func common[T comparable](a, b []T) []T {
-	var out []T
-	for _, v := range a {
-		if slices.Contains(b, v) && !slices.Contains(out, v) {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
 // Grant gives the permissions of a role within a scope.
 type Grant struct {
 	Role  Role
 	Scope Scope
+	// ID names a stored grant; nil for one from configuration, which Source tells of.
+	ID uuid.UUID
+	// Source says for people where it comes from: "from configuration, QM_ADMIN_GROUPS".
+	Source string
+	// Via is how the member comes to it: the group or address it was given to; empty for the member.
+	Via string
 }
 
 // Rights are everything a member may do: the sum of grants. The zero Rights allow nothing.
-type Rights struct{ grants []Grant }
+type Rights struct {
+	grants []Grant
+	// environments of the accounts, as far as they are certain. nil: what a target says of itself counts.
+	environments map[uuid.UUID]string
+}
 
 // NewRights returns the rights that the grants add up to. A grant whose scope is nowhere gives
 // nothing, not even the name of its role.
@@ -157,9 +65,53 @@ func NewRights(grants ...Grant) Rights {
 	return r
 }
 
+// In returns the same rights where only these accounts are of an environment, whatever a target says
+// of itself. The map is not copied and must not change.
+func (r Rights) In(environments map[uuid.UUID]string) Rights {
+	if environments == nil {
+		environments = map[uuid.UUID]string{}
+	}
+	r.environments = environments
+	return r
+}
+
+// Wide returns the rights without those on single clusters and by labels: what may hand out power
+// past the console is never allowed by less than a whole account.
+func (r Rights) Wide() Rights {
+	wide := Rights{environments: r.environments}
+	for _, g := range r.grants {
+		if g.Scope = g.Scope.wide(); !g.Scope.None() {
+			wide.grants = append(wide.grants, g)
+		}
+	}
+	return wide
+}
+
 // Allows reports whether the requirement is met on the target.
 func (r Rights) Allows(need Requirement, on Target) bool {
-	return r.met(need, func(permission string) bool { return r.scope(permission).Covers(on) })
+	on = r.placed(on)
+	return r.met(need, func(permission string) bool { return r.holds(permission, on) })
+}
+
+// AllowsAsMoved is Allows for an account that is about to be of another environment than it is.
+func (r Rights) AllowsAsMoved(need Requirement, on Target, environment string) bool {
+	on.Environment = environment
+	return r.met(need, func(permission string) bool { return r.holds(permission, on) })
+}
+
+// placed is the target in the environment that is certain.
+func (r Rights) placed(on Target) Target {
+	if r.environments != nil {
+		on.Environment = r.environments[on.AccountID]
+	}
+	return on
+}
+
+// holds reports whether a grant gives the permission on the target.
+func (r Rights) holds(permission string, on Target) bool {
+	return slices.ContainsFunc(r.grants, func(g Grant) bool {
+		return slices.Contains(g.Role.Permissions, permission) && g.Scope.Covers(on)
+	})
 }
 
 // Missing names what is missing on the target, for people; empty when the requirement is met.
@@ -167,13 +119,14 @@ func (r Rights) Missing(need Requirement, on Target) string {
 	if r.Allows(need, on) {
 		return ""
 	}
+	on = r.placed(on)
 	var lacking Requirement
 	for _, p := range need.All {
-		if !r.scope(p).Covers(on) {
+		if !r.holds(p, on) {
 			lacking.All = append(lacking.All, p)
 		}
 	}
-	if !slices.ContainsFunc(need.Any, func(p string) bool { return r.scope(p).Covers(on) }) {
+	if !slices.ContainsFunc(need.Any, func(p string) bool { return r.holds(p, on) }) {
 		lacking.Any = need.Any
 	}
 	if words := lacking.String(); words != "" {
@@ -182,8 +135,26 @@ func (r Rights) Missing(need Requirement, on Target) string {
 	return "a right that nobody holds"
 }
 
+// Why returns the grants that together meet the requirement on the target, and those that would do so
+// as well; none when it is not met.
+func (r Rights) Why(need Requirement, on Target) []Grant {
+	if !r.Allows(need, on) {
+		return nil
+	}
+	on = r.placed(on)
+	asked := append(slices.Clone(need.All), need.Any...)
+	var why []Grant
+	for _, g := range r.grants {
+		if g.Scope.Covers(on) && slices.ContainsFunc(asked, func(p string) bool { return slices.Contains(g.Role.Permissions, p) }) {
+			why = append(why, g)
+		}
+	}
+	return why
+}
+
 // Visible returns where the requirement is met, for lists. For a requirement of one permission it
-// is exact; for several it may leave out what Allows would allow, and never the reverse.
+// is exact; for several it may leave out what Allows would allow, and never the reverse. Where it is
+// certain which accounts are of an environment, they are listed in its place.
 func (r Rights) Visible(need Requirement) Scope {
 	if len(need.All) == 0 && len(need.Any) == 0 {
 		return Scope{}
@@ -203,7 +174,23 @@ func (r Rights) Visible(need Requirement) Scope {
 }
 
 // Holds reports whether the permission is held anywhere at all.
-func (r Rights) Holds(permission string) bool { return !r.scope(permission).None() }
+func (r Rights) Holds(permission string) bool {
+	return slices.ContainsFunc(r.grants, func(g Grant) bool { return slices.Contains(g.Role.Permissions, permission) })
+}
+
+// Within reports whether the permission is held everywhere in the scope.
+func (r Rights) Within(permission string, scope Scope) bool {
+	var where Scope
+	for _, g := range r.grants {
+		if slices.Contains(g.Role.Permissions, permission) {
+			where = where.union(g.Scope)
+		}
+	}
+	return where.Contains(scope, func(account uuid.UUID) string { return r.environments[account] })
+}
+
+// Grants returns the grants that the rights are the sum of.
+func (r Rights) Grants() []Grant { return slices.Clone(r.grants) }
 
 // Roles returns the names of the roles held, sorted, each once.
 func (r Rights) Roles() []string {
@@ -236,6 +223,16 @@ func (r Rights) scope(permission string) Scope {
 			where = where.union(g.Scope)
 		}
 	}
+	if r.environments == nil || where.Everything || len(where.Environments) == 0 {
+		return where
+	}
+	var accounts []uuid.UUID
+	for _, id := range slices.SortedFunc(maps.Keys(r.environments), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }) {
+		if e := r.environments[id]; e != "" && slices.Contains(where.Environments, e) {
+			accounts = append(accounts, id)
+		}
+	}
+	where.Environments, where.Accounts = nil, join(where.Accounts, accounts)
 	return where
 }
 

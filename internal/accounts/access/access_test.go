@@ -15,7 +15,7 @@ var (
 )
 
 func granted(scope Scope, permissions ...string) Rights {
-	return NewRights(Grant{Role{"test", permissions}, scope})
+	return NewRights(Grant{Role: Role{Name: "test", Permissions: permissions}, Scope: scope})
 }
 
 func TestAllows(t *testing.T) {
@@ -52,12 +52,12 @@ func TestAllows(t *testing.T) {
 		{"none of two", granted(Scope{Everything: true}, "c"), Requirement{Any: []string{"a", "b"}}, inA, false},
 		{"all without any", granted(Scope{Everything: true}, "a"), Requirement{All: []string{"a"}, Any: []string{"b"}}, inA, false},
 		{"two grants add up", NewRights(
-			Grant{Role{"x", []string{"a"}}, Scope{Accounts: []uuid.UUID{accountA}}},
-			Grant{Role{"y", []string{"b"}}, Scope{Environments: []string{"production"}}},
+			Grant{Role: Role{Name: "x", Permissions: []string{"a"}}, Scope: Scope{Accounts: []uuid.UUID{accountA}}},
+			Grant{Role: Role{Name: "y", Permissions: []string{"b"}}, Scope: Scope{Environments: []string{"production"}}},
 		), Needs("a", "b"), inA, true},
 		{"two grants do not add up elsewhere", NewRights(
-			Grant{Role{"x", []string{"a"}}, Scope{Accounts: []uuid.UUID{accountA}}},
-			Grant{Role{"y", []string{"b"}}, Scope{Accounts: []uuid.UUID{accountB}}},
+			Grant{Role: Role{Name: "x", Permissions: []string{"a"}}, Scope: Scope{Accounts: []uuid.UUID{accountA}}},
+			Grant{Role: Role{Name: "y", Permissions: []string{"b"}}, Scope: Scope{Accounts: []uuid.UUID{accountB}}},
 		), Needs("a", "b"), inA, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,9 +92,9 @@ func TestMissingNamesWhatIsMissing(t *testing.T) {
 
 func TestVisible(t *testing.T) {
 	rights := NewRights(
-		Grant{Role{"x", []string{"a"}}, Scope{Environments: []string{"staging"}, Accounts: []uuid.UUID{accountA}}},
-		Grant{Role{"y", []string{"a", "b"}}, Scope{Clusters: []ClusterRef{{accountA, "c1"}, {accountB, "c2"}}}},
-		Grant{Role{"z", []string{"c"}}, Scope{Everything: true}},
+		Grant{Role: Role{Name: "x", Permissions: []string{"a"}}, Scope: Scope{Environments: []string{"staging"}, Accounts: []uuid.UUID{accountA}}},
+		Grant{Role: Role{Name: "y", Permissions: []string{"a", "b"}}, Scope: Scope{Clusters: []ClusterRef{{accountA, "c1"}, {accountB, "c2"}}}},
+		Grant{Role: Role{Name: "z", Permissions: []string{"c"}}, Scope: Scope{Everything: true}},
 	)
 	for name, tt := range map[string]struct {
 		need Requirement
@@ -140,16 +140,16 @@ func TestConfigured(t *testing.T) {
 		{"viewer", Member{Groups: []string{"sales", "view"}}, []string{"viewer"}},
 		{"operator", Member{Groups: []string{"ops"}}, []string{"operator"}},
 		{"auditor", Member{Groups: []string{"audit"}}, []string{"auditor"}},
-		{"admin", Member{Groups: []string{"admins"}}, []string{"admin"}},
+		{"admin", Member{Groups: []string{"admins"}}, []string{"platform admin"}},
 		{"one group, two roles", Member{Groups: []string{"both"}}, []string{"operator", "viewer"}},
 		{"letter case of a group", Member{Groups: []string{"Admins"}}, nil},
 		{"space around a group", Member{Groups: []string{" admins"}}, nil},
 		{"part of a group", Member{Groups: []string{"admin", "admins-emea"}}, nil},
-		{"verified address", Member{Email: "root@EXAMPLE.test", EmailVerified: true}, []string{"admin"}},
+		{"verified address", Member{Email: "root@EXAMPLE.test", EmailVerified: true}, []string{"platform admin"}},
 		{"address not verified", Member{Email: "root@example.test"}, nil},
 		{"another address", Member{Email: "root@example.test.evil", EmailVerified: true}, nil},
 		{"a letter that folds onto ASCII", Member{Email: "root@example.te\u017ft", EmailVerified: true}, nil},
-		{"twice admin is once", Member{Groups: []string{"admins"}, Email: "root@example.test", EmailVerified: true}, []string{"admin"}},
+		{"twice admin is once", Member{Groups: []string{"admins"}, Email: "root@example.test", EmailVerified: true}, []string{"platform admin"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, c.For(tt.member).Roles(), cmp.Transformer("sameEmpty", func(s []string) []string { return append([]string{}, s...) })); diff != "" {
@@ -180,7 +180,7 @@ func TestAnotherIssuerGivesNothing(t *testing.T) {
 }
 
 func TestBuiltInRoles(t *testing.T) {
-	viewer, operator, auditor, admin := Viewer().Permissions, Operator().Permissions, Auditor().Permissions, Admin().Permissions
+	viewer, operator, auditor, admin := Viewer().Permissions, Operator().Permissions, Auditor().Permissions, PlatformAdmin().Permissions
 	for _, p := range Upstream() {
 		reads := strings.HasPrefix(p, "read:")
 		ofOperator := slices.Contains([]string{"write:clusters", "delete:clusters", "write:api_keys", "delete:api_keys", "write:backups", "delete:backups"}, p)
@@ -197,12 +197,17 @@ func TestBuiltInRoles(t *testing.T) {
 		}
 	}
 	for _, p := range Own() {
-		if slices.Contains(viewer, p) || slices.Contains(operator, p) || !slices.Contains(admin, p) ||
-			slices.Contains(auditor, p) != (p == AuditRead || p == AuditExport) {
+		if slices.Contains(viewer, p) || slices.Contains(KeyManager().Permissions, p) || !slices.Contains(admin, p) ||
+			slices.Contains(operator, p) != (p == LogsRead) ||
+			slices.Contains(auditor, p) != (p == AuditRead || p == AuditExport) ||
+			slices.Contains(AccountAdmin().Permissions, p) == (p == MembersManage || p == KeysRotate) {
 			t.Errorf("%s is held by the wrong roles", p)
 		}
 	}
-	for _, role := range []Role{Viewer(), Operator(), Auditor(), Admin()} {
+	for _, role := range BuiltIn() {
+		if role.ID == "" || role.Description == "" {
+			t.Errorf("%s has no id or no description", role.Name)
+		}
 		if !slices.IsSorted(role.Permissions) || len(slices.Compact(slices.Clone(role.Permissions))) != len(role.Permissions) {
 			t.Errorf("%s: permissions are not sorted, or one is there twice", role.Name)
 		}

@@ -23,38 +23,77 @@ type Member struct {
 	Groups        []string
 }
 
-// For returns the rights of a member. Groups are compared exactly, letter case included. An
-// address counts only when the provider says it is verified, and is compared without letter case
-// in ASCII; other letters are compared exactly, so that no two addresses fold onto one.
-func (c Configured) For(m Member) Rights {
+// For returns the rights that configuration gives to a member; see Grants.
+func (c Configured) For(m Member) Rights { return NewRights(c.Grants(m)...) }
+
+// Grants returns the grants that configuration gives to a member. Groups are compared exactly, letter
+// case included. An address counts only when the provider says it is verified, and is compared
+// without letter case in ASCII; other letters are compared exactly, so that no two addresses fold onto one.
+func (c Configured) Grants(m Member) []Grant {
 	if c.Issuer != "" && m.Issuer != c.Issuer {
-		return Rights{}
+		return nil
 	}
-	everything := Scope{Everything: true}
 	var grants []Grant
-	for _, configured := range []struct {
-		role   func() Role // made for those who hold it only: this runs at every request
-		groups []string
-	}{
-		{Admin, c.AdminGroups},
-		{Auditor, c.AuditorGroups},
-		{Operator, c.OperatorGroups},
-		{Viewer, c.ViewerGroups},
-	} {
-		if inAny(m.Groups, configured.groups) {
-			grants = append(grants, Grant{configured.role(), everything})
+	for _, row := range c.rows() {
+		for _, name := range row.names {
+			if row.has(m, name) {
+				grants = append(grants, row.grant(name))
+			}
 		}
 	}
-	if m.EmailVerified && m.Email != "" && slices.ContainsFunc(c.AdminEmails, func(e string) bool { return lowerASCII(e) == lowerASCII(m.Email) }) {
-		grants = append(grants, Grant{Admin(), everything})
-	}
-	return NewRights(grants...)
+	return grants
 }
 
-// inAny reports whether a group the member is in was configured. An empty name is no group.
-func inAny(groups, configured []string) bool {
-	return slices.ContainsFunc(groups, func(g string) bool { return g != "" && slices.Contains(configured, g) })
+// ConfiguredGrant is a grant of the configuration, for lists: who it is for is Via of the Grant.
+type ConfiguredGrant struct {
+	Grant
+	Email bool // Via is an address and not a group
 }
+
+// All returns every grant that configuration gives, whoever has it.
+func (c Configured) All() []ConfiguredGrant {
+	var all []ConfiguredGrant
+	for _, row := range c.rows() {
+		for _, name := range row.names {
+			all = append(all, ConfiguredGrant{Grant: row.grant(name), Email: row.email})
+		}
+	}
+	return all
+}
+
+// configuredRow is one variable of the configuration.
+type configuredRow struct {
+	variable string
+	role     func() Role // made for those who hold it only: this runs at every request
+	names    []string
+	email    bool
+}
+
+func (c Configured) rows() []configuredRow {
+	return []configuredRow{
+		{"QM_ADMIN_GROUPS", PlatformAdmin, c.AdminGroups, false},
+		{"QM_ADMIN_EMAILS", PlatformAdmin, c.AdminEmails, true},
+		{"QM_AUDITOR_GROUPS", Auditor, c.AuditorGroups, false},
+		{"QM_OPERATOR_GROUPS", Operator, c.OperatorGroups, false},
+		{"QM_VIEWER_GROUPS", Viewer, c.ViewerGroups, false},
+	}
+}
+
+// has reports whether the row's name is the member's. An empty name is no group and no address.
+func (r configuredRow) has(m Member, name string) bool {
+	if r.email {
+		return m.EmailVerified && m.Email != "" && lowerASCII(name) == lowerASCII(m.Email)
+	}
+	return name != "" && slices.Contains(m.Groups, name)
+}
+
+func (r configuredRow) grant(name string) Grant {
+	return Grant{Role: r.role(), Scope: Scope{Everything: true}, Source: "from configuration, " + r.variable, Via: name}
+}
+
+// FoldASCII returns the text without letter case in ASCII, as addresses are compared; other letters
+// stay as they are.
+func FoldASCII(s string) string { return lowerASCII(s) }
 
 // lowerASCII works on bytes, so that ill-formed text is left as it is.
 func lowerASCII(s string) string {

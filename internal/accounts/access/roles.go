@@ -22,11 +22,13 @@ const (
 
 // Permissions of the console itself; the Cloud API does not know them.
 const (
-	AccountsManage = "accounts:manage" // register, disable, enable and remove accounts
-	GrantsManage   = "grants:manage"   // give rights to others
-	SessionsManage = "sessions:manage" // end the sessions of others
+	AccountsManage = "accounts:manage" // register, edit, disable, enable and remove accounts
+	GrantsManage   = "grants:manage"   // give rights to others, and change labels that rights hang on
+	MembersManage  = "members:manage"  // see members, block them, end their sessions
 	AuditRead      = "audit:read"      // read, search and verify the log
 	AuditExport    = "audit:export"    // take the log away
+	KeysRotate     = "keys:rotate"     // rotate what seals and hashes
+	LogsRead       = "logs:read"       // read the logs of clusters, in which data may stand
 )
 
 const readPaymentInformation = "read:payment_information"
@@ -57,43 +59,69 @@ var upstream = sync.OnceValue(func() []string {
 
 // Own returns the permissions of the console itself, sorted.
 func Own() []string {
-	own := []string{AccountsManage, GrantsManage, SessionsManage, AuditRead, AuditExport}
+	own := []string{AccountsManage, GrantsManage, MembersManage, AuditRead, AuditExport, KeysRotate, LogsRead}
 	slices.Sort(own)
 	return own
 }
 
 // Role is a named set of permissions.
 type Role struct {
+	// ID is the name that grants keep: a word for a built-in role, a UUID for one of the team's own.
+	ID          string
 	Name        string
-	Permissions []string
+	Description string
+	Permissions []string // sorted, each once
+}
+
+// BuiltIn returns the roles that always exist, from the one that may least to the one that may most.
+func BuiltIn() []Role {
+	return []Role{Viewer(), Operator(), KeyManager(), AccountAdmin(), Auditor(), PlatformAdmin()}
 }
 
 // Viewer reads everything of the Cloud API but payment information.
 func Viewer() Role {
-	return Role{Name: "viewer", Permissions: slices.DeleteFunc(reading(), func(p string) bool { return p == readPaymentInformation })}
+	return Role{
+		ID: "viewer", Name: "viewer", Description: "Looks at accounts, clusters, keys and backups, and changes nothing.",
+		Permissions: slices.DeleteFunc(reading(), func(p string) bool { return p == readPaymentInformation }),
+	}
 }
 
-// Operator is a viewer who also writes and deletes clusters, database keys and backups.
+// Operator is a viewer who also writes and deletes clusters, database keys and backups, and reads the
+// logs of clusters. Restoring is not among it: it replaces what a cluster holds.
 func Operator() Role {
-	permissions := Viewer().Permissions
+	permissions := append(Viewer().Permissions, LogsRead)
 	for _, resource := range []string{"clusters", "api_keys", "backups"} {
 		permissions = append(permissions, "write:"+resource, "delete:"+resource)
 	}
-	slices.Sort(permissions)
-	return Role{Name: "operator", Permissions: permissions}
+	return sortedRole("operator", "operator", "Works on clusters: makes, changes and deletes them, their keys and backups.", permissions)
+}
+
+// KeyManager is a viewer who also makes and deletes database keys.
+func KeyManager() Role {
+	return sortedRole("key-manager", "key manager", "Makes, rotates and deletes database keys, and changes no cluster.",
+		append(Viewer().Permissions, WriteAPIKeys, DeleteAPIKeys))
+}
+
+// AccountAdmin may do everything that concerns an account and its clusters, and give rights there.
+func AccountAdmin() Role {
+	permissions := slices.DeleteFunc(slices.Clone(everything()), func(p string) bool { return p == MembersManage || p == KeysRotate })
+	return sortedRole("account-admin", "account admin", "Does everything with accounts and their clusters, reads their log and gives rights on them.", permissions)
 }
 
 // Auditor reads everything, payment information and the log included, takes the log away and
 // changes nothing.
 func Auditor() Role {
-	permissions := append(reading(), AuditRead, AuditExport)
-	slices.Sort(permissions)
-	return Role{Name: "auditor", Permissions: permissions}
+	return sortedRole("auditor", "auditor", "Reads everything, the log included, takes it away, and changes nothing.", append(reading(), AuditRead, AuditExport))
 }
 
-// Admin may do everything.
-func Admin() Role {
-	return Role{Name: "admin", Permissions: slices.Clone(everything())}
+// PlatformAdmin may do everything.
+func PlatformAdmin() Role {
+	return sortedRole("platform-admin", "platform admin", "Does everything.", slices.Clone(everything()))
+}
+
+func sortedRole(id, name, description string, permissions []string) Role {
+	slices.Sort(permissions)
+	return Role{ID: id, Name: name, Description: description, Permissions: slices.Compact(permissions)}
 }
 
 var everything = sync.OnceValue(func() []string {
@@ -105,7 +133,7 @@ var everything = sync.OnceValue(func() []string {
 // Everything returns rights without limit, for the console's own jobs and for the command line on
 // its host; name is the role's name in the log.
 func Everything(name string) Rights {
-	role := Admin()
+	role := PlatformAdmin()
 	role.Name = name
 	return NewRights(Grant{Role: role, Scope: Scope{Everything: true}})
 }

@@ -1,5 +1,6 @@
 // Package vault seals what the console must keep and nobody may read from the database: the
-// management keys and the ID tokens. It also hashes session tokens with a key.
+// management keys and the ID tokens. It also hashes session tokens with a key, and makes the message
+// authentication codes without which a row of the rights counts for nothing.
 //
 // What is guaranteed: a sealed value opens only with its keyset, and only as the value it was
 // sealed as. Purpose, table, row, field and version are bound to it as associated data, so one
@@ -12,6 +13,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,8 +39,11 @@ const (
 	IDTokens       Purpose = "id tokens"
 )
 
-// sessionTokens is the purpose of the keyset that hashes.
-const sessionTokens Purpose = "session tokens"
+// The purposes of keysets that hash.
+const (
+	sessionTokens Purpose = "session tokens"
+	rights        Purpose = "rights"
+)
 
 // hashSize is the length of a hash in bytes.
 const hashSize = 32
@@ -66,6 +71,7 @@ func (e *WrongKEKError) Error() string {
 type Vault struct {
 	sealing map[Purpose]tink.AEAD
 	hashing *prf.Set
+	signing *prf.Set
 }
 
 // openLock serialises the making of keysets among processes; the number is arbitrary and ours.
@@ -74,7 +80,10 @@ const openLock = 0x716d_7661_756c_74
 // Open unwraps the keysets with the KEK, and makes and stores those that do not exist yet. Several
 // processes may do so at once: each keyset is made once. A KEK that is not the one the keysets were
 // wrapped with is *WrongKEKError.
-func Open(ctx context.Context, pool *pgxpool.Pool, kek KEK) (*Vault, error) {
+//
+// adopt runs in the transaction that makes the keyset of MAC, and never again: rows that were there
+// before MACs were are believed once, and get theirs. It may be nil.
+func Open(ctx context.Context, pool *pgxpool.Pool, kek KEK, adopt func(ctx context.Context, tx pgx.Tx, v *Vault) error) (*Vault, error) {
 	wrapping, err := kek.aead()
 	if err != nil {
 		return nil, fmt.Errorf("opening the vault: %w", err)
@@ -85,7 +94,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, kek KEK) (*Vault, error) {
 			return fmt.Errorf("waiting for the keysets' lock: %w", err)
 		}
 		for _, p := range []Purpose{ManagementKeys, IDTokens} {
-			handle, err := keysetFor(ctx, tx, p, wrapping, kek.fingerprint, aead.AES256GCMKeyTemplate())
+			handle, _, err := keysetFor(ctx, tx, p, wrapping, kek.fingerprint, aead.AES256GCMKeyTemplate())
 			if err != nil {
 				return err
 			}
@@ -93,14 +102,14 @@ func Open(ctx context.Context, pool *pgxpool.Pool, kek KEK) (*Vault, error) {
 				return fmt.Errorf("keyset %q: %w", p, err)
 			}
 		}
-		handle, err := keysetFor(ctx, tx, sessionTokens, wrapping, kek.fingerprint, prf.HMACSHA256PRFKeyTemplate())
-		if err != nil {
+		if v.hashing, _, err = prfFor(ctx, tx, sessionTokens, wrapping, kek.fingerprint); err != nil {
 			return err
 		}
-		if v.hashing, err = prf.NewPRFSet(handle); err != nil {
-			return fmt.Errorf("keyset %q: %w", sessionTokens, err)
+		var made bool
+		if v.signing, made, err = prfFor(ctx, tx, rights, wrapping, kek.fingerprint); err != nil || !made || adopt == nil {
+			return err
 		}
-		return nil
+		return adopt(ctx, tx, v)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the vault: %w", err)
@@ -108,25 +117,38 @@ func Open(ctx context.Context, pool *pgxpool.Pool, kek KEK) (*Vault, error) {
 	return v, nil
 }
 
+// prfFor is keysetFor for a keyset that hashes.
+func prfFor(ctx context.Context, tx pgx.Tx, p Purpose, wrapping tink.AEAD, fingerprint string) (set *prf.Set, made bool, err error) {
+	handle, made, err := keysetFor(ctx, tx, p, wrapping, fingerprint, prf.HMACSHA256PRFKeyTemplate())
+	if err != nil {
+		return nil, false, err
+	}
+	if set, err = prf.NewPRFSet(handle); err != nil {
+		return nil, false, fmt.Errorf("keyset %q: %w", p, err)
+	}
+	return set, made, nil
+}
+
 // keysetFor reads one keyset, or makes it from the template when it does not exist.
-func keysetFor(ctx context.Context, tx pgx.Tx, p Purpose, wrapping tink.AEAD, fingerprint string, template *tinkpb.KeyTemplate) (*keyset.Handle, error) {
+func keysetFor(ctx context.Context, tx pgx.Tx, p Purpose, wrapping tink.AEAD, fingerprint string, template *tinkpb.KeyTemplate) (handle *keyset.Handle, made bool, err error) {
 	bound := lengthPrefixed("quartermaster keyset v1", string(p))
 	var wrapped []byte
 	var needs string
-	err := tx.QueryRow(ctx, `SELECT wrapped, kek FROM keysets WHERE purpose = $1`, string(p)).Scan(&wrapped, &needs)
+	err = tx.QueryRow(ctx, `SELECT wrapped, kek FROM keysets WHERE purpose = $1`, string(p)).Scan(&wrapped, &needs)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return newKeyset(ctx, tx, p, wrapping, fingerprint, template, bound)
+		handle, err = newKeyset(ctx, tx, p, wrapping, fingerprint, template, bound)
+		return handle, err == nil, err
 	case err != nil:
-		return nil, fmt.Errorf("reading keyset %q: %w", p, err)
+		return nil, false, fmt.Errorf("reading keyset %q: %w", p, err)
 	case needs != fingerprint:
-		return nil, &WrongKEKError{Needs: needs, Given: fingerprint}
+		return nil, false, &WrongKEKError{Needs: needs, Given: fingerprint}
 	}
-	handle, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(wrapped)), wrapping, bound)
+	handle, err = keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(wrapped)), wrapping, bound)
 	if err != nil {
-		return nil, fmt.Errorf("unwrapping keyset %q: %w", p, ErrSealed)
+		return nil, false, fmt.Errorf("unwrapping keyset %q: %w", p, ErrSealed)
 	}
-	return handle, nil
+	return handle, false, nil
 }
 
 func newKeyset(ctx context.Context, tx pgx.Tx, p Purpose, wrapping tink.AEAD, fingerprint string, template *tinkpb.KeyTemplate, bound []byte) (*keyset.Handle, error) {
@@ -183,6 +205,21 @@ func (v *Vault) HashToken(token []byte) []byte {
 		panic("vault: hash of a fixed length: " + err.Error()) // only a length that is too great fails
 	}
 	return slices.Clone(hash)
+}
+
+// MAC returns the message authentication code, 32 bytes, of what a row says, bound to the row's place.
+// Who can write to the database and has no KEK cannot make one.
+func (v *Vault) MAC(at RowID, says []byte) []byte {
+	mac, err := v.signing.ComputePrimaryPRF(append(place(rights, at), says...), hashSize)
+	if err != nil {
+		panic("vault: hash of a fixed length: " + err.Error()) // only a length that is too great fails
+	}
+	return slices.Clone(mac)
+}
+
+// Verify reports whether mac is the one of what a row says in this place.
+func (v *Vault) Verify(at RowID, says, mac []byte) bool {
+	return hmac.Equal(v.MAC(at, says), mac)
 }
 
 // place is the associated data of a value.

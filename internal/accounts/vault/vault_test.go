@@ -29,7 +29,7 @@ var kekA, kekB = NewKEK([32]byte{1}), NewKEK([32]byte{2})
 
 func open(t *testing.T, db *dbtest.DB, kek KEK) *Vault {
 	t.Helper()
-	v, err := Open(context.Background(), db.Pool, kek)
+	v, err := Open(context.Background(), db.Pool, kek, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +81,12 @@ func TestTwoInstallationsHaveTheirOwnKeysets(t *testing.T) {
 func TestAWrongKEKNamesTheOneItNeeds(t *testing.T) {
 	db := dbtest.New(t)
 	open(t, db, kekA)
-	_, err := Open(context.Background(), db.Pool, kekB)
+	_, err := Open(context.Background(), db.Pool, kekB, nil)
 	var wrong *WrongKEKError
 	if !errors.As(err, &wrong) || wrong.Needs != kekA.Fingerprint() || wrong.Given != kekB.Fingerprint() || !strings.Contains(err.Error(), kekA.Fingerprint()) {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := Open(context.Background(), db.Pool, KEK{}); err == nil {
+	if _, err := Open(context.Background(), db.Pool, KEK{}, nil); err == nil {
 		t.Error("the zero KEK opens")
 	}
 }
@@ -99,7 +99,7 @@ func TestAKeysetMovedToAnotherPurposeDoesNotOpen(t *testing.T) {
 	if _, err := owner.Exec(ctx, `UPDATE keysets SET wrapped = (SELECT wrapped FROM keysets WHERE purpose = $1) WHERE purpose = $2`, string(IDTokens), string(ManagementKeys)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(ctx, db.Pool, kekA); !errors.Is(err, ErrSealed) {
+	if _, err := Open(ctx, db.Pool, kekA, nil); !errors.Is(err, ErrSealed) {
 		t.Errorf("err = %v, want ErrSealed", err)
 	}
 }
@@ -110,7 +110,7 @@ func TestManyStartsAtOnceMakeEachKeysetOnce(t *testing.T) {
 	hashes := make([][]byte, 8)
 	for i := range hashes {
 		group.Go(func() {
-			v, err := Open(context.Background(), db.Pool, kekA)
+			v, err := Open(context.Background(), db.Pool, kekA, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -125,8 +125,8 @@ func TestManyStartsAtOnceMakeEachKeysetOnce(t *testing.T) {
 		}
 	}
 	var n int
-	if err := db.Pool.QueryRow(context.Background(), `SELECT count(*) FROM keysets`).Scan(&n); err != nil || n != 3 {
-		t.Errorf("%d keysets (%v), want 3", n, err)
+	if err := db.Pool.QueryRow(context.Background(), `SELECT count(*) FROM keysets`).Scan(&n); err != nil || n != 4 {
+		t.Errorf("%d keysets (%v), want 4", n, err)
 	}
 }
 
