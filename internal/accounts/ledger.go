@@ -187,8 +187,7 @@ func (l *ledger) applyMember(e audit.Stored) {
 		m.groups = values{}.after(e.Event.Change).list("groups")
 		return
 	}
-	said := values{}.after(e.Event.Change)
-	m := l.member(principal{said.text("issuer"), said.text("subject")})
+	m := l.member(principal{values{}.after(e.Event.Change).text("issuer"), e.Event.Target.ID})
 	m.blocked, m.blockedSeq = e.Event.Act == ActMemberBlock.Name, e.Seq
 }
 

@@ -41,7 +41,9 @@ type Account struct {
 	CreatedBy      string
 	Key            ManagementKey
 	Sync           Sync
-	Clusters       int // known and not gone; more than CountCap: so many at least
+	Clusters       int // known and not gone; more than CountCap: so many at least; 0 for a member who may not see all of them
+	// Hidden is set where the member sees clusters of the account, and may not open its own page.
+	Hidden bool
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.
@@ -191,6 +193,7 @@ type ClusterDetail struct {
 	Cluster cloudapi.Cluster
 	Row     ClusterRow
 	Offers  map[string]Offer // by act, for the acts on a cluster
+	Backups Offer            // whether a deletion may delete the backups, too
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool
@@ -252,10 +255,12 @@ var (
 	ErrUnavailable      = errors.New("the database cannot be reached")
 	ErrBadCursor        = errors.New("bad cursor")
 	ErrRateLimited      = errors.New("too many requests")
+	ErrBlocked          = errors.New("the member is blocked")
 )
 
-// ForbiddenError is a refusal on a target that the actor may read.
-type ForbiddenError struct{ Act, Missing string }
+// ForbiddenError is a refusal on a target that the actor may read. Reason says more, in a sentence; it is
+// often empty.
+type ForbiddenError struct{ Act, Missing, Reason string }
 
 func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
 

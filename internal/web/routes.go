@@ -80,6 +80,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: account + "/clusters/quote", Handler: s.handleClusterQuote},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
+		{Method: get, Path: cluster + "/history", Handler: s.handleClusterHistory, Compressed: true},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
 		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
 		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},

@@ -118,7 +118,7 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 		if err != nil {
 			return err // Postgres is gone, perhaps: that is no reason to sign anybody out
 		}
-		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c)) != nil {
+		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c), asked(r)) != nil {
 			return s.showNoRights(c)
 		}
 		return r.Handler(c)
