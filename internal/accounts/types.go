@@ -193,6 +193,7 @@ type ClusterDetail struct {
 	Cluster cloudapi.Cluster
 	Row     ClusterRow
 	Offers  map[string]Offer // by act, for the acts on a cluster
+	Backups Offer            // whether a deletion may delete the backups, too
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool
@@ -216,8 +217,8 @@ type ClusterDeletion struct {
 type Identity struct {
 	Issuer, Subject, Name, Email string
 	EmailVerified                bool
-	Groups                       []string
-	GroupsOverage                bool // the provider left the groups out because there are too many (Entra)
+	Groups                       []string // as received, in their order
+	Reading                      Reading  // how they were read
 	AuthTime                     *time.Time
 	SID                          string
 	IDToken                      string // kept sealed for the logout request
@@ -240,7 +241,8 @@ type Session struct {
 	IP          string
 	UserAgent   string
 	Current     bool
-	Overage     bool
+	Overage     bool     // the member is in groups that were not read
+	Reading     Reading  // how the ID token was read
 	Permissions []string // sorted, all the member holds
 	Claims      map[string]string
 }
@@ -256,8 +258,9 @@ var (
 	ErrBlocked          = errors.New("the member is blocked")
 )
 
-// ForbiddenError is a refusal on a target that the actor may read.
-type ForbiddenError struct{ Act, Missing string }
+// ForbiddenError is a refusal on a target that the actor may read. Reason says more, in a sentence; it is
+// often empty.
+type ForbiddenError struct{ Act, Missing, Reason string }
 
 func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
 
