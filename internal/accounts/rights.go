@@ -205,7 +205,16 @@ func (s *Service) freshRights(ctx context.Context) error {
 }
 
 // readRights reads all of it as it is at one moment.
-func (s *Service) readRights(ctx context.Context) (*rightsBook, error) {
+func (s *Service) readRights(ctx context.Context) (b *rightsBook, err error) {
+	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		b, err = s.readRightsIn(ctx, tx)
+		return err
+	})
+	return b, err
+}
+
+// readRightsIn reads all of it in a transaction that keeps changes away, or does not see them.
+func (s *Service) readRightsIn(ctx context.Context, tx pgx.Tx) (*rightsBook, error) {
 	b := &rightsBook{
 		members: map[principal][]int{}, groups: map[principal][]int{}, roles: map[string]access.Role{}, blocked: map[principal]bool{},
 		environments: map[uuid.UUID]string{}, labelKeys: map[string]bool{},
@@ -213,18 +222,15 @@ func (s *Service) readRights(ctx context.Context) (*rightsBook, error) {
 	for _, role := range access.BuiltIn() {
 		b.roles[role.ID] = role
 	}
-	err := pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT version FROM rights_version`).Scan(&b.version); err != nil {
-			return err
+	if err := tx.QueryRow(ctx, `SELECT version FROM rights_version`).Scan(&b.version); err != nil {
+		return nil, err
+	}
+	for _, read := range []func(context.Context, pgx.Tx, *rightsBook) error{s.readRoles, s.readGrants, s.readBlocked, s.readEnvironments} {
+		if err := read(ctx, tx, b); err != nil {
+			return nil, err
 		}
-		for _, read := range []func(context.Context, pgx.Tx, *rightsBook) error{s.readRoles, s.readGrants, s.readBlocked, s.readEnvironments} {
-			if err := read(ctx, tx, b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return b, err
+	}
+	return b, nil
 }
 
 // readRoles reads the newest version of each role. Where that does not verify there is no such role,
