@@ -26,7 +26,9 @@ func membersAdmin(name string) Identity {
 }
 
 // blockFor is a block of the member that is confirmed rightly.
-func blockFor(id Identity) MemberBlock { return MemberBlock{Reason: "Left the team.", Confirm: id.Email} }
+func blockFor(id Identity) MemberBlock {
+	return MemberBlock{Reason: "Left the team.", Confirm: id.Email}
+}
 
 func (r *rig) blocks(t *testing.T, by audit.Actor, id Identity) int {
 	t.Helper()

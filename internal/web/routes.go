@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 )
@@ -42,7 +43,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
-	}, append(s.pageRoutes(), s.keyRoutes()...)...)
+	}, slices.Concat(s.pageRoutes(), s.keyRoutes(), s.memberRoutes())...)
 }
 
 // pageRoutes are the pages and their forms.
