@@ -462,7 +462,7 @@ func (s *Service) Member(ctx context.Context, by audit.Actor, issuer, subject st
 		Member: m, Self: issuer == by.Issuer && subject == by.Subject,
 		MayAudit: s.rights(by).Allows(ActAuditRead.Needs, installation(KindAudit).access()),
 	}
-	if d.Holds, err = s.holds(ctx, by, row, book); err != nil {
+	if d.Holds, err = s.memberHolds(ctx, by, row, book); err != nil {
 		return MemberDetail{}, err
 	}
 	if d.Live, err = s.memberSessions(ctx, by, m); err != nil {
@@ -508,8 +508,8 @@ func (s *Service) memberOffers(by audit.Actor, d MemberDetail) map[string]Offer 
 	return offers
 }
 
-// holds are the grants of a member, the widest first. Accounts and clusters are named for who may read them.
-func (s *Service) holds(ctx context.Context, by audit.Actor, row memberRow, book *rightsBook) ([]HeldGrant, error) {
+// memberHolds are the grants of a member, the widest first. Accounts and clusters are named for who may read them.
+func (s *Service) memberHolds(ctx context.Context, by audit.Actor, row memberRow, book *rightsBook) ([]HeldGrant, error) {
 	stored := map[uuid.UUID]grantRow{}
 	for _, g := range book.grants {
 		stored[g.row.ID] = g.row

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
 
@@ -24,7 +23,6 @@ const longestReason = 500
 // Why a member cannot be blocked, whoever asks.
 const (
 	notOneself   = "You cannot block yourself. Another administrator can."
-	notLastAdmin = "This is the last platform admin. Make somebody else a platform admin first."
 	notThisBlock = "The newest row that says whether this member is blocked was not written by this console, and no row can follow it. Whoever owns the database has to look at it."
 )
 
@@ -48,7 +46,7 @@ func (s *Service) Block(ctx context.Context, by audit.Actor, issuer, subject str
 		return 0, s.refuseBlock(ctx, by, target{Kind: KindMember, ID: subject, Name: by.Name}, notOneself)
 	}
 	reason, problem := blockReason(b.Reason)
-	lastAdmin := false
+	var lastAdmin *ConflictError
 	on := target{Kind: KindMember, ID: subject}
 	err = s.changeStanding(ctx, issuer, subject, "blocked", func(ctx context.Context, tx pgx.Tx, change standingChange) error {
 		on = memberTarget(change.member)
@@ -62,13 +60,9 @@ func (s *Service) Block(ctx context.Context, by audit.Actor, issuer, subject str
 		if len(invalid) > 0 {
 			return &InvalidError{Fields: invalid}
 		}
-		left, err := s.adminLeftWithout(ctx, tx, change)
-		if err != nil {
+		if err := s.leavesAnAdmin(ctx, tx, change.book, by, rightsWithout{blocked: principal{issuer, subject}}); err != nil {
+			lastAdmin, _ = errors.AsType[*ConflictError](err)
 			return err
-		}
-		if !left {
-			lastAdmin = true
-			return &ConflictError{Reason: notLastAdmin}
 		}
 		said := audit.Change{changeIssuer: {issuer, issuer}}
 		if !change.last.Blocked || !change.last.verifies(s) {
@@ -83,8 +77,8 @@ func (s *Service) Block(ctx context.Context, by audit.Actor, issuer, subject str
 		}
 		return s.recordLast(ctx, tx, singleEvent(on, by, ActMemberBlock, said))
 	})
-	if lastAdmin {
-		return 0, s.refuseBlock(ctx, by, on, notLastAdmin)
+	if lastAdmin != nil {
+		return 0, s.refuseBlock(ctx, by, on, lastAdmin.Reason)
 	}
 	if err != nil {
 		return 0, err
@@ -141,7 +135,6 @@ func (s *Service) refuseBlock(ctx context.Context, by audit.Actor, on target, re
 // standingChange is what a change of whether a member is blocked begins with.
 type standingChange struct {
 	member Member
-	row    memberRow
 	last   memberStanding // Version 0: there is none
 	book   *rightsBook
 	ended  []string // marks of the sessions that ended
@@ -160,15 +153,15 @@ func (s *Service) changeStanding(ctx context.Context, issuer, subject, why strin
 		}
 		var change standingChange
 		var err error
+		if change.book, err = s.lockRights(ctx, tx); err != nil {
+			return err
+		}
 		if why != "" {
 			if change.ended, err = s.endSessionsOf(ctx, tx, issuer, subject, why); err != nil {
 				return err
 			}
 		}
-		if change.book, err = s.lockRights(ctx, tx); err != nil {
-			return err
-		}
-		if change.member, change.row, err = s.oneMember(ctx, tx, change.book, issuer, subject); err != nil {
+		if change.member, _, err = s.oneMember(ctx, tx, change.book, issuer, subject); err != nil {
 			return err
 		}
 		if change.last, err = lastMemberStanding(ctx, tx, issuer, subject); err != nil && !errors.Is(err, ErrNotFound) {
@@ -183,17 +176,6 @@ func (s *Service) changeStanding(ctx context.Context, issuer, subject, why strin
 		return dbError("changing whether a member is blocked", err)
 	}
 	return nil
-}
-
-// lockRights keeps every other change of what rights follow from away until the transaction ends, whichever program
-// makes it, and returns what they follow from now.
-func (s *Service) lockRights(ctx context.Context, tx pgx.Tx) (*rightsBook, error) {
-	// The statement changes no row. Its trigger counts a change all the same, and so locks the row in which every change
-	// is counted; the console's role may not lock that row itself.
-	if _, err := tx.Exec(ctx, `UPDATE grants SET end_reason = end_reason WHERE false`); err != nil {
-		return nil, fmt.Errorf("locking the rights: %w", err)
-	}
-	return s.readRightsIn(ctx, tx)
 }
 
 func (r memberStanding) verifies(s *Service) bool {
@@ -302,28 +284,4 @@ func (s *Service) EndMemberSessions(ctx context.Context, by audit.Actor, issuer,
 		return 0, dbError("ending a member's sessions", err)
 	}
 	return ended, nil
-}
-
-// adminLeftWithout reports whether somebody is left who may do everything once the member is blocked. Who a member's
-// groups make an admin is told by their last sign-in. When the member is no admin nothing is lost.
-func (s *Service) adminLeftWithout(ctx context.Context, tx pgx.Tx, change standingChange) (bool, error) {
-	if !isAdmin(s.heldBy(change.row, change.book)) {
-		return true, nil
-	}
-	rows, err := tx.Query(ctx, selectMembers, s.memberArguments(change.book, 0))
-	if err != nil {
-		return false, fmt.Errorf("reading who else is an admin: %w", err)
-	}
-	all, err := collectMany[memberRow](rows)
-	if err != nil {
-		return false, fmt.Errorf("reading who else is an admin: %w", err)
-	}
-	return slices.ContainsFunc(all, func(row memberRow) bool {
-		who := principal{row.Issuer, row.Subject}
-		return who != principal{change.member.Issuer, change.member.Subject} && !change.book.blocked[who] && isAdmin(s.heldBy(row, change.book))
-	}), nil
-}
-
-func isAdmin(held []access.Grant) bool {
-	return slices.ContainsFunc(held, func(g access.Grant) bool { return g.Scope.Everything && g.Role.ID == access.PlatformAdmin().ID })
 }

@@ -41,7 +41,9 @@ type Account struct {
 	CreatedBy      string
 	Key            ManagementKey
 	Sync           Sync
-	Clusters       int // known and not gone; more than CountCap: so many at least
+	Clusters       int // known and not gone; more than CountCap: so many at least; 0 for a member who may not see all of them
+	// Hidden is set where the member sees clusters of the account, and may not open its own page.
+	Hidden bool
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.
@@ -191,6 +193,7 @@ type ClusterDetail struct {
 	Cluster cloudapi.Cluster
 	Row     ClusterRow
 	Offers  map[string]Offer // by act, for the acts on a cluster
+	Backups Offer            // whether a deletion may delete the backups, too
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool
@@ -214,8 +217,8 @@ type ClusterDeletion struct {
 type Identity struct {
 	Issuer, Subject, Name, Email string
 	EmailVerified                bool
-	Groups                       []string
-	GroupsOverage                bool // the provider left the groups out because there are too many (Entra)
+	Groups                       []string // as received, in their order
+	Reading                      Reading  // how they were read
 	AuthTime                     *time.Time
 	SID                          string
 	IDToken                      string // kept sealed for the logout request
@@ -238,7 +241,8 @@ type Session struct {
 	IP          string
 	UserAgent   string
 	Current     bool
-	Overage     bool
+	Overage     bool     // the member is in groups that were not read
+	Reading     Reading  // how the ID token was read
 	Permissions []string // sorted, all the member holds
 	Claims      map[string]string
 }
@@ -251,10 +255,12 @@ var (
 	ErrUnavailable      = errors.New("the database cannot be reached")
 	ErrBadCursor        = errors.New("bad cursor")
 	ErrRateLimited      = errors.New("too many requests")
+	ErrBlocked          = errors.New("the member is blocked")
 )
 
-// ForbiddenError is a refusal on a target that the actor may read.
-type ForbiddenError struct{ Act, Missing string }
+// ForbiddenError is a refusal on a target that the actor may read. Reason says more, in a sentence; it is
+// often empty.
+type ForbiddenError struct{ Act, Missing, Reason string }
 
 func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
 

@@ -79,11 +79,15 @@ func explain(err error) *problem {
 func explainDomain(err error) *problem {
 	if e, ok := errors.AsType[*accounts.ForbiddenError](err); ok {
 		return &problem{status: http.StatusForbidden, heading: "You may not do this",
-			detail: fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing)}
+			detail: sentence(e.Reason) + fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing)}
 	}
 	if e, ok := errors.AsType[*accounts.ConflictError](err); ok {
 		return &problem{status: http.StatusConflict, heading: "Not possible right now",
 			detail: sentence(e.Reason) + "Nothing was done. Go back and look at the present state."}
+	}
+	if _, ok := errors.AsType[*accounts.RoleChangedError](err); ok {
+		return &problem{status: http.StatusConflict, heading: "Somebody changed the role meanwhile",
+			detail: "Nothing was done. Open the role again and look at what it is like now."}
 	}
 	if e, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right",

@@ -26,6 +26,9 @@ const (
 	whyEnded     = "ended"
 )
 
+// groupsLeftOut is said on the page that a sign-in ends at.
+const groupsLeftOut = "You are signed in, but your identity provider left out groups of yours, so rights may be missing. “Your access” tells more."
+
 const signedOut = "You are signed out."
 
 // whyWords are the sentences for them. Other values of ?why= say nothing.
@@ -183,11 +186,23 @@ func (s *Server) handleCallback(c echo.Context) error {
 	by.Issuer, by.Subject, by.Name, by.Email = id.Issuer, id.Subject, id.Name, id.Email
 	by.EmailVerified, by.Groups, by.SignedInAt = id.EmailVerified, id.Groups, s.now()
 	token, err := s.accounts.SignIn(c.Request().Context(), by, id)
+	if errors.Is(err, accounts.ErrBlocked) {
+		return s.showBlocked(c)
+	}
 	if err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	s.setCookie(c, s.cookies.session, token, s.opts.SessionMax)
+	if id.Reading.Overage != "" {
+		s.setCookie(c, s.cookies.flash, encodeFlash(groupsLeftOut), flashAge)
+	}
 	return c.Redirect(http.StatusSeeOther, l.returnTo)
+}
+
+// showBlocked says on the sign-in page that the member is blocked. The domain has recorded it.
+func (s *Server) showBlocked(c echo.Context) error {
+	return s.showSignIn(c, http.StatusForbidden, templates.SignInView{Href: pathLogin + "?go=1",
+		Message: "Your access to this console was blocked. Ask an administrator of this console if you need it."})
 }
 
 // signedInBefore is the visitor with the session that the browser still holds, if any: SignIn ends

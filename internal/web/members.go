@@ -173,7 +173,7 @@ func (s *Server) memberView(c echo.Context, d accounts.MemberDetail) templates.M
 		Offers: memberOffers(d), MayEnd: d.Offers[accounts.ActMemberSignOut.Name].Offered, MoreSession: max(d.Member.Sessions-len(d.Live), 0),
 	}
 	for _, h := range d.Holds {
-		where, scope := scopeWords(h)
+		where, scope := heldPlace(h)
 		v.Holds = append(v.Holds, templates.HeldView{Role: h.Role, Where: where, Scope: scope, Source: h.Source, Via: h.Via, ExpiresAt: h.ExpiresAt})
 	}
 	for _, one := range d.Live {
@@ -209,8 +209,8 @@ func memberEventWords(e accounts.MemberEvent) string {
 	return cmp.Or(words, templates.ActWords(e.Act))
 }
 
-// scopeWords says where a grant holds: the kind of its scope, and what of that kind.
-func scopeWords(h accounts.HeldGrant) (where, scope string) {
+// heldPlace says where a grant holds: the kind of its scope, and what of that kind.
+func heldPlace(h accounts.HeldGrant) (where, scope string) {
 	switch h.ScopeKind {
 	case access.ScopeEverything:
 		return "Everything", ""

@@ -88,8 +88,12 @@ func (r configuredRow) has(m Member, name string) bool {
 }
 
 func (r configuredRow) grant(name string) Grant {
-	return Grant{Role: r.role(), Scope: Scope{Everything: true}, Source: "from configuration, " + r.variable, Via: name}
+	return Grant{Role: r.role(), Scope: Scope{Everything: true}, Source: "from configuration, " + r.variable, Via: name, ByAddress: r.email}
 }
+
+// FoldASCII returns the text without letter case in ASCII, as addresses are compared; other letters
+// stay as they are.
+func FoldASCII(s string) string { return lowerASCII(s) }
 
 // lowerASCII works on bytes, so that ill-formed text is left as it is.
 func lowerASCII(s string) string {
