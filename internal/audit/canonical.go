@@ -12,7 +12,7 @@ import (
 )
 
 // canonical gives RFC 8785 canonical JSON. What events are made of is written directly, because the way
-// over encoding/json and jcs takes ten times as long; what is rare takes that way. A test holds both equal.
+// over encoding/json and jcs makes some 270 allocations an event; what is rare takes that way. A test holds both equal.
 func canonical(o object) []byte {
 	if text, ok := appendObject(make([]byte, 0, 2<<10), o); ok {
 		return text

@@ -224,8 +224,8 @@ func (l *Log) await(w *waiting) result {
 	}
 }
 
-// takeTurn takes the turn to commit when nobody else writes: waking the appender and being woken costs a
-// twentieth of an append. Where others write as well, sharing a commit is worth more.
+// takeTurn takes the turn to commit when nobody else writes: waking the appender and being woken by
+// it takes time and gains nothing then. Where others write as well, sharing a commit is worth more.
 func (l *Log) takeTurn() bool {
 	if !l.turn.TryLock() {
 		return false
