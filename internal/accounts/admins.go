@@ -154,7 +154,7 @@ const lastSignInColumns = `m.issuer, m.subject, m.name, m.email, m.email_verifie
 const lastSignInTables = ` FROM members m`
 
 func lastSignIns(ctx context.Context, db querier) ([]lastSignIn, error) {
-	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+lastSignInTables+` ORDER BY m.last_seen DESC, m.issuer, m.subject`)
+	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+lastSignInTables+` WHERE m.issuer <> $1 ORDER BY m.last_seen DESC, m.issuer, m.subject`, InternalIssuer) // a way in past the provider is no person
 	if err != nil {
 		return nil, fmt.Errorf("reading who signed in: %w", err)
 	}
