@@ -101,6 +101,9 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 		{"GET", "/audit/export?format=csv&act=cluster.explode", nil, "audit.export", "", "audit:export", [4]int{200, 403, 403, 200}},
+		{"GET", "/admin/groups", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
+		{"GET", "/admin/groups/try", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/admin/groups/try", url.Values{"claims": {"{}"}}, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/audit/events/1", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 	} {
 		for i, member := range members {

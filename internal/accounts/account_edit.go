@@ -71,7 +71,8 @@ func (s *Service) describe(a *Account, d AccountDetails, say func(field, problem
 
 // EditAccount changes what the team says of an account and records account.edit in the same
 // transaction. When nothing differs nothing is recorded. *InvalidError tells everything that is wrong
-// with the form, *AccountChangedError that the revision is not the account's any more.
+// with the form, *AccountChangedError that the revision is not the account's any more, *StepUpError that
+// another environment takes a fresh sign-in.
 //
 // An account that changes its environment leaves the reach of some and comes into that of others, so the right is asked for
 // on it in both: *ForbiddenError, which names the environment, when it is missing in the new one.
@@ -104,6 +105,7 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		return err
 	}
 	var moved *Account
+	stale := false
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		before, err := accountByID(ctx, tx, id, true)
 		if err != nil {
@@ -125,6 +127,11 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		if before.Revision() != e.Revision {
 			return &AccountChangedError{Now: before}
 		}
+		// Here, where the row is locked: elsewhere it might have another environment by now.
+		if before.Environment != after.Environment && s.stepUpDue(by, ActAccountEdit, accountTarget(before.ref())) {
+			stale = true
+			return &StepUpError{Act: ActAccountEdit.Name, After: s.cfg.StepUpAfter}
+		}
 		if _, err := tx.Exec(ctx, `
 			UPDATE accounts SET name = $2, environment = $3, owner = $4, note = $5, rotate_by = $6, updated_at = $7 WHERE id = $1`,
 			id, after.Name, string(after.Environment), after.Owner, after.Note, after.RotateBy, s.now()); err != nil {
@@ -135,6 +142,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
 	})
+	if stale {
+		return s.refuseStale(ctx, by, ActAccountEdit, accountTarget(account.ref()))
+	}
 	switch {
 	case errors.Is(err, errMovedMeanwhile):
 		if err := s.freshRights(ctx); err != nil { // they know the account as it was

@@ -23,7 +23,7 @@ func (s *Service) offers(by audit.Actor, on target, phase cloudapi.Phase, key Ma
 	offers := make(map[string]Offer, len(acts))
 	for _, act := range acts {
 		reason := s.notOffered(by, act, on, phase, key)
-		offers[act.Name] = Offer{Act: act.Name, Offered: reason == "", Reason: reason}
+		offers[act.Name] = Offer{Act: act.Name, Offered: reason == "", Reason: reason, StepUp: s.stepUpDue(by, act, on)}
 	}
 	return offers
 }

@@ -21,14 +21,15 @@ func (s *Service) Enter(ctx context.Context, by audit.Actor, act Act) error {
 }
 
 // AskCluster reads a cluster for a page that asks before an act. Who may not do the act is refused
-// here, and recorded, as the act itself would; *ConflictError when it is not offered now.
+// here, and recorded, as the act itself would; *ConflictError when it is not offered now. That a fresh
+// sign-in is missing is no refusal yet: the act's offer says so.
 func (s *Service) AskCluster(ctx context.Context, by audit.Actor, act Act, ref ClusterRef) (ClusterDetail, error) {
 	known, err := s.loadCluster(ctx, ref)
 	if err != nil {
 		return ClusterDetail{}, err
 	}
 	// Before it is read, so that a refusal is on record as one of what was asked for.
-	if err := s.authorize(ctx, by, act, known.on); err != nil {
+	if err := s.permit(ctx, by, act, known.on); err != nil {
 		return ClusterDetail{}, err
 	}
 	d, err := s.Cluster(ctx, by, ref)
@@ -44,7 +45,7 @@ func (s *Service) AskAccount(ctx context.Context, by audit.Actor, act Act, id uu
 	if err != nil {
 		return AccountDetail{}, err
 	}
-	if err := s.authorize(ctx, by, act, accountTarget(account.ref())); err != nil {
+	if err := s.permit(ctx, by, act, accountTarget(account.ref())); err != nil {
 		return AccountDetail{}, err
 	}
 	d, err := s.Account(ctx, by, id)
@@ -73,9 +74,11 @@ func (s *Service) AskVerify(ctx context.Context, by audit.Actor) error {
 func (s *Service) AskExport(ctx context.Context, by audit.Actor) (whole bool, err error) {
 	reach := s.exportReach(by)
 	if !reach.Offered {
-		err = s.authorize(ctx, by, ActAuditExport, installation(KindAudit))
+		if err := s.permit(ctx, by, ActAuditExport, installation(KindAudit)); err != nil {
+			return false, err
+		}
 	}
-	return reach.Whole, err
+	return reach.Whole, s.demandFresh(ctx, by, ActAuditExport, installation(KindAudit))
 }
 
 func conflictUnless(o Offer) error {

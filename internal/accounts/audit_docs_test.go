@@ -51,7 +51,7 @@ func auditEventsDoc(t *testing.T) string {
 	}
 
 	say(docHead)
-	row := table("act", "target", "right", "changes", "current API", "pa/v1")
+	row := table("act", "target", "right", "fresh sign-in", "changes", "current API", "pa/v1")
 	for _, a := range slices.SortedFunc(slices.Values(Acts()), func(a, b Act) int { return strings.Compare(a.Name, b.Name) }) {
 		right := "none: one's own, or the console's"
 		if !a.Self {
@@ -64,7 +64,8 @@ func auditEventsDoc(t *testing.T) string {
 		if a.Mutates {
 			changes = "yes"
 		}
-		row("`"+a.Name+"`", a.TargetKind, right, changes, operationOf(a, cloudapi.Current), operationOf(a, cloudapi.PAV1))
+		fresh := map[StepUp]string{StepUpAlways: "yes", StepUpInProduction: "in production", StepUpOfEnvironment: "for another environment"}[a.stepUp()]
+		row("`"+a.Name+"`", a.TargetKind, right, fresh, changes, operationOf(a, cloudapi.Current), operationOf(a, cloudapi.PAV1))
 	}
 
 	say(docWords)
@@ -143,7 +144,7 @@ This file is made by ` + "`make docs`" + ` from the act table, the list of field
 
 What an event can tell of. An act that changes something is an attempt before the Cloud API is called and an outcome after it, or a single
 event written together with the change. Any other act is recorded when it is refused; besides, ` + "`audit.search`" + ` once for each query of a session, ` + "`audit.verify` and `audit.export`" + ` always.
-Both columns on the right are empty for an act of the console alone. Events of earlier releases may name acts that are no longer here.
+Both columns on the right are empty for an act of the console alone. Where a fresh sign-in is asked for, one older than ` + "`QM_STEP_UP_AFTER`" + ` is refused, and recorded as ` + "`denied`" + `. Events of earlier releases may name acts that are no longer here.
 `
 
 const docWords = `

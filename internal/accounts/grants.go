@@ -125,6 +125,9 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 	if err := s.managesGrants(ctx, by, ActGrantCreate); err != nil {
 		return Grant{}, err
 	}
+	if err := s.demandFresh(ctx, by, ActGrantCreate, installation(KindGrant)); err != nil {
+		return Grant{}, err
+	}
 	var made uuid.UUID
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if n.FormToken != "" {
@@ -283,6 +286,9 @@ func (s *Service) insertGrant(ctx context.Context, tx pgx.Tx, row grantRow) erro
 // left who may do everything, *InvalidError when the reason is not fit to be kept.
 func (s *Service) EndGrant(ctx context.Context, by audit.Actor, id uuid.UUID, reason string) error {
 	if err := s.managesGrants(ctx, by, ActGrantDelete); err != nil {
+		return err
+	}
+	if err := s.demandFresh(ctx, by, ActGrantDelete, installation(KindGrant)); err != nil {
 		return err
 	}
 	reason = tidy(reason)

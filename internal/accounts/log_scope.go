@@ -38,9 +38,12 @@ func logPart(scope access.Scope) *audit.Part {
 func (s *Service) logFor(ctx context.Context, by audit.Actor, act Act) (*audit.Part, error) {
 	scope := s.visible(by, act)
 	if scope.None() && !s.holds(by, act) {
-		if err := s.authorize(ctx, by, act, installation(KindAudit)); err != nil {
+		if err := s.permit(ctx, by, act, installation(KindAudit)); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.demandFresh(ctx, by, act, installation(KindAudit)); err != nil {
+		return nil, err
 	}
 	return logPart(scope), nil
 }
@@ -113,7 +116,7 @@ func (r LogReach) Acts() []string {
 
 // exportReach says whether the member may take away anything of the log, and if not, why.
 func (s *Service) exportReach(by audit.Actor) ExportReach {
-	offer := Offer{Act: ActAuditExport.Name, Offered: true}
+	offer := Offer{Act: ActAuditExport.Name, Offered: true, StepUp: s.stepUpDue(by, ActAuditExport, installation(KindAudit))}
 	scope := s.visible(by, ActAuditExport)
 	if scope.None() && !s.holds(by, ActAuditExport) {
 		offer.Reason = s.notOffered(by, ActAuditExport, installation(KindAudit), "", ManagementKey{})

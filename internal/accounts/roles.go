@@ -433,7 +433,7 @@ func (s *Service) Role(ctx context.Context, by audit.Actor, id string) (RoleDeta
 // AskRole makes the token of the form for a new role, for those who may make one. Others are refused,
 // and that is recorded.
 func (s *Service) AskRole(ctx context.Context, by audit.Actor) (formToken string, err error) {
-	if err := s.authorize(ctx, by, ActRoleCreate, installation(KindRole)); err != nil {
+	if err := s.permit(ctx, by, ActRoleCreate, installation(KindRole)); err != nil {
 		return "", err
 	}
 	return s.FormToken(ctx, by, ActRoleCreate.Name)

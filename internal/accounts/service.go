@@ -26,6 +26,7 @@ type Config struct {
 	Logger       *slog.Logger
 	SessionIdle  time.Duration    // QM_SESSION_IDLE
 	SessionMax   time.Duration    // QM_SESSION_MAX
+	StepUpAfter  time.Duration    // QM_STEP_UP_AFTER; optional, 10 minutes when zero
 	UnknownAfter time.Duration    // QM_AUDIT_UNKNOWN_AFTER
 	PollMin      time.Duration    // QM_POLL_MIN
 	PollMax      time.Duration    // QM_POLL_MAX
@@ -54,6 +55,7 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	breakGlass breakGlassLook
 	keeper     rightsKeeper
 	metrics    *metrics
 }
@@ -62,6 +64,9 @@ type Service struct {
 func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.StepUpAfter == 0 {
+		cfg.StepUpAfter = defaultStepUpAfter
 	}
 	if cfg.Owner == "" {
 		cfg.Owner = uuid.NewString()

@@ -112,6 +112,7 @@ type Offer struct {
 	Act     string
 	Offered bool
 	Reason  string // in words for people; empty when offered
+	StepUp  bool   // the member has to sign in anew first; of account.edit: before the environment is changed
 }
 
 // AccountDetail is the account page.
@@ -217,12 +218,16 @@ type ClusterDeletion struct {
 type Identity struct {
 	Issuer, Subject, Name, Email string
 	EmailVerified                bool
-	Groups                       []string // as received, in their order
-	Reading                      Reading  // how they were read
-	AuthTime                     *time.Time
-	SID                          string
-	IDToken                      string // kept sealed for the logout request
-	Claims                       map[string]string
+	Groups                       []string   // as received, in their order
+	Reading                      Reading    // how they were read
+	AuthTime                     *time.Time // when they signed in there; nil when the provider did not tell
+	// Prompted is set when the provider told no time, was asked to have the member sign in anew, and
+	// AuthTime is therefore when it made its answer.
+	Prompted bool
+	IssuedAt time.Time // of the provider's answer
+	SID      string
+	IDToken  string // kept sealed for the logout request
+	Claims   map[string]string
 }
 
 // Session is a signed-in browser.
@@ -235,6 +240,7 @@ type Session struct {
 	Groups      []string
 	Roles       []string // names of the roles that configuration gives
 	AuthTime    *time.Time
+	Prompted    bool // AuthTime is when the provider answered a request to sign in anew; it tells no other time
 	CreatedAt   time.Time
 	LastSeenAt  time.Time
 	ExpiresAt   time.Time

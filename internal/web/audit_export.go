@@ -107,7 +107,8 @@ func notExported(why string) error {
 		detail: why + " Go back to the log, correct the search and export from there."}
 }
 
-// exportOffers are the links of the log's page that take away what it lists, however many pages.
+// exportOffers are the links of the log's page that take away what it lists, however many pages. Where a
+// fresh sign-in is due they lead through one, and on to the export.
 func exportOffers(q auditQuery, valid bool, offer accounts.Offer) []templates.Offer {
 	q.After = ""
 	reason := offer.Reason
@@ -115,7 +116,11 @@ func exportOffers(q auditQuery, valid bool, offer accounts.Offer) []templates.Of
 		reason = "The search is not right, so there is nothing to export."
 	}
 	link := func(label string, format audit.Format) templates.Offer {
-		return templates.Offer{Label: label, Href: q.exportAddress(format), Offered: reason == "", Reason: reason}
+		href := q.exportAddress(format)
+		if offer.StepUp {
+			href = stepUpPath(href)
+		}
+		return templates.Offer{Label: label, Href: href, Offered: reason == "", Reason: reason}
 	}
 	return []templates.Offer{link("Export as CSV", audit.CSV), link("Export as NDJSON", audit.NDJSON)}
 }

@@ -615,12 +615,15 @@ func (s *Server) handleClusterDeleteForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.renderClusterDelete(c, http.StatusOK, ref, d, clusterDeletionForm{}, nil)
+	var form clusterDeletionForm
+	takeTyped(s, c, &form)
+	return s.renderClusterDelete(c, http.StatusOK, ref, d, form, nil)
 }
 
 func (s *Server) renderClusterDelete(c echo.Context, status int, ref accounts.ClusterRef, d accounts.ClusterDetail, form clusterDeletionForm, invalid map[string]string) error {
 	name := named(d.Cluster.Name, ref.ClusterID)
 	v := clusterConfirm(s.accountPage(c, d.Account, "Delete "+name, "cluster-delete", "clusters"), ref, d, "delete")
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActClusterDelete.Name])
 	v.Lead = fmt.Sprintf("The cluster %s in %s is deleted with all its collections.", name, d.Account.Name)
 	v.Points = []string{"Whatever uses its endpoint stops working at once.", "Its database keys stop working."}
 	v.Warning = "A deleted cluster cannot be brought back. Only a backup can, and only if you keep the backups."
