@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -72,6 +73,9 @@ func (s *Service) describe(a *Account, d AccountDetails, say func(field, problem
 // transaction. When nothing differs nothing is recorded. *InvalidError tells everything that is wrong
 // with the form, *AccountChangedError that the revision is not the account's any more, *StepUpError that
 // another environment takes a fresh sign-in.
+//
+// An account that changes its environment leaves the reach of some and comes into that of others, so the right is asked for
+// on it in both: *ForbiddenError, which names the environment, when it is missing in the new one.
 func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID, e AccountEdit) error {
 	account, err := accountByID(ctx, s.cfg.DB, id, false)
 	if err != nil {
@@ -98,10 +102,18 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		return &InvalidError{Fields: invalid}
 	}
 	stale := false
+	if err := s.authorizeMove(ctx, by, ActAccountEdit, account, edited.Environment); err != nil {
+		return err
+	}
+	var moved *Account
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		before, err := accountByID(ctx, tx, id, true)
 		if err != nil {
 			return err
+		}
+		if before.Environment != account.Environment { // somebody else moved it, perhaps out of the member's reach
+			moved = &before
+			return errMovedMeanwhile
 		}
 		after := before
 		after.Name, after.Environment, after.Owner, after.Note, after.RotateBy = edited.Name, edited.Environment, edited.Owner, edited.Note, edited.RotateBy
@@ -130,14 +142,35 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
 	})
-	if stale {
+	switch {
+	case stale:
 		return s.refuseStale(ctx, by, ActAccountEdit, accountTarget(account.ref()))
-	}
-	if violates(err, "accounts_name_key") {
+	case errors.Is(err, errMovedMeanwhile):
+		if err := s.freshRights(ctx); err != nil { // they know the account as it was
+			return err
+		}
+		if err := s.authorize(ctx, by, ActAccountEdit, accountTarget(moved.ref())); err != nil {
+			return err
+		}
+		return &AccountChangedError{Now: *moved}
+	case violates(err, "accounts_name_key"):
 		return invalidField("name", "An account has this name already; give another.")
-	}
-	if err != nil {
+	case err != nil:
 		return dbError(ActAccountEdit.Name, err)
 	}
 	return nil
+}
+
+var errMovedMeanwhile = errors.New("the account is of another environment by now")
+
+// authorizeMove asks for the right on the account as it is to be, when it is to be of another environment. The member was
+// allowed on it as it is, so a refusal hides nothing: *ForbiddenError, and it is recorded.
+func (s *Service) authorizeMove(ctx context.Context, by audit.Actor, act Act, account Account, to Environment) error {
+	on := accountTarget(account.ref())
+	if to == account.Environment || s.rights(by).AllowsAsMoved(act.Needs, on.access(), string(to)) {
+		return nil
+	}
+	missing := act.Needs.String() + " in " + string(to)
+	s.denied(ctx, by, act, on, missing)
+	return &ForbiddenError{Act: act.Name, Missing: missing}
 }

@@ -65,6 +65,7 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 		if err := s.addSync(ctx, all); err != nil {
 			return AccountsPage{}, err
 		}
+		s.tellLess(by, all)
 	}
 	words := strings.Fields(strings.ToLower(q.Text))
 	words = words[:min(len(words), maxWords)]
@@ -82,7 +83,11 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 		}
 	}
 	page.Accounts = found
-	return page, s.addSync(ctx, found)
+	if err := s.addSync(ctx, found); err != nil {
+		return AccountsPage{}, err
+	}
+	s.tellLess(by, found)
+	return page, nil
 }
 
 // mentions reports whether every word is in what people call the account by.

@@ -19,6 +19,7 @@ const (
 	KindAudit         = "audit"
 	KindConfig        = "config"
 	KindBreakGlass    = "break_glass" // a way in without the identity provider
+	KindGroup         = "group"       // a value of the groups claim
 	KindGrant         = "grant"
 	KindRole          = "role"
 	KindMember        = "member"
@@ -181,6 +182,10 @@ var (
 	ActSessionLogout = Act{Name: "session.logout", Self: true, TargetKind: KindSession, Mutates: true, Idempotent: true}
 	ActSessionRevoke = Act{Name: "session.revoke", Self: true, TargetKind: KindSession, Mutates: true, Idempotent: true}
 
+	ActGroupRead = Act{
+		Name: "group.read", Needs: access.Requirement{Any: []string{access.GrantsManage, access.MembersManage}}, TargetKind: KindGroup, Idempotent: true,
+	}
+
 	ActAuditRead   = Act{Name: "audit.read", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditSearch = Act{Name: "audit.search", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditVerify = Act{Name: "audit.verify", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
@@ -225,6 +230,7 @@ func Acts() []Act {
 		ActPackageRead,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
 		ActBreakGlassCreate, ActBreakGlassRead, ActBreakGlassEnd,
+		ActGroupRead,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,

@@ -61,6 +61,10 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 	if err := s.addSync(ctx, one); err != nil {
 		return ClusterDetail{}, err
 	}
+	one[0].Hidden = s.hides(by, account)
+	if !s.rights(by).Allows(ActClusterRead.Needs, accountTarget(account.ref()).access()) {
+		one[0].Sync = one[0].Sync.ofSome()
+	}
 	detail := ClusterDetail{
 		Account: one[0], Cluster: cluster, Row: stored.ClusterRow, SeenAt: stored.SeenAt, Gone: stored.Gone,
 		Offers: s.offers(by, on, stored.Phase, account.Key),

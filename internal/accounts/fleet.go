@@ -252,6 +252,9 @@ func (s *Service) fleetAccounts(ctx context.Context, tx pgx.Tx, scope access.Sco
 			Sync: Sync{OKAt: row.OKAt, FailedAt: row.FailedAt, Error: row.Error, Stale: row.Stale, Vanished: row.Vanished},
 		}
 		in.whole[row.ID] = scope.Everything || row.Whole
+		if !in.whole[row.ID] {
+			in.all[i].Sync = in.all[i].Sync.ofSome()
+		}
 	}
 	return in, nil
 }
@@ -268,6 +271,23 @@ type fleetAccountRow struct {
 	Error       string
 	Vanished    int
 	Stale       bool
+}
+
+// ofSome is how fresh the account is for one who may see some of its clusters: what went wrong may be told of others.
+func (s Sync) ofSome() Sync {
+	s.Vanished = 0
+	if s.Error != "" {
+		s.Error = ""
+		if s.Stale {
+			s.Error = "Its last refresh failed."
+		}
+	}
+	return s
+}
+
+// hides reports whether the member may not open the page of an account of which they see clusters.
+func (s *Service) hides(by audit.Actor, a Account) bool {
+	return !s.rights(by).Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
 }
 
 // among are the accounts that a query is narrowed to.
@@ -362,6 +382,11 @@ func (q FleetQuery) narrowed() bool {
 // at one moment. ErrBadCursor when After is no cursor of this query, ErrUnavailable.
 func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
 	page, err := s.fleet(ctx, s.visible(by, ActClusterRead), q)
+	if !s.visible(by, ActAccountRead).Everything {
+		for i, a := range page.Accounts {
+			page.Accounts[i].Hidden = s.hides(by, a)
+		}
+	}
 	if err == nil && q.Text != "" && s.cfg.SlowSearch != nil && s.rights(by).Allows(ActAccountCreate.Needs, access.Target{}) {
 		if page.SlowSearch, err = s.cfg.SlowSearch(ctx, s.cfg.DB); err != nil {
 			return FleetPage{}, dbError("looking for the index of the text search", err)

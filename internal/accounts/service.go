@@ -51,6 +51,7 @@ type Service struct {
 	searches   searches
 	verifying  sync.Mutex    // held while the whole log is read
 	exporting  chan struct{} // holds one for each export that runs
+	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
@@ -71,7 +72,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce),
+		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
 	}
 }

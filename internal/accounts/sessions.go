@@ -35,22 +35,27 @@ const (
 
 // Bounds on what an identity provider may make us keep, in bytes.
 const (
-	maxIssuer    = 1024
-	maxSubject   = 255
-	maxName      = 256
-	maxEmail     = 320
-	maxGroup     = 256
-	maxGroups    = 1000
-	maxClaims    = 50
-	maxClaim     = 500
-	maxSID       = 256
-	maxIDToken   = 64 << 10
-	maxUserAgent = 512
+	maxIssuer     = 1024
+	maxSubject    = 255
+	maxName       = 256
+	maxEmail      = 320
+	maxGroup      = 256
+	maxGroups     = 20_000
+	maxGroupBytes = 1 << 20 // of all groups together
+	maxClaims     = 50
+	maxClaim      = 500
+	maxSID        = 256
+	maxIDToken    = 64 << 10
+	maxUserAgent  = 512
 )
 
 // sessionColumns belong to sessionRow.
-const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, prompted, ip, user_agent,
+const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, reading, claims, auth_time, prompted, ip, user_agent,
 	created_at, last_seen_at, expires_at`
+
+// listedColumns are the same without what may be large.
+const listedColumns = `id, mark, issuer, subject, name, email, email_verified, '{}'::text[] AS groups, overage, '{}'::jsonb AS reading, '{}'::jsonb AS claims,
+	auth_time, prompted, ip, user_agent, created_at, last_seen_at, expires_at`
 
 // sessionRow is a session as stored, without its token and ID token.
 type sessionRow struct {
@@ -63,6 +68,7 @@ type sessionRow struct {
 	EmailVerified bool
 	Groups        []string
 	Overage       bool
+	Reading       Reading
 	Claims        map[string]string
 	AuthTime      *time.Time
 	Prompted      bool
@@ -154,7 +160,7 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 	token, hash := s.newToken(forSession)
 	row := sessionRow{
 		ID: s.newID(), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
-		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime, Prompted: id.Prompted,
+		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.Reading.Incomplete(), Reading: id.Reading, Claims: id.Claims, AuthTime: id.AuthTime, Prompted: id.Prompted,
 		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(o.life),
 	}
 	if row.Mark, err = s.markOf(hash, row); err != nil {
@@ -171,7 +177,8 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 		}
 	}
 	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
-	event.Change = o.change
+	event.Change = s.groupsChange(row)
+	maps.Copy(event.Change, o.change)
 	replaced := by.Session
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if o.first != nil {
@@ -200,21 +207,20 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 				return fmt.Errorf("ending the session before: %w", err)
 			}
 			if ended.RowsAffected() > 0 {
-				event.Change = maps.Clone(event.Change)
-				if event.Change == nil {
-					event.Change = audit.Change{}
-				}
 				event.Change["replaced_session"] = [2]any{replaced, nil}
 			}
 		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO sessions (
 				id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, sid,
-				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at, prompted)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19)`,
+				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at, reading, prompted)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20)`,
 			row.ID, hash, row.Mark, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, row.Overage,
-			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Prompted); err != nil {
+			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Reading, row.Prompted); err != nil {
 			return fmt.Errorf("storing the session: %w", err)
+		}
+		if err := noteGroups(ctx, tx, row); err != nil {
+			return err
 		}
 		return s.recordLast(ctx, tx, event, bound...)
 	})
@@ -226,6 +232,11 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 		return "", fmt.Errorf("signing in: %w", unavailable(err))
 	}
 	s.metrics.signIns.WithLabelValues("ok").Inc()
+	if cause := row.Reading.cause(); cause != "" {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "groups of a sign-in are not all known", slog.String("cause", cause),
+			slog.String("claim", row.Reading.Claim), slog.Int("received", row.Reading.Received), slog.Int("kept", len(row.Groups)),
+			slog.String("issuer", row.Issuer), slog.String("subject", row.Subject), slog.String("request_id", by.RequestID))
+	}
 	return token, nil
 }
 
@@ -240,13 +251,7 @@ func acceptable(id Identity) (Identity, error) {
 	}
 	id.Name = cut(id.Name, maxName)
 	id.Name = cmp.Or(id.Name, id.Email, id.Subject)
-	id.Groups = slices.DeleteFunc(slices.Clone(id.Groups), func(g string) bool { return g == "" || !wellFormed(g, maxGroup) })
-	if len(id.Groups) > maxGroups {
-		id.Groups, id.GroupsOverage = id.Groups[:maxGroups], true
-	}
-	if id.Groups == nil {
-		id.Groups = []string{}
-	}
+	id.Groups = usableGroups(id.Groups, &id.Reading)
 	claims := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(id.Claims)) {
 		if len(claims) < maxClaims && wellFormed(name, maxName) {
@@ -401,7 +406,7 @@ func (s *Service) session(row sessionRow, by audit.Actor) Session {
 	return Session{
 		ID: row.ID, Issuer: row.Issuer, Subject: row.Subject, Name: row.Name, Email: row.Email, Groups: row.Groups,
 		Roles: rights.Roles(), AuthTime: row.AuthTime, Prompted: row.Prompted, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
-		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage,
+		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage, Reading: row.Reading,
 		Permissions: rights.Permissions(), Claims: row.Claims,
 	}
 }
@@ -450,10 +455,11 @@ func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, 
 	return string(opened), nil
 }
 
-// Sessions lists the member's own live sessions, newest first.
+// Sessions lists the member's own live sessions, newest first, without their groups and claims, and with no
+// rights but those of the session that asks: there may be many sessions, and much in each.
 func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, error) {
 	rows, err := s.cfg.DB.Query(ctx, `
-		SELECT `+sessionColumns+` FROM sessions WHERE issuer = $1 AND subject = $2 AND ended_at IS NULL
+		SELECT `+listedColumns+` FROM sessions WHERE issuer = $1 AND subject = $2 AND ended_at IS NULL
 		ORDER BY created_at DESC, id DESC LIMIT 200`, by.Issuer, by.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("reading sessions: %w", unavailable(err))
@@ -466,6 +472,9 @@ func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, erro
 	sessions := make([]Session, 0, len(stored))
 	for _, row := range stored {
 		if s.live(row, now) {
+			if row.Mark == by.Session {
+				row.Groups = by.Groups
+			}
 			sessions = append(sessions, s.session(row, by))
 		}
 	}
@@ -505,6 +514,9 @@ func (s *Service) cleanSessions(ctx context.Context) error {
 	}
 	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM form_tokens WHERE created_at < $1`, now.Add(-formTokenKept)); err != nil {
 		return fmt.Errorf("deleting old form tokens: %w", err)
+	}
+	if err := s.forgetGroups(ctx); err != nil {
+		return err
 	}
 	if _, err := s.cfg.DB.Exec(ctx, `SELECT forget_sessions()`); err != nil {
 		return fmt.Errorf("deleting old sessions: %w", err)

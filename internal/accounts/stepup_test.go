@@ -156,7 +156,8 @@ func TestStepUpRefusesEveryActItIsAskedOf(t *testing.T) {
 	s.wantStepUp(s.svc.Remove(ctx, stale, a.ID, AccountRemoval{Confirm: a.Name}), ActAccountDelete)
 	s.wantStepUp(s.svc.SwitchAccount(ctx, stale, a.ID, AccountSwitch{}), ActAccountSwitch)
 	s.wantStepUp(s.svc.ExportLog(ctx, stale, audit.Query{}, audit.CSV, nil), ActAuditExport)
-	s.wantStepUp(s.svc.AskExport(ctx, stale), ActAuditExport)
+	_, err = s.svc.AskExport(ctx, stale)
+	s.wantStepUp(err, ActAuditExport)
 
 	d, err := s.svc.Account(ctx, stale, a.ID)
 	if err != nil {

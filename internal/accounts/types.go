@@ -41,7 +41,9 @@ type Account struct {
 	CreatedBy      string
 	Key            ManagementKey
 	Sync           Sync
-	Clusters       int // known and not gone; more than CountCap: so many at least
+	Clusters       int // known and not gone; more than CountCap: so many at least; 0 for a member who may not see all of them
+	// Hidden is set where the member sees clusters of the account, and may not open its own page.
+	Hidden bool
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.
@@ -215,8 +217,8 @@ type ClusterDeletion struct {
 type Identity struct {
 	Issuer, Subject, Name, Email string
 	EmailVerified                bool
-	Groups                       []string
-	GroupsOverage                bool       // the provider left the groups out because there are too many (Entra)
+	Groups                       []string   // as received, in their order
+	Reading                      Reading    // how they were read
 	AuthTime                     *time.Time // when they signed in there; nil when the provider did not tell
 	// Prompted is set when the provider told no time, was asked to have the member sign in anew, and
 	// AuthTime is therefore when it made its answer.
@@ -244,7 +246,8 @@ type Session struct {
 	IP          string
 	UserAgent   string
 	Current     bool
-	Overage     bool
+	Overage     bool     // the member is in groups that were not read
+	Reading     Reading  // how the ID token was read
 	Permissions []string // sorted, all the member holds
 	Claims      map[string]string
 }

@@ -36,14 +36,19 @@ func mediaType(f audit.Format) string {
 // query, all of them, as a file. HEAD takes nothing away, so it is answered without an export.
 func (s *Server) handleAuditExport(c echo.Context) error {
 	ctx, by := c.Request().Context(), actorFrom(c)
-	if err := s.accounts.AskExport(ctx, by); err != nil {
+	whole, err := s.accounts.AskExport(ctx, by)
+	if err != nil {
 		return fmt.Errorf("ask for an export of the log: %w", err)
 	}
 	format, query, err := readExport(c)
 	if err != nil {
 		return err
 	}
-	name := "quartermaster-audit-" + s.now().UTC().Format("20060102T150405Z") + "." + string(format)
+	name := "quartermaster-audit-"
+	if !whole {
+		name += "part-"
+	}
+	name += s.now().UTC().Format("20060102T150405Z") + "." + string(format)
 	d := &download{c: c, control: http.NewResponseController(c.Response()), stall: s.exportStall, media: mediaType(format), name: name}
 	if c.Request().Method == http.MethodHead {
 		d.begin()

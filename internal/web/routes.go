@@ -83,6 +83,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: account + "/clusters/quote", Handler: s.handleClusterQuote},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
+		{Method: get, Path: cluster + "/history", Handler: s.handleClusterHistory, Compressed: true},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
 		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
 		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},
@@ -101,6 +102,10 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathAuditExport, Handler: s.handleAuditExport},
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
+
+		{Method: get, Path: pathGroups, Handler: s.handleGroups},
+		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
+		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},
 
 		{Method: get, Path: pathMe, Handler: s.handleMe, AnyMember: true},
 		{Method: post, Path: "/me/sessions/:id/end", Handler: s.handleSessionEnd, AnyMember: true},

@@ -119,7 +119,7 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 		if err != nil {
 			return err // Postgres is gone, perhaps: that is no reason to sign anybody out
 		}
-		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c)) != nil {
+		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c), asked(r)) != nil {
 			return s.showNoRights(c)
 		}
 		return r.Handler(c)
@@ -182,7 +182,9 @@ func (s *Server) showNoRights(c echo.Context) error {
 		Page:       s.page(c, "No access yet", "no-rights", ""),
 		Claims:     sortedPairs(session.Claims),
 		GroupClaim: s.opts.GroupsClaim,
-		Overage:    session.Overage,
+		MoreClaims: session.Reading.ClaimsLeftOut,
+		Problems:   session.Reading.Problems(),
+		Mapping:    mappingOf(s.accounts.Explain(actorFrom(c))),
 		Contact:    s.opts.Contact,
 	}))
 }
