@@ -98,11 +98,11 @@ func TestBreakGlassCommand(t *testing.T) {
 		t.Fatalf("the link answers %d: %s", page.status, page.text())
 	}
 	page = v.submit(page, "/break-glass", nil)
-	if page.bodyID() != "clusters-index" || !strings.Contains(page.text(), "Provider down, ticket 7") {
+	if page.bodyID() != "clusters-index" || !strings.Contains(page.body, "Provider down, ticket 7") {
 		t.Errorf("ended at %s: %s", page.url, page.text())
 	}
 	viewer := p.signIn(t, "viewer@example.test")
-	if !strings.Contains(viewer.get("/clusters").text(), "Break-glass access is in use") {
+	if !strings.Contains(viewer.get("/clusters").body, "Break-glass access is in use") {
 		t.Error("a viewer is not told")
 	}
 	// The log can name who it was.
