@@ -300,7 +300,8 @@ func TestLogScopeExportEndsWithItsRight(t *testing.T) {
 		for _, format := range audit.Formats() {
 			s.moveQuietly(s.mine.ID, Staging)
 			s.grant(tt.scope, access.AuditRead, access.AuditExport)
-			token, err := s.svc.SignIn(t.Context(), audit.Actor{Via: audit.ViaBrowser}, Identity{Issuer: s.scoped.Issuer, Subject: s.scoped.Subject})
+			at := s.svc.now()
+			token, err := s.svc.SignIn(t.Context(), audit.Actor{Via: audit.ViaBrowser}, Identity{Issuer: s.scoped.Issuer, Subject: s.scoped.Subject, AuthTime: &at})
 			if err != nil {
 				t.Fatal(err)
 			}
