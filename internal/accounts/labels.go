@@ -296,11 +296,11 @@ func (s *Service) labelsToFill(by audit.Actor, account accountRef) []access.Sele
 // enoughFor are labels that a selector picks, by key.
 func enoughFor(l access.Selector) []cloudapi.Label {
 	var labels []cloudapi.Label
-	for _, with := range l.Combinations() {
+	if combinations := l.Combinations(); len(combinations) > 0 {
+		with := combinations[0]
 		for _, key := range slices.Sorted(maps.Keys(with)) {
 			labels = append(labels, cloudapi.Label{Key: key, Value: with[key]})
 		}
-		break
 	}
 	return labels
 }

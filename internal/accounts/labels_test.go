@@ -281,7 +281,7 @@ func TestAnUpdateMustNotLeaveOnesScope(t *testing.T) {
 			t.Errorf("%s: the words are %q", name, refused.Reason)
 		}
 		_, err := s.svc.PlanClusterUpdate(t.Context(), by, ref, form)
-		labelForbidden(t, name+", compared", err, "write:clusters")
+		_ = labelForbidden(t, name+", compared", err, "write:clusters")
 		if s.updates() != before {
 			t.Errorf("%s: it was sent", name)
 		}
@@ -324,8 +324,8 @@ func TestLabelsThatRightsRestOnNeedGrantsManage(t *testing.T) {
 		}
 	}
 	bare := s.labelled(account, "bare", map[string]string{"use": "demo"})
-	labelForbidden(t, "added", change(operator, bare, "team=orbit"), access.GrantsManage)
-	labelForbidden(t, "added with a value that nobody's grant names", change(operator, bare, "team=nobody"), access.GrantsManage)
+	_ = labelForbidden(t, "added", change(operator, bare, "team=orbit"), access.GrantsManage)
+	_ = labelForbidden(t, "added with a value that nobody's grant names", change(operator, bare, "team=nobody"), access.GrantsManage)
 	if s.updates() != before {
 		t.Error("a refused change was sent")
 	}
