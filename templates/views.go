@@ -10,12 +10,20 @@ import "time"
 type Page struct {
 	Title   string
 	BodyID  string // <body id>, a hook for tests
-	Section string // clusters, accounts, audit, me: which item of the navigation is current
+	Section string // clusters, accounts, audit, admin, me: which item of the navigation is current
 	Member  *Member
 	Flash   string
 	Dev     bool          // made by dev: a banner says so
 	Legacy  *LegacyNotice // of an account of the first API generation; nil for every other page
 	Now     time.Time
+
+	Unverified *UnverifiedView // for those who may do something about it; nil when every row verifies
+}
+
+// UnverifiedView tells of rows that rights follow from and that the console did not write.
+type UnverifiedView struct {
+	Rows    int
+	LogHref string // empty for those who may not read the log
 }
 
 // Member is who is signed in, as the page's header shows it.
@@ -24,6 +32,7 @@ type Member struct {
 	Roles       []string
 	MayAudit    bool
 	MayManage   bool // accounts:manage
+	MayGrant    bool // grants:manage or members:manage
 }
 
 // ErrorView is an error page.
@@ -33,6 +42,7 @@ type ErrorView struct {
 	Heading   string // what happened
 	Detail    string // what to do
 	Reason    string // upstream's own words, when there are any
+	Refusal   *RefusalView
 	RequestID string
 	RetryPath string // empty: no retry link
 	SignIn    bool   // offer the sign-in link

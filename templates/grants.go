@@ -1,0 +1,306 @@
+package templates
+
+import (
+	"strings"
+	"time"
+)
+
+// GrantsView is the list of grants.
+type GrantsView struct {
+	Page   Page
+	Tabs   []Tab
+	Filter GrantsFilter
+	Rows   []GrantRow
+	Total  int // that fit, configured ones among them
+	First  string
+	Next   string
+	May    bool // give rights, somewhere
+}
+
+// GrantsFilter is what the list is narrowed by.
+type GrantsFilter struct {
+	Text                           string
+	State, SubjectKind, Role, Kind Select
+	Hidden                         []Pair   // what else the address narrows by
+	Only                           []string // that, in words
+	Active                         bool
+}
+
+// GrantRow is one grant: who may do what, where, until when, and why.
+type GrantRow struct {
+	ID         string // empty for one from configuration
+	Href       string
+	Who        SubjectView
+	Role       string
+	RoleHref   string
+	Where      PlaceView
+	ExpiresAt  *time.Time
+	Reason     string
+	GivenAt    time.Time
+	GivenBy    string
+	Configured bool
+	Variable   string // of the configuration
+	State      string // live, pending, expired, ended
+	EndedAt    *time.Time
+	EndedBy    string
+	EndReason  string
+}
+
+// SubjectView is whom a grant is for.
+type SubjectView struct {
+	Kind, Name string
+	Detail     string // address or subject beside the name
+	Issuer     string
+	Href       string // all that this subject can touch; empty where that is not told
+}
+
+// kindWord says what kind of subject it is.
+func (s SubjectView) kindWord() string {
+	switch s.Kind {
+	case "group":
+		return "group"
+	case "email":
+		return "e-mail address"
+	}
+	return "member"
+}
+
+// PlaceView is where a grant holds.
+type PlaceView struct {
+	Kind, Name string
+	Of         string // the account of a cluster
+	Href       string
+}
+
+// kindWord says what kind of place it is, before its name.
+func (p PlaceView) kindWord() string {
+	switch p.Kind {
+	case "everything":
+		return ""
+	case "labels":
+		return "clusters labelled"
+	}
+	return p.Kind
+}
+
+// stateTone is the tone of a grant's state.
+func (r GrantRow) stateTone() string {
+	switch r.State {
+	case "live":
+		return toneOK
+	case "pending":
+		return toneBusy
+	}
+	return toneOff
+}
+
+func (r GrantRow) stateWord() string {
+	switch r.State {
+	case "live":
+		return "Counts"
+	case "pending":
+		return "Waits"
+	case "expired":
+		return "Expired"
+	}
+	return "Ended"
+}
+
+// GrantView is the page of one grant.
+type GrantView struct {
+	Page        Page
+	Crumbs      []Link
+	Grant       GrantRow
+	Description string // of the role
+	Permissions []PermissionGroup
+	Offers      []Offer
+	LogHref     string // what the log has on it; empty for who may not read the log
+}
+
+// GrantFormView gives a right. What is chosen of the kinds decides what is asked next.
+type GrantFormView struct {
+	Page      Page
+	Crumbs    []Link
+	Tabs      []Tab
+	Action    string
+	Self      string // the same form again, as it was typed
+	Back      string
+	FormToken string
+	Errors    map[string]string // by form field; "" is the form
+
+	SubjectKind, Subject string
+	Role                 string
+	ScopeKind, Scope     string
+	Lasts, ExpiresAt     string
+	Reason               string
+
+	Subjects  []Choice // members, or groups that were seen
+	Roles     []Choice
+	Kinds     []Choice // of scopes within one's own rights
+	Places    []PlaceGroup
+	More      bool // there are more places than the list has
+	Endings   []Choice
+	CannotAll string // why there is nothing to give; the form is not shown then
+}
+
+// PlaceGroup is a part of a list of places; Label is empty for a list without parts.
+type PlaceGroup struct {
+	Label   string
+	Choices []Choice
+}
+
+// grantFields are the fields in the order of the page: the first that is wrong gets the focus.
+func grantFields() []string {
+	return []string{"subject_kind", "subject", "role", "scope_kind", "scope", "lasts", "expires_at", "reason"}
+}
+
+func (v GrantFormView) focus(field string) bool { return firstWrong(grantFields(), v.Errors) == field }
+
+func (v GrantFormView) problems() []Link { return problemLinks(grantFields(), v.Errors) }
+
+// field fills in what is wrong with a field, and whether it gets the focus.
+func (v GrantFormView) field(f Field) Field {
+	f.Error, f.Focus = v.Errors[f.Name], v.focus(f.Name)
+	return f
+}
+
+func (v GrantFormView) radios(r Radios) Radios {
+	r.Error, r.Focus = v.Errors[r.Name], v.focus(r.Name)
+	return r
+}
+
+// firstWrong is the first of the fields that is wrong, or empty.
+func firstWrong(fields []string, errors map[string]string) string {
+	for _, f := range fields {
+		if errors[f] != "" {
+			return f
+		}
+	}
+	return ""
+}
+
+// problemLinks lists what is wrong in a form, in the order of its fields; what belongs to no field
+// stands first and last.
+func problemLinks(fields []string, errors map[string]string) []Link {
+	var out []Link
+	known := map[string]bool{"": true}
+	if e := errors[""]; e != "" {
+		out = append(out, Link{Label: e})
+	}
+	for _, f := range fields {
+		known[f] = true
+		if e := errors[f]; e != "" {
+			out = append(out, Link{Label: e, Href: "#f-" + f})
+		}
+	}
+	for _, f := range sortedKeys(errors) {
+		if !known[f] && errors[f] != "" {
+			out = append(out, Link{Label: errors[f]})
+		}
+	}
+	return out
+}
+
+func (v GrantFormView) subjectKinds() Radios {
+	r := Radios{Name: "subject_kind", Legend: "To whom?", Choices: []Choice{
+		{Value: "group", Label: "A group", Hint: "Everyone whose sign-in names it."},
+		{Value: "member", Label: "A member", Hint: "Somebody who has signed in here."},
+		{Value: "email", Label: "An e-mail address", Hint: "Waits for the first sign-in with it."},
+	}}
+	for i := range r.Choices {
+		r.Choices[i].Selected = r.Choices[i].Value == v.SubjectKind
+	}
+	return v.radios(r)
+}
+
+func (v GrantFormView) subject() Field {
+	f := Field{Name: "subject", Value: v.Subject, Required: true, Autocomplete: "off"}
+	switch v.SubjectKind {
+	case "member":
+		f.Label, f.Hint = "Member", "Members appear here once they have signed in. Use an e-mail address for somebody who has not."
+	case "email":
+		f.Label, f.Type = "E-mail address", "email"
+		f.Hint = "Counts once: whoever first signs in with this address, verified by the identity provider, gets the right. From then on it is theirs and not the address’s."
+	default:
+		f.Label, f.Mono = "Group", true
+		f.Hint = "Exactly as your identity provider names it, letter case included."
+	}
+	return v.field(f)
+}
+
+func (v GrantFormView) places() Field {
+	f := Field{Name: "scope", Value: v.Scope, Required: true, Autocomplete: "off"}
+	switch v.ScopeKind {
+	case "environment":
+		f.Label, f.Hint = "Environment", "Every account of it, those added later as well."
+	case "account":
+		f.Label, f.Hint = "Account", "The account and every cluster in it, later ones as well."
+	case "cluster":
+		f.Label, f.Hint = "Cluster", "This cluster and nothing else of its account."
+	case "labels":
+		f.Label, f.Mono, f.Placeholder = "Labels", true, "team=search"
+		f.Hint = "Clusters that have all of these: team=search, or several joined by commas: team in (search,ads),tier=gold. From then on only members with grants:manage may change these labels."
+	}
+	return v.field(f)
+}
+
+// AccessView answers who can touch something, or what somebody can touch.
+type AccessView struct {
+	Page    Page
+	Crumbs  []Link
+	Tabs    []Tab
+	Heading string
+	Lead    string
+
+	// One of the two answers, or the question when both are nil.
+	Holders []HolderView
+	Grants  []GrantRow   // of the one who is asked about
+	Reach   []ReachView  // where they may do what
+	Who     *SubjectView // who is asked about
+	Notes   []string
+	Asked   bool // something was asked, though the answer may be nobody
+
+	Accounts Select // to ask about
+	Members  Select
+	GiveHref string // gives a right to whom or where was asked
+	Back     string
+}
+
+// HolderView is somebody who can touch what is asked about, and through which grants.
+type HolderView struct {
+	Who         SubjectView
+	Grants      []GrantRow
+	Permissions []PermissionGroup
+	Few         []string // the permissions that matter most, in words
+}
+
+// ReachView is one place, and what may be done there.
+type ReachView struct {
+	Where       PlaceView
+	Permissions []PermissionGroup
+}
+
+// RefusalView says of a refusal what is missing, what would give it, what one holds, and whom to ask.
+type RefusalView struct {
+	Act     string     // in words
+	Missing []Pair     // permissions with what they allow
+	Where   string     // what the act is done to
+	Roles   []Pair     // that would give it, with what else they allow
+	Held    []GrantRow // that hold here
+	Ask     []string   // people and groups who could give it
+	AskHref string     // where to give it oneself, for whoever asks on somebody's behalf; usually empty
+}
+
+// joined is a list of short words in one line.
+func joined(words []string) string { return strings.Join(words, ", ") }
+
+// sentenceList joins what somebody may do into one sentence.
+func sentenceList(words []string) string {
+	switch len(words) {
+	case 0:
+		return "Looks only."
+	case 1:
+		return words[0] + "."
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1] + "."
+}
