@@ -77,6 +77,11 @@ func installation(kind string) target { return target{Kind: kind} }
 // rights returns what the actor may do now: what configuration gives, and what was granted as it was
 // when the request began. They are computed at every call, so that a change acts at the next request.
 func (s *Service) rights(by audit.Actor) access.Rights {
+	return s.rightsBy(s.keeper.book.Load(), by, s.now())
+}
+
+// rightsBy returns what the actor may do by a book at a time.
+func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) access.Rights {
 	if by.Issuer == InternalIssuer {
 		if by.Via == audit.ViaJob || by.Via == audit.ViaCLI {
 			return access.Everything("system")
@@ -86,7 +91,6 @@ func (s *Service) rights(by audit.Actor) access.Rights {
 	if by.Issuer == "" || by.Subject == "" {
 		return access.Rights{}
 	}
-	book := s.keeper.book.Load()
 	if book == nil { // nobody signs in before it is read
 		return access.NewRights(s.cfg.Rights.Grants(memberOf(by))...)
 	}
@@ -94,7 +98,7 @@ func (s *Service) rights(by audit.Actor) access.Rights {
 		return access.Rights{}
 	}
 	m := memberOf(by)
-	return access.NewRights(append(s.cfg.Rights.Grants(m), book.of(m, by.Subject, s.now())...)...).In(book.environments)
+	return access.NewRights(append(s.cfg.Rights.Grants(m), book.of(m, by.Subject, at)...)...).In(book.environments)
 }
 
 func memberOf(by audit.Actor) access.Member {

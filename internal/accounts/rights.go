@@ -124,10 +124,23 @@ type rightsBook struct {
 	members      map[principal][]int // indexes of grants
 	groups       map[principal][]int
 	roles        map[string]access.Role // by id, built in and own
+	deleted      map[string]access.Role // of the team's own that are no more, for lists of what was
 	blocked      map[principal]bool
 	environments map[uuid.UUID]string // of accounts, where certain
 	labelKeys    map[string]bool      // keys of labels that live grants go by
 	unverified   []Unverified
+}
+
+// newBook returns a book in which nobody was granted anything.
+func newBook() *rightsBook {
+	b := &rightsBook{
+		members: map[principal][]int{}, groups: map[principal][]int{}, roles: map[string]access.Role{}, deleted: map[string]access.Role{},
+		blocked: map[principal]bool{}, environments: map[uuid.UUID]string{}, labelKeys: map[string]bool{},
+	}
+	for _, role := range access.BuiltIn() {
+		b.roles[role.ID] = role
+	}
+	return b
 }
 
 // storedGrant is a grant with its role and scope read.
@@ -206,25 +219,46 @@ func (s *Service) freshRights(ctx context.Context) error {
 
 // readRights reads all of it as it is at one moment.
 func (s *Service) readRights(ctx context.Context) (*rightsBook, error) {
-	b := &rightsBook{
-		members: map[principal][]int{}, groups: map[principal][]int{}, roles: map[string]access.Role{}, blocked: map[principal]bool{},
-		environments: map[uuid.UUID]string{}, labelKeys: map[string]bool{},
-	}
-	for _, role := range access.BuiltIn() {
-		b.roles[role.ID] = role
-	}
+	b := newBook()
 	err := pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT version FROM rights_version`).Scan(&b.version); err != nil {
 			return err
 		}
-		for _, read := range []func(context.Context, pgx.Tx, *rightsBook) error{s.readRoles, s.readGrants, s.readBlocked, s.readEnvironments} {
-			if err := read(ctx, tx, b); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.readBook(ctx, tx, b)
 	})
 	return b, err
+}
+
+// readBook reads into b what rights follow from. The transaction keeps changes of it away, or sees none.
+func (s *Service) readBook(ctx context.Context, tx pgx.Tx, b *rightsBook) error {
+	for _, read := range []func(context.Context, pgx.Tx, *rightsBook) error{s.readRoles, s.readGrants, s.readBlocked, s.readEnvironments} {
+		if err := read(ctx, tx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockRights keeps every other change of what rights follow from away until the transaction ends,
+// whichever program makes it, and returns what they follow from now. What is decided on that is still
+// so when the transaction is committed.
+func (s *Service) lockRights(ctx context.Context, tx pgx.Tx) (*rightsBook, error) {
+	// The statement changes no row. Its trigger counts a change all the same, and so locks the row in
+	// which every change is counted; the console's role may not lock that row itself.
+	if _, err := tx.Exec(ctx, `UPDATE grants SET end_reason = end_reason WHERE false`); err != nil {
+		return nil, fmt.Errorf("locking the rights: %w", err)
+	}
+	b := newBook()
+	if err := tx.QueryRow(ctx, `SELECT version FROM rights_version`).Scan(&b.version); err != nil {
+		return nil, fmt.Errorf("locking the rights: %w", err)
+	}
+	if known := s.keeper.book.Load(); known != nil && known.version == b.version-1 { // but for our own counting
+		return known, nil
+	}
+	if err := s.readBook(ctx, tx, b); err != nil {
+		return nil, fmt.Errorf("reading the rights: %w", err)
+	}
+	return b, nil
 }
 
 // readRoles reads the newest version of each role. Where that does not verify there is no such role,
@@ -242,10 +276,14 @@ func (s *Service) readRoles(ctx context.Context, tx pgx.Tx, b *rightsBook) error
 		switch {
 		case !s.cfg.Vault.Verify(row.place(), row.says(), row.MAC):
 			b.unverified = append(b.unverified, Unverified{Kind: KindRole, ID: row.ID.String(), Name: row.Name})
-		case !row.Deleted:
+		default:
+			into := b.roles
+			if row.Deleted {
+				into = b.deleted
+			}
 			permissions := slices.Clone(row.Permissions)
 			slices.Sort(permissions)
-			b.roles[row.ID.String()] = access.Role{ID: row.ID.String(), Name: row.Name, Description: row.Description, Permissions: permissions}
+			into[row.ID.String()] = access.Role{ID: row.ID.String(), Name: row.Name, Description: row.Description, Permissions: permissions}
 		}
 	}
 	return nil

@@ -251,6 +251,7 @@ var (
 	ErrUnavailable      = errors.New("the database cannot be reached")
 	ErrBadCursor        = errors.New("bad cursor")
 	ErrRateLimited      = errors.New("too many requests")
+	ErrBlocked          = errors.New("the member is blocked")
 )
 
 // ForbiddenError is a refusal on a target that the actor may read.

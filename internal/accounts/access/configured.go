@@ -91,6 +91,10 @@ func (r configuredRow) grant(name string) Grant {
 	return Grant{Role: r.role(), Scope: Scope{Everything: true}, Source: "from configuration, " + r.variable, Via: name}
 }
 
+// FoldASCII returns the text without letter case in ASCII, as addresses are compared; other letters
+// stay as they are.
+func FoldASCII(s string) string { return lowerASCII(s) }
+
 // lowerASCII works on bytes, so that ill-formed text is left as it is.
 func lowerASCII(s string) string {
 	b := []byte(s)
