@@ -40,7 +40,7 @@ type GrantRow struct {
 	GivenBy    string
 	Configured bool
 	Variable   string // of the configuration
-	State      string // live, pending, expired, ended
+	State      string // live, pending, expired, ended, unverified
 	EndedAt    *time.Time
 	EndedBy    string
 	EndReason  string
@@ -68,7 +68,6 @@ func (s SubjectView) kindWord() string {
 // PlaceView is where a grant holds.
 type PlaceView struct {
 	Kind, Name string
-	Of         string // the account of a cluster
 	Href       string
 }
 
@@ -90,6 +89,8 @@ func (r GrantRow) stateTone() string {
 		return toneOK
 	case "pending":
 		return toneBusy
+	case "unverified":
+		return toneBad
 	}
 	return toneOff
 }
@@ -97,11 +98,13 @@ func (r GrantRow) stateTone() string {
 func (r GrantRow) stateWord() string {
 	switch r.State {
 	case "live":
-		return "Counts"
+		return "In force"
 	case "pending":
 		return "Waits"
 	case "expired":
 		return "Expired"
+	case "unverified":
+		return "Altered"
 	}
 	return "Ended"
 }
@@ -134,7 +137,7 @@ type GrantFormView struct {
 	Lasts, ExpiresAt     string
 	Reason               string
 
-	Subjects  []Choice // members, or groups that were seen
+	Subjects  []Choice // members, or groups that were seen, to choose from or to type past
 	Roles     []Choice
 	Kinds     []Choice // of scopes within one's own rights
 	Places    []PlaceGroup
@@ -204,8 +207,7 @@ func problemLinks(fields []string, errors map[string]string) []Link {
 func (v GrantFormView) subjectKinds() Radios {
 	r := Radios{Name: "subject_kind", Legend: "To whom?", Choices: []Choice{
 		{Value: "group", Label: "A group", Hint: "Everyone whose sign-in names it."},
-		{Value: "member", Label: "A member", Hint: "Somebody who has signed in here."},
-		{Value: "email", Label: "An e-mail address", Hint: "Waits for the first sign-in with it."},
+		{Value: "member", Label: "One person", Hint: "By the e-mail address they sign in with."},
 	}}
 	for i := range r.Choices {
 		r.Choices[i].Selected = r.Choices[i].Value == v.SubjectKind
@@ -217,10 +219,8 @@ func (v GrantFormView) subject() Field {
 	f := Field{Name: "subject", Value: v.Subject, Required: true, Autocomplete: "off"}
 	switch v.SubjectKind {
 	case "member":
-		f.Label, f.Hint = "Member", "Members appear here once they have signed in. Use an e-mail address for somebody who has not."
-	case "email":
-		f.Label, f.Type = "E-mail address", "email"
-		f.Hint = "Counts once: whoever first signs in with this address, verified by the identity provider, gets the right. From then on it is theirs and not the address’s."
+		f.Label = "E-mail address"
+		f.Hint = "Of somebody who has signed in here, or will: then the right waits for whoever first signs in with this address, verified by your identity provider, and is theirs from then on, not the address’s."
 	default:
 		f.Label, f.Mono = "Group", true
 		f.Hint = "Exactly as your identity provider names it, letter case included."

@@ -45,7 +45,7 @@ func grantPages() map[string]templ.Component {
 		"grant-end-wrong":   Confirm(sampleGrantEnd(map[string]string{"reason": "Say why."})),
 		"grant-new":         GrantForm(sampleGrantForm("group", "cluster")),
 		"grant-new-member":  GrantForm(sampleGrantForm("member", "labels")),
-		"grant-new-address": GrantForm(sampleGrantForm("email", "everything")),
+		"grant-new-all":     GrantForm(sampleGrantForm("member", "everything")),
 		"grant-new-wrong":   GrantForm(sampleWrongGrantForm()),
 		"grant-new-nothing": GrantForm(GrantFormView{Page: grantsPage("Give a right", "grant-new"), Back: "/admin/grants", CannotAll: "You hold no right that you could give to others."}),
 		"roles":             Roles(sampleRoles()),
@@ -77,7 +77,7 @@ func sampleGrants(rows []GrantRow) GrantsView {
 	}
 	v := GrantsView{Page: grantsPage("Grants", "grants-index"), Tabs: adminTabs("Grants"), Rows: rows, Total: len(rows), May: true}
 	v.Filter = GrantsFilter{
-		State:       choice("state", "State", "", Choice{Value: "live", Label: "Count now", Selected: true}, Choice{Value: "all", Label: "All"}),
+		State:       choice("state", "State", "", Choice{Value: "live", Label: "In force", Selected: true}, Choice{Value: "all", Label: "All"}),
 		SubjectKind: choice("subject_kind", "To", "Anybody", Choice{Value: "group", Label: "Groups"}),
 		Role:        choice("role", "Role", "Any", Choice{Value: "viewer", Label: "viewer"}),
 		Kind:        choice("scope_kind", "Where", "Anywhere", Choice{Value: "cluster", Label: "Clusters"}),
@@ -94,11 +94,11 @@ func sampleGrantRows() []GrantRow {
 	return []GrantRow{
 		{Who: SubjectView{Kind: "group", Name: "platform-admins"}, Role: "platform admin", RoleHref: "/admin/roles/platform-admin", Where: PlaceView{Kind: "everything"}, Configured: true, Variable: "QM_ADMIN_GROUPS", State: "live"},
 		{Who: SubjectView{Kind: "email", Name: "admin@example.test"}, Role: "platform admin", Where: PlaceView{Kind: "everything"}, Configured: true, Variable: "QM_ADMIN_EMAILS", State: "live"},
-		{ID: "0193-1", Href: "/admin/grants/0193-1", Who: SubjectView{Kind: "group", Name: "search-team"}, Role: "viewer", RoleHref: "/admin/roles/viewer", Where: PlaceView{Kind: "cluster", Name: "search-main", Of: "Search production", Href: "/accounts/1/clusters/c"}, ExpiresAt: &soon, Reason: "OPS-1412: look into the slow queries of last week", GivenAt: before(day), GivenBy: "Ada Admin", State: "live"},
+		{ID: "0193-1", Href: "/admin/grants/0193-1", Who: SubjectView{Kind: "group", Name: "search-team"}, Role: "viewer", RoleHref: "/admin/roles/viewer", Where: PlaceView{Kind: "cluster", Name: "search-main of account Search production", Href: "/accounts/1/clusters/c"}, ExpiresAt: &soon, Reason: "OPS-1412: look into the slow queries of last week", GivenAt: before(day), GivenBy: "Ada Admin", State: "live"},
 		{ID: "0193-2", Href: "/admin/grants/0193-2", Who: SubjectView{Kind: "member", Name: "Olga Operator", Detail: "olga@example.test", Href: "/admin/access?issuer=i&subject=s"}, Role: "key manager", Where: PlaceView{Kind: "labels", Name: "team in (ads,search),tier=gold"}, Reason: "Rotates the keys of the team", GivenAt: before(40 * day), GivenBy: "Ada Admin", State: "live"},
 		{ID: "0193-3", Href: "/admin/grants/0193-3", Who: SubjectView{Kind: "email", Name: "new.colleague@example.test"}, Role: "operator", Where: PlaceView{Kind: "environment", Name: "staging"}, Reason: "Starts on Monday", GivenAt: before(time.Hour), GivenBy: "Ada Admin", State: "pending"},
 		{ID: "0193-4", Href: "/admin/grants/0193-4", Who: SubjectView{Kind: "member", Name: "Nora Nobody", Detail: "8f14e45fceea167a5a36dedd4bea2543"}, Role: "operator", Where: PlaceView{Kind: "account", Name: "Search production", Href: "/accounts/1"}, ExpiresAt: beforePtr(2 * day), Reason: "Incident 77", GivenAt: before(9 * day), GivenBy: "Ada Admin", State: "expired"},
-		{ID: "0193-5", Href: "/admin/grants/0193-5", Who: SubjectView{Kind: "group", Name: "contractors"}, Role: "viewer", Where: PlaceView{Kind: "cluster", Name: "9b2e4f64-5b42-4d2e-a0f7-d4f9a4d6a000", Of: "an account that is gone"}, Reason: "Trial", GivenAt: before(90 * day), GivenBy: "Ada Admin", State: "ended", EndedAt: beforePtr(3 * day), EndedBy: "Ada Admin", EndReason: "Trial is over"},
+		{ID: "0193-5", Href: "/admin/grants/0193-5", Who: SubjectView{Kind: "group", Name: "contractors"}, Role: "viewer", Where: PlaceView{Kind: "cluster", Name: "9b2e4f64-5b42-4d2e-a0f7-d4f9a4d6a000"}, Reason: "Trial", GivenAt: before(90 * day), GivenBy: "Ada Admin", State: "ended", EndedAt: beforePtr(3 * day), EndedBy: "Ada Admin", EndReason: "Trial is over"},
 	}
 }
 
@@ -153,7 +153,7 @@ func sampleGrantForm(kind, scope string) GrantFormView {
 	case "group":
 		v.Subject, v.Subjects = "search-team", []Choice{{Value: "search-team"}, {Value: "platform-admins"}}
 	case "member":
-		v.Subjects = []Choice{{Value: "8f14", Label: "Olga Operator, olga@example.test", Selected: true}}
+		v.Subjects = []Choice{{Value: "olga@example.test", Label: "Olga Operator"}}
 	}
 	return v
 }
