@@ -305,6 +305,7 @@ func (w *devWorld) describe(listeners map[string]net.Listener) error {
 	s.Issuer, s.ClientID, s.ClientSecret = w.about.Issuer, devClient, cloudapi.NewSecret([]byte(secrets.ClientSecret))
 	s.Scopes, s.GroupsClaim = []string{"openid", "profile", "email"}, "groups"
 	s.Rights = access.Configured{
+		Issuer:      s.Issuer,
 		AdminGroups: []string{devenv.AdminGroup}, OperatorGroups: []string{devenv.OperatorGroup},
 		ViewerGroups: []string{devenv.ViewerGroup}, AuditorGroups: []string{devenv.AuditorGroup},
 	}

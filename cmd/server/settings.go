@@ -99,6 +99,7 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		Scopes:       strings.Fields(c.OIDCScopes),
 		GroupsClaim:  c.OIDCGroupsClaim,
 		Rights: access.Configured{
+			Issuer:      c.OIDCIssuer,
 			AdminGroups: list(c.AdminGroups), AdminEmails: list(c.AdminEmails), AuditorGroups: list(c.AuditorGroups),
 			OperatorGroups: list(c.OperatorGroups), ViewerGroups: list(c.ViewerGroups),
 		},

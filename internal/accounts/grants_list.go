@@ -63,6 +63,7 @@ type grantLook struct {
 	members  map[principal]string
 	accounts map[uuid.UUID]accountRef
 	clusters map[access.ClusterRef]namedCluster
+	verified map[uuid.UUID]bool // what was found of rows so far
 }
 
 type namedCluster struct {
@@ -76,6 +77,7 @@ func (s *Service) lookAt(ctx context.Context, db querier, by audit.Actor, book *
 	l := &grantLook{
 		s: s, by: by, book: book, rights: s.rightsBy(book, by, now), now: now,
 		members: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
+		verified: map[uuid.UUID]bool{},
 	}
 	var issuers, subjects []string
 	var accounts []uuid.UUID
@@ -151,7 +153,12 @@ func (l *grantLook) namePlaces(ctx context.Context, db querier, accounts []uuid.
 
 // verifies reports whether the console wrote the row.
 func (l *grantLook) verifies(row grantRow) bool {
-	return l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC)
+	verified, known := l.verified[row.ID]
+	if !known {
+		verified = l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC)
+		l.verified[row.ID] = verified
+	}
+	return verified
 }
 
 // manages reports whether the actor may see the grant and take it back. Of a row that does not verify
@@ -292,7 +299,6 @@ func (s *Service) Grants(ctx context.Context, by audit.Actor, q GrantQuery) (Gra
 		return GrantPage{}, err
 	}
 	page := GrantPage{State: q.State}
-	var found []Grant
 	for _, g := range s.configuredFor(look, q) {
 		page.Total++
 		if q.After == "" {
@@ -301,27 +307,24 @@ func (s *Service) Grants(ctx context.Context, by audit.Actor, q GrantQuery) (Gra
 	}
 	words := strings.Fields(strings.ToLower(q.Text))
 	words = words[:min(len(words), maxWords)]
-	for _, row := range rows {
-		if !q.admits(row.grantRow) || !look.manages(row.grantRow) {
-			continue
-		}
-		if g := look.grant(row); q.inState(g) && g.mentions(words) {
-			found = append(found, g)
-		}
-	}
-	page.Total += len(found)
-	slices.SortFunc(found, func(a, b Grant) int { return -a.place(b.CreatedAt.UnixMicro(), b.ID) })
+	rows = slices.DeleteFunc(rows, func(row endedGrantRow) bool {
+		return !q.admits(row.grantRow) || !q.inState(row, look.now) || !look.manages(row.grantRow) || len(words) > 0 && !look.grant(row).mentions(words)
+	})
+	page.Total += len(rows)
+	slices.SortFunc(rows, func(a, b endedGrantRow) int { return -a.order(b.CreatedAt.UnixMicro(), b.ID) })
 	if q.After != "" {
-		found = slices.DeleteFunc(found, func(g Grant) bool { return g.place(at.Number, at.Account) >= 0 })
+		rows = slices.DeleteFunc(rows, func(row endedGrantRow) bool { return row.order(at.Number, at.Account) >= 0 })
 	}
-	if len(found) > grantsLimit {
-		found = found[:grantsLimit]
-		last := found[grantsLimit-1]
+	if len(rows) > grantsLimit {
+		rows = rows[:grantsLimit]
+		last := rows[grantsLimit-1]
 		if page.Next, err = s.encodeCursor(cursor{Query: digest, Number: last.CreatedAt.UnixMicro(), Account: last.ID}); err != nil {
 			return GrantPage{}, err
 		}
 	}
-	page.Grants = append(page.Grants, found...)
+	for _, row := range rows {
+		page.Grants = append(page.Grants, look.grant(row))
+	}
 	return page, nil
 }
 
@@ -393,18 +396,19 @@ func (q GrantQuery) admits(row grantRow) bool {
 }
 
 // inState reports whether the grant is in the state that is listed.
-func (q GrantQuery) inState(g Grant) bool {
+func (q GrantQuery) inState(row endedGrantRow, now time.Time) bool {
+	ended, live, pending := row.EndedAt != nil, storedGrant{row: row.grantRow}.live(now), row.SubjectKind == SubjectEmail
 	switch q.State {
 	case GrantsPending:
-		return g.Pending && !g.Expired
+		return !ended && pending && live
 	case GrantsExpired:
-		return g.Expired
+		return !ended && !live
 	case GrantsEnded:
-		return g.EndedAt != nil
+		return ended
 	case GrantsAll:
 		return true
 	}
-	return g.EndedAt == nil && !g.Pending && !g.Expired
+	return !ended && !pending && live
 }
 
 // mentions reports whether every word is in what people see of the grant.
@@ -413,7 +417,7 @@ func (g Grant) mentions(words []string) bool {
 	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 }
 
-// place compares where the grant is in the order of creation with a place in it.
-func (g Grant) place(createdAt int64, id uuid.UUID) int {
-	return cmp.Or(cmp.Compare(g.CreatedAt.UnixMicro(), createdAt), bytes.Compare(g.ID[:], id[:]))
+// order compares where the grant is in the order of creation with a place in it.
+func (r grantRow) order(createdAt int64, id uuid.UUID) int {
+	return cmp.Or(cmp.Compare(r.CreatedAt.UnixMicro(), createdAt), bytes.Compare(r.ID[:], id[:]))
 }

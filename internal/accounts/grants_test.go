@@ -59,7 +59,9 @@ func fieldsOfInvalid(err error) map[string]string {
 }
 
 // grantsStored counts the grants there are, ended ones too.
-func (r *rig) grantsStored(t testing.TB) int { return value[int](t, r, `SELECT count(*)::int FROM grants`) }
+func (r *rig) grantsStored(t testing.TB) int {
+	return value[int](t, r, `SELECT count(*)::int FROM grants`)
+}
 
 func TestGrantIsStoredRecordedAndActs(t *testing.T) {
 	r := newRig(t)

@@ -125,8 +125,9 @@ func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
 
 // SignIn stores a session for the identity and returns its token, to be kept in a cookie. The
 // token is always a new one; a session that by was signed in with ends. Records session.login in
-// the same transaction. *InvalidError when the identity has no usable issuer or subject,
-// ErrAuditUnavailable, ErrUnavailable.
+// the same transaction, and grant.bind for each grant that waited for the member's address.
+// *InvalidError when the identity has no usable issuer or subject, ErrBlocked when the member is
+// blocked, ErrAuditUnavailable, ErrUnavailable.
 func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (token string, err error) {
 	id, err = acceptable(id)
 	if err != nil {
@@ -162,6 +163,14 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 			row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, now); err != nil {
 			return fmt.Errorf("storing the member: %w", err)
 		}
+		if blocked, err := s.standsBlocked(ctx, tx, principal{row.Issuer, row.Subject}); err != nil || blocked {
+			return cmp.Or(err, ErrBlocked)
+		}
+		// Before sessions are touched: who blocks a member locks the rights first as well.
+		bound, err := s.bindGrants(ctx, tx, event.Actor, row)
+		if err != nil {
+			return fmt.Errorf("binding what was granted to the address: %w", err)
+		}
 		if replaced != "" {
 			ended, err := tx.Exec(ctx, endSession+` AND mark = $3`, now, "replaced", replaced)
 			if err != nil {
@@ -180,8 +189,12 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt); err != nil {
 			return fmt.Errorf("storing the session: %w", err)
 		}
-		return s.recordLast(ctx, tx, event)
+		return s.recordLast(ctx, tx, event, bound...)
 	})
+	if errors.Is(err, ErrBlocked) || refusedAsBlocked(err) {
+		s.deniedSignIn(ctx, by, row)
+		return "", fmt.Errorf("signing in: %w", ErrBlocked)
+	}
 	if err != nil {
 		return "", fmt.Errorf("signing in: %w", unavailable(err))
 	}

@@ -85,6 +85,10 @@ func explainDomain(err error) *problem {
 		return &problem{status: http.StatusConflict, heading: "Not possible right now",
 			detail: sentence(e.Reason) + "Nothing was done. Go back and look at the present state."}
 	}
+	if _, ok := errors.AsType[*accounts.RoleChangedError](err); ok {
+		return &problem{status: http.StatusConflict, heading: "Somebody changed the role meanwhile",
+			detail: "Nothing was done. Open the role again and look at what it is like now."}
+	}
 	if e, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right",
 			detail: sentence(e.Fields[""]) + "Nothing was done. Go back, correct the fields and send it again."}

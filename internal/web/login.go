@@ -183,11 +183,20 @@ func (s *Server) handleCallback(c echo.Context) error {
 	by.Issuer, by.Subject, by.Name, by.Email = id.Issuer, id.Subject, id.Name, id.Email
 	by.EmailVerified, by.Groups, by.SignedInAt = id.EmailVerified, id.Groups, s.now()
 	token, err := s.accounts.SignIn(c.Request().Context(), by, id)
+	if errors.Is(err, accounts.ErrBlocked) {
+		return s.showBlocked(c)
+	}
 	if err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	s.setCookie(c, s.cookies.session, token, s.opts.SessionMax)
 	return c.Redirect(http.StatusSeeOther, l.returnTo)
+}
+
+// showBlocked says on the sign-in page that the member is blocked. The domain has recorded it.
+func (s *Server) showBlocked(c echo.Context) error {
+	return s.showSignIn(c, http.StatusForbidden, templates.SignInView{Href: pathLogin + "?go=1",
+		Message: "Your access to this console was blocked. Ask an administrator of this console if you need it."})
 }
 
 // signedInBefore is the visitor with the session that the browser still holds, if any: SignIn ends
