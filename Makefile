@@ -61,8 +61,8 @@ generate: ## make the templ code and the style sheet anew
 	@cd static && npm ci --no-audit --no-fund && npm run build
 
 .PHONY: docs
-docs: ## write docs/audit-events.md anew, from the act table
-	@UPDATE_DOCS=1 go test -count=1 -run '^TestAuditEventsDoc$$' ./internal/accounts
+docs: ## write docs/audit-events.md and docs/permissions.md anew, from the act table and the roles
+	@UPDATE_DOCS=1 go test -count=1 -run '^(TestAuditEventsDoc|TestPermissionsDoc)$$' ./internal/accounts
 
 .PHONY: check-generated
 check-generated: generate ## fail when committed generated files are not what generate makes

@@ -20,6 +20,9 @@ import (
 func (p *program) auditVerify(ctx context.Context) error {
 	progress := func(seq int64) { p.complain("checked up to event %d\n", seq) }
 	if path := p.line.Audit.Verify.File; path != "" {
+		if p.line.Audit.Verify.State {
+			return errors.New("--state compares the database with its log; an export file has no tables to compare")
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			return fmt.Errorf("opening the export: %w", err)
@@ -38,8 +41,32 @@ func (p *program) auditVerify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.printReport(report)
+		told := p.printReport(report)
+		if !p.line.Audit.Verify.State {
+			return told
+		}
+		state, err := accounts.VerifyState(ctx, pool)
+		if err != nil {
+			return err // also when the log does not add up: what was not compared must not go under
+		}
+		return errors.Join(told, p.printState(state))
 	})
+}
+
+// printState says what comparing the tables with the log has found, and fails when a row is not explained.
+func (p *program) printState(r accounts.StateReport) error {
+	p.say("%d accounts, %d management keys, %d grants, %d roles and %d blocks compared with the log\n", r.Accounts, r.Keys, r.Grants, r.Roles, r.Blocks)
+	if r.OK() {
+		p.say("The log explains every row.\n")
+		return nil
+	}
+	for _, problem := range r.Problems {
+		p.say("PROBLEM with %s %s (%q): %s\n", problem.Kind, problem.ID, problem.Name, problem.What)
+	}
+	if r.More > 0 {
+		p.say("and %d more\n", r.More)
+	}
+	return errToldAlready
 }
 
 func (p *program) printReport(r audit.Report) error {

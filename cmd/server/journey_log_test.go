@@ -93,8 +93,8 @@ func logIsWhole(t *testing.T, st *stage) {
 			t.Errorf("the log has %s", what)
 		}
 	}
-	got := runProgram(t, environment{"QM_DATABASE_URL=" + st.about.DatabaseURL}, "audit", "verify")
-	if got.code != exitOK || !strings.Contains(got.stdout, "whole and unchanged") {
+	got := runProgram(t, environment{"QM_DATABASE_URL=" + st.about.DatabaseURL}, "audit", "verify", "--state")
+	if got.code != exitOK || !strings.Contains(got.stdout, "whole and unchanged") || !strings.Contains(got.stdout, "The log explains every row.") {
 		t.Errorf("audit verify: exit code %d: %s%s", got.code, got.stdout, got.stderr)
 	}
 }

@@ -66,7 +66,8 @@ type commandLine struct {
 	Check struct{} `cmd:"" help:"Check the configuration against the world: identity provider, redirect address, groups, database, key, Cloud API."`
 	Audit struct {
 		Verify struct {
-			File string `help:"Check this export file instead of the database."`
+			File  string `help:"Check this export file instead of the database."`
+			State bool   `help:"Also replay the log and compare accounts, keys, grants, roles and blocks with it."`
 		} `cmd:"" help:"Check that the audit log is whole and unchanged."`
 		Export struct {
 			Output string `short:"o" help:"File to write to, which must not exist; standard output when empty."`
