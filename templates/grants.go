@@ -8,7 +8,6 @@ import (
 // GrantsView is the list of grants.
 type GrantsView struct {
 	Page   Page
-	Tabs   []Tab
 	Filter GrantsFilter
 	Rows   []GrantRow
 	Total  int // that fit, configured ones among them
@@ -44,12 +43,13 @@ type GrantRow struct {
 	EndedAt    *time.Time
 	EndedBy    string
 	EndReason  string
+	Follows    string // the grant to an address that was bound to this member
 }
 
 // SubjectView is whom a grant is for.
 type SubjectView struct {
 	Kind, Name string
-	Detail     string // address or subject beside the name
+	Detail     string // the subject, beside a name
 	Issuer     string
 	Href       string // all that this subject can touch; empty where that is not told
 }
@@ -124,7 +124,6 @@ type GrantView struct {
 type GrantFormView struct {
 	Page      Page
 	Crumbs    []Link
-	Tabs      []Tab
 	Action    string
 	Self      string // the same form again, as it was typed
 	Back      string
@@ -207,7 +206,8 @@ func problemLinks(fields []string, errors map[string]string) []Link {
 func (v GrantFormView) subjectKinds() Radios {
 	r := Radios{Name: "subject_kind", Legend: "To whom?", Choices: []Choice{
 		{Value: "group", Label: "A group", Hint: "Everyone whose sign-in names it."},
-		{Value: "member", Label: "One person", Hint: "By the e-mail address they sign in with."},
+		{Value: "member", Label: "A member", Hint: "Somebody who has signed in here."},
+		{Value: "email", Label: "An e-mail address", Hint: "Somebody who has not, perhaps."},
 	}}
 	for i := range r.Choices {
 		r.Choices[i].Selected = r.Choices[i].Value == v.SubjectKind
@@ -219,8 +219,10 @@ func (v GrantFormView) subject() Field {
 	f := Field{Name: "subject", Value: v.Subject, Required: true, Autocomplete: "off"}
 	switch v.SubjectKind {
 	case "member":
-		f.Label = "E-mail address"
-		f.Hint = "Of somebody who has signed in here, or will: then the right waits for whoever first signs in with this address, verified by your identity provider, and is theirs from then on, not the address’s."
+		f.Label, f.Hint = "Member", "Who has not signed in yet is not in the list: use their e-mail address."
+	case "email":
+		f.Label, f.Type, f.Mono = "E-mail address", "email", false
+		f.Hint = "When nobody has signed in with it, the right waits for whoever first does, verified by your identity provider. It is theirs from then on, and no longer the address’s."
 	default:
 		f.Label, f.Mono = "Group", true
 		f.Hint = "Exactly as your identity provider names it, letter case included."
@@ -248,7 +250,6 @@ func (v GrantFormView) places() Field {
 type AccessView struct {
 	Page    Page
 	Crumbs  []Link
-	Tabs    []Tab
 	Heading string
 	Lead    string
 
@@ -260,10 +261,11 @@ type AccessView struct {
 	Notes   []string
 	Asked   bool // something was asked, though the answer may be nobody
 
-	Accounts Select // to ask about
-	Members  Select
-	GiveHref string // gives a right to whom or where was asked
-	Back     string
+	Accounts   []Choice // to ask about
+	People     []SubjectView
+	MorePeople Link   // where everybody is
+	GiveHref   string // gives a right to whom or where was asked
+	Back       string
 }
 
 // HolderView is somebody who can touch what is asked about, and through which grants.
@@ -272,6 +274,8 @@ type HolderView struct {
 	Grants      []GrantRow
 	Permissions []PermissionGroup
 	Few         []string // the permissions that matter most, in words
+	Blocked     bool     // nothing of it counts while it is so
+	Part        bool     // of an account only some clusters, and not the account itself
 }
 
 // ReachView is one place, and what may be done there.
@@ -282,13 +286,12 @@ type ReachView struct {
 
 // RefusalView says of a refusal what is missing, what would give it, what one holds, and whom to ask.
 type RefusalView struct {
-	Act     string     // in words
-	Missing []Pair     // permissions with what they allow
-	Where   string     // what the act is done to
-	Roles   []Pair     // that would give it, with what else they allow
-	Held    []GrantRow // that hold here
-	Ask     []string   // people and groups who could give it
-	AskHref string     // where to give it oneself, for whoever asks on somebody's behalf; usually empty
+	Act     string // in words
+	Missing []Pair // permissions with what they allow
+	Where   string // what the act is done to
+	Roles   []Pair // that would give it, with what else they allow
+	Held    []PermissionGroup
+	Ask     []string // people and groups who could give it
 }
 
 // joined is a list of short words in one line.
@@ -303,4 +306,16 @@ func sentenceList(words []string) string {
 		return words[0] + "."
 	}
 	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1] + "."
+}
+
+// adminTabs are the pages of the administration, as far as the member may open them.
+func adminTabs(p Page, current string) []Tab {
+	if p.Member == nil {
+		return nil
+	}
+	var tabs []Tab
+	for _, l := range p.Member.Admin {
+		tabs = append(tabs, Tab{Label: l.Label, Href: l.Href, Current: l.Href == current})
+	}
+	return tabs
 }

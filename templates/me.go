@@ -10,12 +10,16 @@ type MeView struct {
 	Issuer      string
 	Roles       []string
 	Permissions []PermissionGroup
-	Groups      []string
+	Verified    bool // the e-mail address
+	Groups      int  // how many are known
 	GroupClaim  string
-	Overage     bool
+	GroupPath   string   // where the claim was found, when inside others
+	Problems    []string // with the groups claim
+	Mapping     Mapping
 	SignedInAt  time.Time
 	AuthTime    *time.Time
 	Claims      []Pair
+	MoreClaims  int // are not kept
 	Sessions    []SessionRow
 }
 

@@ -5,7 +5,6 @@ import "time"
 // RolesView is the list of roles.
 type RolesView struct {
 	Page  Page
-	Tabs  []Tab
 	Rows  []RoleRow
 	MayDo bool // make roles
 }

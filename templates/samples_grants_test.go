@@ -8,17 +8,8 @@ import (
 
 func grantsPage(title, id string) Page {
 	p := samplePage(title, id, "admin")
-	p.Member.MayGrant = true
+	p.Member.Admin = []Link{{"Grants", "/admin/grants"}, {"Roles", "/admin/roles"}, {"Access", "/admin/access"}, {"Groups", "/admin/groups"}}
 	return p
-}
-
-func adminTabs(current string) []Tab {
-	var tabs []Tab
-	for _, t := range []Tab{{Label: "Grants", Href: "/admin/grants"}, {Label: "Roles", Href: "/admin/roles"}, {Label: "Access", Href: "/admin/access"}} {
-		t.Current = t.Label == current
-		tabs = append(tabs, t)
-	}
-	return tabs
 }
 
 // grantPages are the pages of grants and roles as an administrator would meet them.
@@ -45,7 +36,7 @@ func grantPages() map[string]templ.Component {
 		"grant-end-wrong":   Confirm(sampleGrantEnd(map[string]string{"reason": "Say why."})),
 		"grant-new":         GrantForm(sampleGrantForm("group", "cluster")),
 		"grant-new-member":  GrantForm(sampleGrantForm("member", "labels")),
-		"grant-new-all":     GrantForm(sampleGrantForm("member", "everything")),
+		"grant-new-address": GrantForm(sampleGrantForm("email", "everything")),
 		"grant-new-wrong":   GrantForm(sampleWrongGrantForm()),
 		"grant-new-nothing": GrantForm(GrantFormView{Page: grantsPage("Give a right", "grant-new"), Back: "/admin/grants", CannotAll: "You hold no right that you could give to others."}),
 		"roles":             Roles(sampleRoles()),
@@ -53,7 +44,7 @@ func grantPages() map[string]templ.Component {
 		"role-builtin":      Role(sampleBuiltInRole()),
 		"role-new":          RoleForm(sampleRoleForm(nil)),
 		"role-wrong":        RoleForm(sampleRoleForm(map[string]string{"": "This form was too old.", "name": "A role is called so already.", "permissions": "You do not hold delete:clusters everywhere."})),
-		"access":            Access(AccessView{Page: grantsPage("Access", "access-ask"), Tabs: adminTabs("Access"), Heading: "Access", Accounts: Select{Choices: []Choice{{Value: "1", Label: "Search production"}}}, Members: Select{Choices: []Choice{{Value: "https://idp.example.test 8f14e45f", Label: "Olga Operator, olga@example.test"}}}}),
+		"access":            Access(AccessView{Page: grantsPage("Access", "access-ask"), Heading: "Access", Accounts: []Choice{{Value: "1", Label: "Search production"}}, People: []SubjectView{sampleGrantRows()[3].Who}, MorePeople: Link{"All members", "/admin/members"}}),
 		"access-who":        Access(sampleHolders()),
 		"access-nobody":     Access(AccessView{Page: grantsPage("Who can touch search-main?", "access-who"), Heading: "Who can touch search-main?", Asked: true, GiveHref: "/admin/grants/new"}),
 		"access-what":       Access(sampleReach()),
@@ -75,7 +66,7 @@ func sampleGrants(rows []GrantRow) GrantsView {
 	choice := func(name, label, all string, choices ...Choice) Select {
 		return Select{Name: name, Label: label, Any: all, Choices: choices}
 	}
-	v := GrantsView{Page: grantsPage("Grants", "grants-index"), Tabs: adminTabs("Grants"), Rows: rows, Total: len(rows), May: true}
+	v := GrantsView{Page: grantsPage("Grants", "grants-index"), Rows: rows, Total: len(rows), May: true}
 	v.Filter = GrantsFilter{
 		State:       choice("state", "State", "", Choice{Value: "live", Label: "In force", Selected: true}, Choice{Value: "all", Label: "All"}),
 		SubjectKind: choice("subject_kind", "To", "Anybody", Choice{Value: "group", Label: "Groups"}),
@@ -153,7 +144,7 @@ func sampleGrantForm(kind, scope string) GrantFormView {
 	case "group":
 		v.Subject, v.Subjects = "search-team", []Choice{{Value: "search-team"}, {Value: "platform-admins"}}
 	case "member":
-		v.Subjects = []Choice{{Value: "olga@example.test", Label: "Olga Operator"}}
+		v.Subjects = []Choice{{Value: "https://idp.example.test|8f14", Label: "Olga Operator, olga@example.test", Selected: true}}
 	}
 	return v
 }
@@ -174,7 +165,7 @@ func sampleRoles() RolesView {
 	}
 	own := row("0193", "Search on call", "Restarts clusters and reads their logs.", 14, 3)
 	own.BuiltIn, own.WrittenAt, own.WrittenBy = false, before(3*day), "Ada Admin"
-	return RolesView{Page: grantsPage("Roles", "roles-index"), Tabs: adminTabs("Roles"), MayDo: true, Rows: []RoleRow{
+	return RolesView{Page: grantsPage("Roles", "roles-index"), MayDo: true, Rows: []RoleRow{
 		row("viewer", "viewer", "Looks at accounts, clusters, keys and backups, and changes nothing.", 17, 12), row("operator", "operator", "Works on clusters: makes, changes and deletes them, their keys and backups.", 24, 4),
 		row("platform-admin", "platform admin", "Does everything.", 58, 2), own,
 	}}
@@ -240,12 +231,12 @@ func sampleRoleForm(wrong map[string]string) RoleFormView {
 func sampleHolders() AccessView {
 	rows := sampleGrantRows()
 	return AccessView{
-		Page: grantsPage("Who can touch search-main?", "access-who"), Crumbs: []Link{{"Clusters", "/clusters"}, {"search-main", "/accounts/1/clusters/c"}}, Tabs: adminTabs("Access"), Asked: true,
+		Page: grantsPage("Who can touch search-main?", "access-who"), Crumbs: []Link{{"Clusters", "/clusters"}, {"search-main", "/accounts/1/clusters/c"}}, Asked: true,
 		Heading: "Who can touch search-main?", Lead: "Everyone whom a grant that counts now reaches here.", GiveHref: "/admin/grants/new?scope_kind=cluster&scope=1/c",
 		Holders: []HolderView{
 			{Who: rows[0].Who, Grants: rows[:1], Permissions: samplePermissions(), Few: []string{"Looks", "changes clusters", "deletes clusters", "makes keys", "gives rights"}},
 			{Who: rows[2].Who, Grants: rows[2:3], Permissions: samplePermissions()},
-			{Who: rows[3].Who, Grants: rows[3:5], Permissions: samplePermissions(), Few: []string{"Makes keys"}},
+			{Who: rows[3].Who, Grants: rows[3:5], Permissions: samplePermissions(), Few: []string{"Makes keys"}, Part: true, Blocked: true},
 		},
 	}
 }
@@ -253,18 +244,16 @@ func sampleHolders() AccessView {
 func sampleReach() AccessView {
 	rows := sampleGrantRows()
 	return AccessView{
-		Page: grantsPage("What can Olga Operator touch?", "access-what"), Tabs: adminTabs("Access"), Asked: true, Heading: "What can Olga Operator touch?", Who: &rows[3].Who,
+		Page: grantsPage("What can Olga Operator touch?", "access-what"), Asked: true, Heading: "What can Olga Operator touch?", Who: &rows[3].Who,
 		Lead: "olga@example.test, known to https://idp.example.test. Last seen signing in 3 h ago with 4 groups.", GiveHref: "/admin/grants/new",
 		Grants: rows[2:5], Reach: []ReachView{{rows[2].Where, samplePermissions()}, {rows[3].Where, samplePermissions()[:2]}},
 	}
 }
 
 func sampleRefusal() *RefusalView {
-	rows := sampleGrantRows()
-	held := rows[2]
 	return &RefusalView{
 		Missing: []Pair{{"delete:clusters", "Delete clusters, with what they hold."}, {"grants:manage", ""}}, Where: "cluster search-main in Search production",
 		Roles: []Pair{{"operator", "Works on clusters: makes, changes and deletes them, their keys and backups."}, {"platform admin", "Does everything."}},
-		Held:  []GrantRow{held, rows[0]}, Ask: []string{"platform-admins", "Ada Admin"},
+		Held:  samplePermissions(), Ask: []string{"platform-admins", "Ada Admin"},
 	}
 }

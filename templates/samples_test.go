@@ -23,7 +23,7 @@ const day = 24 * time.Hour
 func samplePage(title, id, section string) Page {
 	return Page{
 		Title: title, BodyID: id, Section: section, Now: sampleNow,
-		Member: &Member{Name: "Olga Operator", Email: "olga@example.test", Roles: []string{"operator", "auditor"}, MayAudit: true, MayManage: true},
+		Member: &Member{Name: "Olga Operator", Email: "olga@example.test", Roles: []string{"operator", "auditor"}, MayAudit: true, MayManage: true, Admin: []Link{{"Groups", "/admin/groups"}}},
 	}
 }
 
@@ -57,7 +57,7 @@ func samplePages() map[string]templ.Component {
 	pages := map[string]templ.Component{
 		"sign-in":           SignIn(SignInView{Page: signedOut, Provider: "login.example.test", Href: "/login?go=1"}),
 		"sign-in-down":      SignIn(SignInView{Page: signedOut, Provider: "login.example.test", ProviderDown: true, Message: "You are signed out.", RequestID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d"}),
-		"no-rights":         NoRights(NoRightsView{Page: denied, GroupClaim: "groups", Overage: true, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
+		"no-rights":         NoRights(NoRightsView{Page: denied, GroupClaim: "groups", Problems: []string{"The identity provider left groups out of the ID token because there are too many of them: it sent _claim_names instead."}, Mapping: Mapping{Nothing: []MappingRow{{What: "group", Value: "sales"}, {What: "e-mail address", Value: "nobody@example.test", Why: "No grant names it."}}}, MoreClaims: 3, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
 		"error":             ErrorPage(failed),
 		"error-signed-out":  ErrorPage(lost),
 		"fleet":             Fleet(flashed),
@@ -109,6 +109,10 @@ func samplePages() map[string]templ.Component {
 		"log-check":         LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}}),
 		"log-check-long":    LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Check: &CheckView{TooLong: true, Took: "30.0 s"}}),
 		"me":                Me(sampleMe()),
+		"groups":            Groups(sampleGroups()),
+		"groups-none":       Groups(GroupsView{Page: samplePage("Groups", "admin-groups", "admin"), Claim: "groups"}),
+		"claims":            ClaimsTry(sampleClaimsTry()),
+		"claims-wrong":      ClaimsTry(ClaimsTryView{Page: samplePage("What would somebody get?", "admin-groups-try", "admin"), Crumbs: []Link{{"Groups", "/admin/groups"}}, Claim: "groups", Form: ClaimsForm{Pasted: "{", Error: "This is not JSON: it ends too early."}}),
 		"packages":          Packages(samplePackages()),
 		"packages-none":     Packages(PackagesView{Page: samplePage("Packages and prices", "packages-index", "packages"), Failure: "The account is disabled: its key is not used.", Invalid: map[string]string{"ram": "Give a number, as in 16 or 0.5."}, MinRAM: "much"}),
 	}
@@ -505,12 +509,48 @@ func sampleBrokenEvent() EventView {
 func sampleMe() MeView {
 	return MeView{
 		Page: samplePage("Your access", "me-show", "me"), Name: "Olga Operator", Email: "olga@example.test", Subject: "8f14e45f-ceea", Issuer: "https://login.example.test",
-		Roles: []string{"operator", "auditor"}, Groups: []string{"ops", "auditors", "everyone"}, GroupClaim: "groups", SignedInAt: before(3 * time.Hour), AuthTime: beforePtr(5 * time.Hour),
+		Roles: []string{"operator", "auditor"}, Verified: true, Groups: 1203, GroupClaim: "realm_access.roles", GroupPath: "realm_access → roles", Problems: []string{"2 values in realm_access.roles are not text (but a number, an object, a list or null), and count for nothing."}, Mapping: sampleMapping(), SignedInAt: before(3 * time.Hour), AuthTime: beforePtr(5 * time.Hour),
 		Permissions: []PermissionGroup{{"clusters", []string{"read", "write", "delete"}}, {"backups", []string{"read"}}, {"audit", []string{"read", "export"}}},
 		Claims:      []Pair{{"email", "olga@example.test"}, {"groups", "ops, auditors, everyone"}},
 		Sessions: []SessionRow{
 			{ID: "s1", Current: true, Browser: "Chrome on Linux", UserAgent: sampleActor.UserAgent, IP: "203.0.113.24", CreatedAt: before(3 * time.Hour), LastSeenAt: before(2 * time.Second), ExpiresAt: sampleNow.Add(9 * time.Hour)},
 			{ID: "s2", Browser: "Safari on iPhone", UserAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1", IP: "198.51.100.9", CreatedAt: before(11 * time.Hour), LastSeenAt: before(4 * time.Hour), ExpiresAt: sampleNow.Add(time.Hour)},
+		},
+	}
+}
+
+func sampleMapping() Mapping {
+	return Mapping{
+		Giving: []MappingRow{
+			{What: "group", Value: "ops", Gives: []Giving{{"operator", "everything", "from configuration, QM_OPERATOR_GROUPS"}, {"viewer", "everything", "from configuration, QM_VIEWER_GROUPS"}}},
+			{What: "group", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: []Giving{{"auditor", "everything", "from configuration, QM_AUDITOR_GROUPS"}}},
+		},
+		Nothing: []MappingRow{{What: "group", Value: "everyone", Why: "No grant names it."}, {What: "group", Value: "/engineering/search/relevance-and-ranking", Why: "No grant names it."}, {What: "e-mail address", Value: "olga@example.test", Why: "No grant names it."}},
+		More:    1198,
+	}
+}
+
+func sampleGroups() GroupsView {
+	gives := []Giving{{"viewer", "everything", "from configuration, QM_VIEWER_GROUPS"}}
+	return GroupsView{
+		Page: samplePage("Groups", "admin-groups", "admin"), Claim: "groups", Total: 3, All: 412, Text: "e", Next: "/admin/groups?after=x", Full: true, Providers: true,
+		Rows: []SeenGroup{
+			{Issuer: "https://login.example.test", Value: "engineering", Gives: gives, Members: 1203, FirstSeen: before(90 * day), LastSeen: before(time.Minute)},
+			{Issuer: "https://login.example.test", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: append(gives, Giving{"operator", "everything", "from configuration, QM_OPERATOR_GROUPS"}), Members: 1, FirstSeen: before(3 * day), LastSeen: before(2 * day)},
+			{Issuer: "https://login.example.test", Value: "sales", FirstSeen: before(3 * day), LastSeen: before(2 * day)},
+		},
+		Troubles:  []string{"Of 3 of 1,203 members the provider left groups out, because they are in too many."},
+		NeverSeen: []SeenGroup{{Value: "platform-admin", Gives: []Giving{{"admin", "everything", "from configuration, QM_ADMIN_GROUPS"}}}},
+	}
+}
+
+func sampleClaimsTry() ClaimsTryView {
+	return ClaimsTryView{
+		Page: samplePage("What would somebody get?", "admin-groups-try", "admin"), Crumbs: []Link{{"Groups", "/admin/groups"}}, Claim: "groups",
+		Form: ClaimsForm{Pasted: `{"groups": ["ops", 7]}`},
+		Result: &ClaimsResult{
+			Refused: []string{"iss is https://other.example.test, and this console trusts https://login.example.test only."}, Problems: []string{"1 value in groups is not text (but a number, an object, a list or null), and counts for nothing."},
+			Email: "olga@example.test", Groups: 1203, Roles: []string{"operator"}, Permissions: []PermissionGroup{{"clusters", []string{"read", "write", "delete"}}}, Mapping: sampleMapping(),
 		},
 	}
 }

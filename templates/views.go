@@ -31,8 +31,8 @@ type Member struct {
 	Name, Email string
 	Roles       []string
 	MayAudit    bool
-	MayManage   bool // accounts:manage
-	MayGrant    bool // grants:manage or members:manage
+	MayManage   bool   // accounts:manage
+	Admin       []Link // pages for those who administer the console
 }
 
 // ErrorView is an error page.
@@ -63,7 +63,9 @@ type NoRightsView struct {
 	Page       Page
 	Claims     []Pair
 	GroupClaim string
-	Overage    bool
+	MoreClaims int      // are not kept
+	Problems   []string // with the groups claim
+	Mapping    Mapping
 	Contact    []string // whom to ask: groups or e-mail addresses that administer this console
 }
 

@@ -18,6 +18,7 @@ const (
 	KindSession       = "session"
 	KindAudit         = "audit"
 	KindConfig        = "config"
+	KindGroup         = "group" // a value of the groups claim
 	KindGrant         = "grant"
 	KindRole          = "role"
 	KindMember        = "member"
@@ -180,6 +181,10 @@ var (
 	ActSessionLogout = Act{Name: "session.logout", Self: true, TargetKind: KindSession, Mutates: true, Idempotent: true}
 	ActSessionRevoke = Act{Name: "session.revoke", Self: true, TargetKind: KindSession, Mutates: true, Idempotent: true}
 
+	ActGroupRead = Act{
+		Name: "group.read", Needs: access.Requirement{Any: []string{access.GrantsManage, access.MembersManage}}, TargetKind: KindGroup, Idempotent: true,
+	}
+
 	ActAuditRead   = Act{Name: "audit.read", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditSearch = Act{Name: "audit.search", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditVerify = Act{Name: "audit.verify", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
@@ -218,6 +223,7 @@ func Acts() []Act {
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
+		ActGroupRead,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,

@@ -35,22 +35,27 @@ const (
 
 // Bounds on what an identity provider may make us keep, in bytes.
 const (
-	maxIssuer    = 1024
-	maxSubject   = 255
-	maxName      = 256
-	maxEmail     = 320
-	maxGroup     = 256
-	maxGroups    = 1000
-	maxClaims    = 50
-	maxClaim     = 500
-	maxSID       = 256
-	maxIDToken   = 64 << 10
-	maxUserAgent = 512
+	maxIssuer     = 1024
+	maxSubject    = 255
+	maxName       = 256
+	maxEmail      = 320
+	maxGroup      = 256
+	maxGroups     = 20_000
+	maxGroupBytes = 1 << 20 // of all groups together
+	maxClaims     = 50
+	maxClaim      = 500
+	maxSID        = 256
+	maxIDToken    = 64 << 10
+	maxUserAgent  = 512
 )
 
 // sessionColumns belong to sessionRow.
-const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, ip, user_agent,
+const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, reading, claims, auth_time, ip, user_agent,
 	created_at, last_seen_at, expires_at`
+
+// listedColumns are the same without what may be large.
+const listedColumns = `id, mark, issuer, subject, name, email, email_verified, '{}'::text[] AS groups, overage, '{}'::jsonb AS reading, '{}'::jsonb AS claims,
+	auth_time, ip, user_agent, created_at, last_seen_at, expires_at`
 
 // sessionRow is a session as stored, without its token and ID token.
 type sessionRow struct {
@@ -63,6 +68,7 @@ type sessionRow struct {
 	EmailVerified bool
 	Groups        []string
 	Overage       bool
+	Reading       Reading
 	Claims        map[string]string
 	AuthTime      *time.Time
 	IP            string
@@ -137,7 +143,7 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	token, hash := s.newToken(forSession)
 	row := sessionRow{
 		ID: s.newID(), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
-		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.GroupsOverage, Claims: id.Claims, AuthTime: id.AuthTime,
+		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.Reading.Incomplete(), Reading: id.Reading, Claims: id.Claims, AuthTime: id.AuthTime,
 		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.cfg.SessionMax),
 	}
 	if row.Mark, err = s.markOf(hash, row); err != nil {
@@ -154,6 +160,7 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 		}
 	}
 	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
+	event.Change = s.groupsChange(row)
 	replaced := by.Session
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `
@@ -177,17 +184,20 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 				return fmt.Errorf("ending the session before: %w", err)
 			}
 			if ended.RowsAffected() > 0 {
-				event.Change = audit.Change{"replaced_session": {replaced, nil}}
+				event.Change["replaced_session"] = [2]any{replaced, nil}
 			}
 		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO sessions (
 				id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, sid,
-				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18)`,
+				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at, reading)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19)`,
 			row.ID, hash, row.Mark, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, row.Overage,
-			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt); err != nil {
+			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Reading); err != nil {
 			return fmt.Errorf("storing the session: %w", err)
+		}
+		if err := noteGroups(ctx, tx, row); err != nil {
+			return err
 		}
 		return s.recordLast(ctx, tx, event, bound...)
 	})
@@ -199,6 +209,11 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 		return "", fmt.Errorf("signing in: %w", unavailable(err))
 	}
 	s.metrics.signIns.WithLabelValues("ok").Inc()
+	if cause := row.Reading.cause(); cause != "" {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "groups of a sign-in are not all known", slog.String("cause", cause),
+			slog.String("claim", row.Reading.Claim), slog.Int("received", row.Reading.Received), slog.Int("kept", len(row.Groups)),
+			slog.String("issuer", row.Issuer), slog.String("subject", row.Subject), slog.String("request_id", by.RequestID))
+	}
 	return token, nil
 }
 
@@ -213,13 +228,7 @@ func acceptable(id Identity) (Identity, error) {
 	}
 	id.Name = cut(id.Name, maxName)
 	id.Name = cmp.Or(id.Name, id.Email, id.Subject)
-	id.Groups = slices.DeleteFunc(slices.Clone(id.Groups), func(g string) bool { return g == "" || !wellFormed(g, maxGroup) })
-	if len(id.Groups) > maxGroups {
-		id.Groups, id.GroupsOverage = id.Groups[:maxGroups], true
-	}
-	if id.Groups == nil {
-		id.Groups = []string{}
-	}
+	id.Groups = usableGroups(id.Groups, &id.Reading)
 	claims := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(id.Claims)) {
 		if len(claims) < maxClaims && wellFormed(name, maxName) {
@@ -369,7 +378,7 @@ func (s *Service) session(row sessionRow, by audit.Actor) Session {
 	return Session{
 		ID: row.ID, Issuer: row.Issuer, Subject: row.Subject, Name: row.Name, Email: row.Email, Groups: row.Groups,
 		Roles: rights.Roles(), AuthTime: row.AuthTime, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
-		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage,
+		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage, Reading: row.Reading,
 		Permissions: rights.Permissions(), Claims: row.Claims,
 	}
 }
@@ -417,10 +426,11 @@ func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, 
 	return string(opened), nil
 }
 
-// Sessions lists the member's own live sessions, newest first.
+// Sessions lists the member's own live sessions, newest first, without their groups and claims, and with no
+// rights but those of the session that asks: there may be many sessions, and much in each.
 func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, error) {
 	rows, err := s.cfg.DB.Query(ctx, `
-		SELECT `+sessionColumns+` FROM sessions WHERE issuer = $1 AND subject = $2 AND ended_at IS NULL
+		SELECT `+listedColumns+` FROM sessions WHERE issuer = $1 AND subject = $2 AND ended_at IS NULL
 		ORDER BY created_at DESC, id DESC LIMIT 200`, by.Issuer, by.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("reading sessions: %w", unavailable(err))
@@ -433,6 +443,9 @@ func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, erro
 	sessions := make([]Session, 0, len(stored))
 	for _, row := range stored {
 		if s.live(row, now) {
+			if row.Mark == by.Session {
+				row.Groups = by.Groups
+			}
 			sessions = append(sessions, s.session(row, by))
 		}
 	}
@@ -471,6 +484,9 @@ func (s *Service) cleanSessions(ctx context.Context) error {
 	}
 	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM form_tokens WHERE created_at < $1`, now.Add(-formTokenKept)); err != nil {
 		return fmt.Errorf("deleting old form tokens: %w", err)
+	}
+	if err := s.forgetGroups(ctx); err != nil {
+		return err
 	}
 	if _, err := s.cfg.DB.Exec(ctx, `SELECT forget_sessions()`); err != nil {
 		return fmt.Errorf("deleting old sessions: %w", err)

@@ -214,8 +214,8 @@ type ClusterDeletion struct {
 type Identity struct {
 	Issuer, Subject, Name, Email string
 	EmailVerified                bool
-	Groups                       []string
-	GroupsOverage                bool // the provider left the groups out because there are too many (Entra)
+	Groups                       []string // as received, in their order
+	Reading                      Reading  // how they were read
 	AuthTime                     *time.Time
 	SID                          string
 	IDToken                      string // kept sealed for the logout request
@@ -238,7 +238,8 @@ type Session struct {
 	IP          string
 	UserAgent   string
 	Current     bool
-	Overage     bool
+	Overage     bool     // the member is in groups that were not read
+	Reading     Reading  // how the ID token was read
 	Permissions []string // sorted, all the member holds
 	Claims      map[string]string
 }

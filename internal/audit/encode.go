@@ -32,6 +32,7 @@ const (
 const (
 	maxRoles = 32
 	maxList  = 200
+	maxNames = 40 << 10 // bytes that Names take in the body
 	maxDepth = 6
 )
 
@@ -51,6 +52,7 @@ const (
 //   - Invalid UTF-8, control characters and characters that reorder text are written out, as \xff
 //     or \u0000. A backslash that is already in the text stays as it is.
 //   - Names are cut at 256 bytes, messages at 2 KiB, both between characters and with a mark.
+//   - Lists are cut at 200 values, Names at 40 KiB, both with a mark.
 //   - Integers beyond 2^53 become strings.
 //   - When the whole is too long, the longest values of Change are replaced by a mark.
 //   - Fields that are empty are left out.
@@ -245,6 +247,8 @@ func recorded(v any, depth int) (out any) {
 		return recordedNumber(v)
 	case []byte:
 		return strconv.Itoa(len(v)) + " bytes"
+	case Names:
+		return recordedNames(v)
 	case encoding.TextMarshaler:
 		if isNilPointer(v) {
 			return nil
@@ -266,6 +270,22 @@ func recorded(v any, depth int) (out any) {
 		return visible(v.String(), maxMessage)
 	}
 	return recordedKind(reflect.ValueOf(v), depth)
+}
+
+// recordedNames records as many names as have room, and a mark when there are more.
+func recordedNames(names Names) []any {
+	list := []any{}
+	room := maxNames
+	for _, name := range names {
+		name = visible(name, maxName)
+		// In JSON each backslash and quote takes two bytes; everything else that is visible takes its own.
+		room -= len(name) + strings.Count(name, `\\`) + strings.Count(name, `"`) + len(`"",`)
+		if room < 0 {
+			return append(list, cutMark)
+		}
+		list = append(list, name)
+	}
+	return list
 }
 
 func recordedKind(v reflect.Value, depth int) any {

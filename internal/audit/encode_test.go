@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -241,4 +242,39 @@ func FuzzEncode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, n int64, x float64, raw []byte) {
 		wellFormed(t, audit.Encode(hostileEvent(s, n, x, raw)))
 	})
+}
+
+// TestNamesAreRecordedAsFarAsTheyFit: a list of names goes past the bound of other lists, stays within the event, and says
+// when it was cut.
+func TestNamesAreRecordedAsFarAsTheyFit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		names audit.Names
+		all   bool
+	}{
+		"none":          {audit.Names{}, true},
+		"thousand":      {slices.Repeat(audit.Names{"engineering"}, 1000), true},
+		"ten thousand":  {slices.Repeat(audit.Names{"engineering"}, 10_000), false},
+		"long":          {slices.Repeat(audit.Names{strings.Repeat("g", 300)}, 500), false},
+		"quotes":        {slices.Repeat(audit.Names{strings.Repeat(`"\`, 120)}, 500), false},
+		"hidden":        {slices.Repeat(audit.Names{strings.Repeat("\x01", 40)}, 1000), false},
+		"not well-form": {slices.Repeat(audit.Names{"\xff\xfe"}, 10_000), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := audit.Encode(audit.Event{Act: "session.login", Change: audit.Change{"groups": {nil, tt.names}, "groups_count": {nil, len(tt.names)}}})
+			var got struct{ Change map[string][2]any }
+			if err := json.Unmarshal(body, &got); err != nil || len(body) > 64<<10 {
+				t.Fatalf("%d bytes, %v", len(body), err)
+			}
+			list, ok := got.Change["groups"][1].([]any)
+			if !ok {
+				t.Fatalf("groups are %.80v", got.Change["groups"])
+			}
+			if tt.all != (len(list) == len(tt.names)) || !tt.all && list[len(list)-1] != "…" {
+				t.Errorf("%d of %d, the last %v", len(list), len(tt.names), list[len(list)-1])
+			}
+			if got.Change["groups_count"][1] != float64(len(tt.names)) {
+				t.Errorf("count %v", got.Change["groups_count"][1])
+			}
+		})
+	}
 }

@@ -70,6 +70,10 @@ const (
 // both sides.
 type Change map[string][2]any
 
+// Names is a list of names in a Change of which as many are recorded as fit in 40 KiB, where other
+// lists end at 200 values. Record their number beside it: a list that was cut ends with a mark only.
+type Names []string
+
 // Redacted stands for the value of a secret in a Change.
 const Redacted = "[changed]"
 

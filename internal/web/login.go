@@ -26,6 +26,9 @@ const (
 	whyEnded     = "ended"
 )
 
+// groupsLeftOut is said on the page that a sign-in ends at.
+const groupsLeftOut = "You are signed in, but your identity provider left out groups of yours, so rights may be missing. “Your access” tells more."
+
 const signedOut = "You are signed out."
 
 // whyWords are the sentences for them. Other values of ?why= say nothing.
@@ -190,6 +193,9 @@ func (s *Server) handleCallback(c echo.Context) error {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	s.setCookie(c, s.cookies.session, token, s.opts.SessionMax)
+	if id.Reading.Overage != "" {
+		s.setCookie(c, s.cookies.flash, encodeFlash(groupsLeftOut), flashAge)
+	}
 	return c.Redirect(http.StatusSeeOther, l.returnTo)
 }
 

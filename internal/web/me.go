@@ -21,11 +21,12 @@ func (s *Server) handleMe(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list sessions: %w", err)
 	}
-	me := sessionFrom(c)
+	me, by := sessionFrom(c), actorFrom(c)
 	v := templates.MeView{
 		Page: s.page(c, "Your access", "me-show", "me"), Name: me.Name, Email: me.Email, Subject: me.Subject, Issuer: me.Issuer,
-		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Groups: me.Groups, GroupClaim: s.opts.GroupsClaim,
-		Overage: me.Overage, SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Claims: sortedPairs(me.Claims),
+		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Verified: by.EmailVerified, Groups: len(me.Groups), GroupClaim: s.opts.GroupsClaim,
+		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: mappingOf(s.accounts.Explain(by)),
+		SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Claims: sortedPairs(me.Claims), MoreClaims: me.Reading.ClaimsLeftOut,
 	}
 	for _, one := range sessions {
 		v.Sessions = append(v.Sessions, templates.SessionRow{
@@ -73,6 +74,8 @@ func kindWords(kind string) string {
 		return "audit log"
 	case "grants":
 		return "grants in this console"
+	case "members":
+		return "members of this console"
 	case "sessions":
 		return "sessions in this console"
 	}

@@ -27,7 +27,7 @@ import (
 // Limits of talking to the provider.
 const (
 	providerTime    = 8 * time.Second // one exchange with it
-	providerBody    = 1 << 20         // bytes of one answer
+	providerBody    = 1<<20 - 1       // bytes of one answer; one less than oauth2 reads, which would cut it without a word
 	discoveryTime   = 4 * time.Second // somebody waits for the sign-in page meanwhile
 	discoveryFresh  = 10 * time.Second
 	discoveryAgain  = 2 * time.Second // after a failure
@@ -147,6 +147,9 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// errAnswerTooLarge is an answer that was not read to its end.
+var errAnswerTooLarge = errors.New("answer of the identity provider is over 1 MiB")
+
 type boundedBody struct {
 	io.ReadCloser
 	left int
@@ -155,7 +158,7 @@ type boundedBody struct {
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= n; b.left < 0 {
-		return 0, errors.New("answer of the identity provider is over 1 MiB")
+		return 0, errAnswerTooLarge
 	}
 	return n, err
 }
@@ -378,6 +381,12 @@ func clocksDiffer(err error) *signInError {
 		words: "The clocks of the identity provider and of this console differ by minutes, so nobody can be signed in. Tell an administrator: one of the two machines has the wrong time."}
 }
 
+// tokenTooLarge is a sign-in of somebody about whom the provider tells more than is read.
+func tokenTooLarge() *signInError {
+	return &signInError{cause: "answer of the provider too large", status: http.StatusBadRequest, err: errAnswerTooLarge,
+		words: "What the identity provider says of you is over 1 MiB, most likely because you are in very many groups, so you were not signed in. Whoever runs the provider can have it send only the groups assigned to this application."}
+}
+
 func providerAway(cause string, err error) *signInError {
 	return &signInError{cause: cause, status: http.StatusServiceUnavailable, err: err,
 		words: "The identity provider did not answer. Try again in a moment."}
@@ -392,6 +401,9 @@ func (p *provider) exchange(ctx context.Context, d *discovery, code, verifier, n
 		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refused.Response.StatusCode < 500 {
 			// Without the answer's body: it is the provider's and may hold anything.
 			return accounts.Identity{}, badToken("code refused", fmt.Errorf("token endpoint answered %d %s", refused.Response.StatusCode, cut(refused.ErrorCode, 60)))
+		}
+		if strings.Contains(err.Error(), errAnswerTooLarge.Error()) { // oauth2 folds the cause into its text
+			return accounts.Identity{}, tokenTooLarge()
 		}
 		return accounts.Identity{}, providerAway("token endpoint unavailable", boundText(err))
 	}
@@ -520,100 +532,6 @@ func numericDate(n json.Number) (time.Time, error) {
 		return time.Time{}, errors.New("no time")
 	}
 	return time.Unix(int64(f), 0).UTC(), nil
-}
-
-// Bounds of what is kept of an ID token. Entra leaves groups out above 200, others send thousands.
-const (
-	maxGroups     = 2000
-	maxGroupName  = 256
-	maxClaims     = 40
-	maxClaimValue = 300
-	maxName       = 256
-)
-
-// identityOf reads who somebody is. Claims that are not what they should be count as missing.
-func identityOf(all map[string]json.RawMessage, groupsClaim string) accounts.Identity {
-	id := accounts.Identity{
-		Name:          firstText(all, "name", "preferred_username"),
-		Email:         firstText(all, "email"),
-		EmailVerified: isTrue(all["email_verified"]),
-		Claims:        shownClaims(all),
-	}
-	id.Groups, id.GroupsOverage = groupsOf(all, groupsClaim)
-	return id
-}
-
-// groupsOf reads the groups claim, a list of texts or one text. overage tells that the provider
-// left groups out: Entra names the claim in _claim_names instead (or says hasgroups) when there
-// are too many; more than we keep counts as that, too.
-func groupsOf(all map[string]json.RawMessage, claim string) (groups []string, overage bool) {
-	var elsewhere map[string]json.RawMessage
-	if json.Unmarshal(all["_claim_names"], &elsewhere) == nil {
-		_, named := elsewhere[claim]
-		_, usual := elsewhere["groups"]
-		overage = named || usual
-	}
-	overage = overage || isTrue(all["hasgroups"])
-	var list []any
-	if json.Unmarshal(all[claim], &list) != nil {
-		list = []any{textOf(all[claim])}
-	}
-	for _, g := range list {
-		name, ok := g.(string)
-		if !ok || name == "" || len(name) > maxGroupName || slices.Contains(groups, name) {
-			continue
-		}
-		if len(groups) == maxGroups {
-			return groups, true
-		}
-		groups = append(groups, name)
-	}
-	return groups, overage
-}
-
-func textOf(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
-}
-
-func firstText(all map[string]json.RawMessage, names ...string) string {
-	for _, name := range names {
-		if s := strings.TrimSpace(textOf(all[name])); s != "" {
-			return cut(s, maxName)
-		}
-	}
-	return ""
-}
-
-// isTrue reads a boolean; some providers send it as text.
-func isTrue(raw json.RawMessage) bool {
-	s := string(raw)
-	return s == "true" || s == `"true"`
-}
-
-// plumbing are claims of the protocol that tell nothing about a person.
-var plumbing = []string{"at_hash", "c_hash", "s_hash", "nonce", "jti", "sid", "_claim_sources"}
-
-// shownClaims are the claims as the no-rights page and /me show them.
-func shownClaims(all map[string]json.RawMessage) map[string]string {
-	shown := map[string]string{}
-	for name, raw := range all {
-		if slices.Contains(plumbing, name) || len(name) > maxName || len(shown) == maxClaims {
-			continue
-		}
-		value := textOf(raw)
-		if value == "" {
-			value = string(raw)
-		}
-		if len(value) > maxClaimValue {
-			value = cut(value, maxClaimValue) + "…"
-		}
-		shown[name] = value
-	}
-	return shown
 }
 
 // boundText keeps an error's text, which may quote what a stranger answered, short and on one line.

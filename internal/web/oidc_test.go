@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +52,7 @@ func TestIdentityOfHonestProvider(t *testing.T) {
 	authTime := c.clock.Now().Add(-time.Minute)
 	want := accounts.Identity{
 		Issuer: c.idp.URL, Subject: "subject-1", Name: "Ada Admin", Email: "ada@example.test", EmailVerified: true,
-		Groups: []string{"admins", "staff"}, AuthTime: &authTime, IDToken: got.IDToken, Claims: got.Claims,
+		Groups: []string{"admins", "staff"}, Reading: accounts.Reading{Claim: "groups", State: accounts.GroupsListed, Received: 2}, AuthTime: &authTime, IDToken: got.IDToken, Claims: got.Claims,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("identity (-want +got):\n%s", diff)
@@ -212,51 +211,6 @@ func TestTokenEdges(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestClaimsAreReadAsTheyCome(t *testing.T) {
-	parse := func(s string) map[string]json.RawMessage {
-		var m map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(s), &m); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	tests := []struct {
-		name, claims string
-		groups       []string
-		overage      bool
-		verified     bool
-	}{
-		{"list", `{"groups":["a","b"],"email_verified":true}`, []string{"a", "b"}, false, true},
-		{"one text", `{"groups":"a","email_verified":"true"}`, []string{"a"}, false, true},
-		{"twice the same", `{"groups":["a","a",""],"email_verified":"TRUE"}`, []string{"a"}, false, false},
-		{"numbers are no groups", `{"groups":["a",7,null,["b"]],"email_verified":1}`, []string{"a"}, false, false},
-		{"object", `{"groups":{"a":true}}`, nil, false, false},
-		{"none", `{}`, nil, false, false},
-		{"Entra overage", `{"_claim_names":{"groups":"src1"},"_claim_sources":{"src1":{"endpoint":"https://graph.example"}}}`, nil, true, false},
-		{"Entra overage, implicit", `{"hasgroups":true}`, nil, true, false},
-		{"too long a name", `{"groups":["` + strings.Repeat("g", 257) + `"]}`, nil, false, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			id := identityOf(parse(tt.claims), "groups")
-			if !slices.Equal(id.Groups, tt.groups) || id.GroupsOverage != tt.overage || id.EmailVerified != tt.verified {
-				t.Errorf("groups %q overage %v verified %v, want %q %v %v", id.Groups, id.GroupsOverage, id.EmailVerified, tt.groups, tt.overage, tt.verified)
-			}
-		})
-	}
-	if got := identityOf(parse(`{"https://x.example/roles":["a"]}`), "https://x.example/roles"); !slices.Equal(got.Groups, []string{"a"}) {
-		t.Errorf("a claim named by a URL: %q", got.Groups)
-	}
-	many := make([]string, maxGroups+1)
-	for i := range many {
-		many[i] = strings.Repeat("g", 1+i%200) + string(rune('a'+i/200))
-	}
-	list, _ := json.Marshal(many)
-	if groups, overage := groupsOf(map[string]json.RawMessage{"groups": list}, "groups"); len(groups) != maxGroups || !overage {
-		t.Errorf("%d groups, overage %v: want %d and true", len(groups), overage, maxGroups)
 	}
 }
 

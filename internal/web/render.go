@@ -171,6 +171,7 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 			Roles:     session.Roles,
 			MayAudit:  slices.Contains(session.Permissions, "audit:read"),
 			MayManage: slices.Contains(session.Permissions, "accounts:manage"),
+			Admin:     adminLinks(session.Permissions),
 		}
 	}
 	return p

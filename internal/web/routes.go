@@ -99,6 +99,10 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
 
+		{Method: get, Path: pathGroups, Handler: s.handleGroups},
+		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
+		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},
+
 		{Method: get, Path: pathMe, Handler: s.handleMe, AnyMember: true},
 		{Method: post, Path: "/me/sessions/:id/end", Handler: s.handleSessionEnd, AnyMember: true},
 	}

@@ -181,7 +181,9 @@ func (s *Server) showNoRights(c echo.Context) error {
 		Page:       s.page(c, "No access yet", "no-rights", ""),
 		Claims:     sortedPairs(session.Claims),
 		GroupClaim: s.opts.GroupsClaim,
-		Overage:    session.Overage,
+		MoreClaims: session.Reading.ClaimsLeftOut,
+		Problems:   session.Reading.Problems(),
+		Mapping:    mappingOf(s.accounts.Explain(actorFrom(c))),
 		Contact:    s.opts.Contact,
 	}))
 }

@@ -44,6 +44,8 @@ type Grant struct {
 	Source string
 	// Via is how the member comes to it: the group or address it was given to; empty for the member.
 	Via string
+	// ByAddress is set when Via is an e-mail address and not a group.
+	ByAddress bool
 }
 
 // Rights are everything a member may do: the sum of grants. The zero Rights allow nothing.

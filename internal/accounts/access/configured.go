@@ -88,7 +88,7 @@ func (r configuredRow) has(m Member, name string) bool {
 }
 
 func (r configuredRow) grant(name string) Grant {
-	return Grant{Role: r.role(), Scope: Scope{Everything: true}, Source: "from configuration, " + r.variable, Via: name}
+	return Grant{Role: r.role(), Scope: Scope{Everything: true}, Source: "from configuration, " + r.variable, Via: name, ByAddress: r.email}
 }
 
 // FoldASCII returns the text without letter case in ASCII, as addresses are compared; other letters

@@ -1,0 +1,2 @@
+DROP TABLE group_values;
+ALTER TABLE sessions DROP COLUMN reading;

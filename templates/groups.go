@@ -1,0 +1,100 @@
+package templates
+
+import "time"
+
+// MappingRow is one thing that the identity provider vouches for, and what it gives.
+type MappingRow struct {
+	What  string // group, e-mail address
+	Value string
+	Gives []Giving
+	Why   string // nothing is given because of this
+}
+
+// Giving is a role, where it holds and where it comes from.
+type Giving struct{ Role, Where, Source string }
+
+// Mapping is how what a provider vouches for becomes rights.
+type Mapping struct {
+	Giving  []MappingRow
+	Nothing []MappingRow // as many as are shown
+	More    int          // that give nothing either and are not shown
+}
+
+// groups are those that give nothing.
+func (m Mapping) groups() []string {
+	var all []string
+	for _, r := range m.Nothing {
+		if r.What == "group" {
+			all = append(all, r.Value)
+		}
+	}
+	return all
+}
+
+// others are those that give nothing for a reason of their own.
+func (m Mapping) others() []MappingRow {
+	var all []MappingRow
+	for _, r := range m.Nothing {
+		if r.What != "group" {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// GroupsView is the list of values that sign-ins named in the groups claim.
+type GroupsView struct {
+	Page          Page
+	Text          string
+	Rows          []SeenGroup
+	Providers     bool // there are several, so each row says whose it is
+	Total         int
+	All           int
+	Full          bool
+	First         string
+	Next          string
+	NeverSeen     []SeenGroup
+	MoreNeverSeen int
+	Troubles      []string // with the groups claim of recent sign-ins
+	Claim         string
+	Form          ClaimsForm
+}
+
+// SeenGroup is one value of the groups claim.
+type SeenGroup struct {
+	Issuer    string
+	Value     string
+	Gives     []Giving
+	Members   int
+	FirstSeen time.Time
+	LastSeen  time.Time
+}
+
+// ClaimsForm takes pasted claims.
+type ClaimsForm struct {
+	Pasted string
+	Error  string
+}
+
+// ClaimsTryView is what somebody with the pasted claims would get.
+type ClaimsTryView struct {
+	Page     Page
+	Crumbs   []Link
+	Form     ClaimsForm
+	Result   *ClaimsResult // nil: not tried yet, or not readable
+	Claim    string
+	Provider string
+}
+
+// ClaimsResult is the answer of a dry run.
+type ClaimsResult struct {
+	Refused     []string // why a sign-in with these claims would be refused
+	Problems    []string // with the groups claim
+	Email       string
+	Verified    bool
+	Groups      int
+	Path        string
+	Roles       []string
+	Permissions []PermissionGroup
+	Mapping     Mapping
+}
