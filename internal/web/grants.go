@@ -158,8 +158,14 @@ func grantRow(g accounts.Grant) templates.GrantRow {
 		Configured: g.Configured, Variable: strings.TrimPrefix(g.Source, "from configuration, "), State: grantState(g),
 		EndedAt: g.EndedAt, EndedBy: g.EndedBy, EndReason: g.EndReason,
 	}
+	if g.BoundFrom != nil {
+		row.Follows = grantPath(*g.BoundFrom)
+	}
 	if g.ID != uuid.Nil {
-		row.ID, row.Href = g.ID.String(), grantPath(g.ID)
+		row.ID = g.ID.String()
+	}
+	if g.MayEnd || g.EndedAt != nil { // else the grant has no page for this member
+		row.Href = grantPath(g.ID)
 	}
 	if g.SubjectKind == accounts.SubjectMember {
 		row.Who.Detail, row.Who.Href = g.Subject, accessOfMember(g.Issuer, g.Subject)
@@ -378,6 +384,12 @@ func (s *Server) handleGrantCreate(c echo.Context) error {
 	if e, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return s.renderGrantForm(c, http.StatusUnprocessableEntity, form, maps.Clone(e.Fields))
 	}
+	// What one may not give is said in the form, so that it can be made smaller.
+	if e, ok := errors.AsType[*accounts.ForbiddenError](err); ok {
+		return s.renderGrantForm(c, http.StatusForbidden, form, map[string]string{
+			"": "You may not give this. It needs " + e.Missing + ". One gives only what one holds, where one holds it, and never to oneself.",
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("create grant: %w", err)
 	}
@@ -388,9 +400,7 @@ func (s *Server) handleGrantCreate(c echo.Context) error {
 	return s.redirect(c, grantPath(g.ID), message)
 }
 
-// maxPlaces bounds the list of clusters in the form.
-const maxPlaces = 500
-
+// renderGrantForm shows the form, with the choices for the kinds that are chosen.
 func (s *Server) renderGrantForm(c echo.Context, status int, form grantForm, invalid map[string]string) error {
 	choices, err := s.accounts.GrantForm(c.Request().Context(), actorFrom(c))
 	if err != nil {
@@ -403,39 +413,123 @@ func (s *Server) renderGrantForm(c echo.Context, status int, form grantForm, inv
 		delete(invalid, "form_token")
 		invalid[""] = "This form was too old, so it was not sent on. It is fresh now: look at it and send it once more."
 	}
-	form.tidy(choices)
+	kinds := offeredKinds(choices)
+	form.tidy(kinds)
 	v := templates.GrantFormView{
 		Page: s.page(c, "Give a right", "grant-new", "admin"), Crumbs: []templates.Link{{Label: "Grants", Href: pathGrants}},
 		Action: pathGrants, Self: pathGrantNew, Back: pathGrants, FormToken: form.FormToken, Errors: invalid,
 		SubjectKind: form.SubjectKind, Subject: form.Subject, Role: form.Role, ScopeKind: form.ScopeKind, Scope: form.Scope,
-		Lasts: form.Lasts, ExpiresAt: form.ExpiresAt, Reason: form.Reason, Endings: []templates.Choice{{Value: "", Label: "No end", Selected: form.Lasts == ""}},
+		Lasts: form.Lasts, ExpiresAt: form.ExpiresAt, Reason: form.Reason, Kinds: kinds,
+		Subjects: offeredSubjects(choices, form), Places: offeredPlaces(choices, form), More: choices.Cut,
+		Endings: []templates.Choice{{Value: "", Label: "No end", Selected: form.Lasts == ""}},
 	}
 	for _, l := range lasting {
 		v.Endings = append(v.Endings, templates.Choice{Value: l.value, Label: l.label, Selected: l.value == form.Lasts})
 	}
-	fillGrantChoices(&v, choices)
+	for _, r := range choices.Roles {
+		v.Roles = append(v.Roles, templates.Choice{Value: r.ID, Label: r.Name, Hint: r.Description, Selected: r.ID == form.Role})
+	}
 	if len(v.Roles) == 0 {
-		v.CannotAll = "You can give only what you hold yourself, and you hold no whole role anywhere that you may give rights."
+		v.CannotAll = "One gives only what one holds, and you hold no whole role in a place where you may give rights."
+	}
+	for i := range v.Kinds {
+		v.Kinds[i].Selected = v.Kinds[i].Value == form.ScopeKind
 	}
 	return s.render(c, status, templates.GrantForm(v))
 }
 
-// tidy chooses the kinds that are not chosen: what is most often meant.
-func (f *grantForm) tidy(choices accounts.GrantForm) {
-	if f.SubjectKind == accounts.SubjectEmail {
-		f.SubjectKind = accounts.SubjectMember
-	}
-	if f.SubjectKind != accounts.SubjectMember {
+// tidy chooses the kinds that are not chosen: what is most often meant. A scope of a kind that is not
+// offered is asked for anew.
+func (f *grantForm) tidy(kinds []templates.Choice) {
+	if f.SubjectKind != accounts.SubjectMember && f.SubjectKind != accounts.SubjectEmail {
 		f.SubjectKind = accounts.SubjectGroup
 	}
-	kinds := choices.ScopeKinds
-	if !slices.Contains(kinds, access.ScopeKind(f.ScopeKind)) {
-		f.ScopeKind, f.Scope = "", ""
-		if len(kinds) > 0 {
-			f.ScopeKind = string(kinds[len(kinds)-1])
+	offered := func(kind string) bool {
+		return slices.ContainsFunc(kinds, func(c templates.Choice) bool { return c.Value == kind })
+	}
+	if offered(f.ScopeKind) {
+		return
+	}
+	f.ScopeKind, f.Scope = kinds[len(kinds)-1].Value, ""
+	if offered(string(access.ScopeCluster)) {
+		f.ScopeKind = string(access.ScopeCluster)
+	}
+}
+
+// offeredKinds are the kinds of scope in which the member may give anything. By labels may always be tried:
+// which labels one may give on, the domain alone can tell.
+func offeredKinds(choices accounts.GrantForm) []templates.Choice {
+	return slices.DeleteFunc(scopeKinds(), func(c templates.Choice) bool {
+		switch access.ScopeKind(c.Value) {
+		case access.ScopeEverything:
+			return !choices.Everything
+		case access.ScopeEnvironment:
+			return len(choices.Environments) == 0
+		case access.ScopeAccount:
+			return len(choices.Accounts) == 0
+		case access.ScopeCluster:
+			return len(choices.Clusters) == 0
+		case access.ScopeLabels:
 		}
-		if slices.Contains(kinds, access.ScopeCluster) {
-			f.ScopeKind = string(access.ScopeCluster)
+		return false
+	})
+}
+
+// offeredSubjects are whom the form offers. A member who was chosen and is not among them stays chosen.
+func offeredSubjects(choices accounts.GrantForm, form grantForm) []templates.Choice {
+	var out []templates.Choice
+	switch form.SubjectKind {
+	case accounts.SubjectGroup:
+		for _, g := range choices.Groups {
+			out = append(out, templates.Choice{Value: g})
+		}
+	case accounts.SubjectMember:
+		known := form.Subject == ""
+		for _, m := range choices.Members {
+			label := m.Name
+			if m.Email != "" && m.Email != m.Name {
+				label += ", " + m.Email
+			}
+			chosen := form.Subject == m.Subject
+			known = known || chosen
+			out = append(out, templates.Choice{Value: m.Subject, Label: label, Selected: chosen})
+		}
+		if !known {
+			out = append(out, templates.Choice{Value: form.Subject, Label: form.Subject, Selected: true})
 		}
 	}
+	return out
+}
+
+// offeredPlaces are the places of the kind that is chosen, clusters by their accounts.
+func offeredPlaces(choices accounts.GrantForm, form grantForm) []templates.PlaceGroup {
+	var all []templates.Choice
+	switch access.ScopeKind(form.ScopeKind) {
+	case access.ScopeEnvironment:
+		for _, e := range choices.Environments {
+			all = append(all, templates.Choice{Value: string(e), Label: string(e), Selected: string(e) == form.Scope})
+		}
+	case access.ScopeAccount:
+		for _, a := range choices.Accounts {
+			all = append(all, templates.Choice{Value: a.Scope, Label: a.Name, Selected: a.Scope == form.Scope})
+		}
+	case access.ScopeCluster:
+		return offeredClusters(choices.Clusters, form.Scope)
+	case access.ScopeEverything, access.ScopeLabels:
+		return nil
+	}
+	return []templates.PlaceGroup{{Choices: all}}
+}
+
+func offeredClusters(clusters []accounts.GrantPlace, chosen string) []templates.PlaceGroup {
+	by := map[string][]templates.Choice{}
+	for _, p := range clusters {
+		account := cmp.Or(p.AccountName, "Of other accounts")
+		by[account] = append(by[account], templates.Choice{Value: p.Scope, Label: p.Name, Selected: p.Scope == chosen})
+	}
+	var groups []templates.PlaceGroup
+	for _, account := range slices.Sorted(maps.Keys(by)) {
+		groups = append(groups, templates.PlaceGroup{Label: account, Choices: by[account]})
+	}
+	return groups
 }
