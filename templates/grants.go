@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -318,4 +319,24 @@ func adminTabs(p Page, current string) []Tab {
 		tabs = append(tabs, Tab{Label: l.Label, Href: l.Href, Current: l.Href == current})
 	}
 	return tabs
+}
+
+// byVerbs turns permissions around: what may be done, and to which kinds of things. Kind of what it returns
+// is the verbs in words, Verbs are the kinds. What may be done most with stands first.
+func byVerbs(groups []PermissionGroup) []PermissionGroup {
+	var out []PermissionGroup
+	var verbs []int
+	for _, g := range groups {
+		does := joined(g.Verbs)
+		i := slices.IndexFunc(out, func(o PermissionGroup) bool { return o.Kind == does })
+		if i < 0 {
+			i = slices.IndexFunc(verbs, func(n int) bool { return n < len(g.Verbs) })
+			if i < 0 {
+				i = len(out)
+			}
+			out, verbs = slices.Insert(out, i, PermissionGroup{Kind: does}), slices.Insert(verbs, i, len(g.Verbs))
+		}
+		out[i].Verbs = append(out[i].Verbs, g.Kind)
+	}
+	return out
 }
