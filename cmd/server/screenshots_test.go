@@ -92,7 +92,7 @@ func (s *surfer) takesRights(take func(name string, height int64), st *stage, pa
 	both("access", "/admin/access?account="+st.accounts[production].id+"&cluster="+cluster, "access-who", 700)
 	s.signOut()
 	s.signIn(viewer, "clusters-index")
-	both("why", path+"/delete", "error", 760)
+	both("why", path+"/delete", "error", 900)
 	s.do(asksFor("light"))
 }
 
