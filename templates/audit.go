@@ -12,6 +12,7 @@ type AuditView struct {
 	Notes    []string
 	Warnings []string
 	Exports  []Offer // of what is listed, as files
+	Part     bool    // the member sees a part of the log, which cannot be checked as a whole
 }
 
 // AuditFilter is what the list is narrowed by, as it was typed.
@@ -99,6 +100,7 @@ type EventView struct {
 	Leaf, Chain                      string
 	Body                             string
 	Others                           []EventRow
+	Part                             bool       // as AuditView has it
 	Check                            *CheckView // of the whole log; nil until somebody asks for it
 }
 

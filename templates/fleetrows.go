@@ -103,7 +103,11 @@ func (o *writing) fleetRow(now time.Time, r *FleetRow) {
 		o.markup(`</div>`)
 	}
 	o.markup(`</td><td role="cell" class="flow owner">`)
-	o.link(`hover:underline`, r.AccountHref, r.AccountName)
+	if r.AccountHref == "" { // the member may see the cluster, and not its account
+		o.text(r.AccountName)
+	} else {
+		o.link(`hover:underline`, r.AccountHref, r.AccountName)
+	}
 	o.markup(`</td><td role="cell" class="flow">`)
 	if r.Environment == "production" {
 		o.markup(`<span class="chip chip-strong">`)

@@ -18,6 +18,7 @@ type MeView struct {
 	Mapping     Mapping
 	SignedInAt  time.Time
 	AuthTime    *time.Time
+	Prompted    bool // AuthTime is when the provider answered a request to sign in anew
 	Claims      []Pair
 	MoreClaims  int // are not kept
 	Sessions    []SessionRow

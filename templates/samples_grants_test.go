@@ -25,7 +25,13 @@ func grantPages() map[string]templ.Component {
 	}
 	bare := refused
 	bare.Refusal = &RefusalView{Missing: []Pair{{"accounts:manage", ""}}}
+	stale := sampleGrantForm("group", "cluster")
+	stale.Page.StepUp = &StepUp{Href: "/login?step_up=1", After: "10 min", Since: beforePtr(time.Hour)}
+	staleRole := sampleRoleForm(nil)
+	staleRole.Page.StepUp = &StepUp{Href: "/login?step_up=1", After: "10 min", Untold: true}
 	return map[string]templ.Component{
+		"grant-new-stale":   GrantForm(stale),
+		"role-new-stale":    RoleForm(staleRole),
 		"grants":            Grants(sampleGrants(sampleGrantRows())),
 		"grants-unverified": Grants(unverified),
 		"grants-no-match":   Grants(narrowed),

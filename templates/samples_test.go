@@ -108,6 +108,13 @@ func samplePages() map[string]templ.Component {
 		"event-broken":      Event(sampleBrokenEvent()),
 		"log-check":         LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}}),
 		"log-check-long":    LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Check: &CheckView{TooLong: true, Took: "30.0 s"}}),
+		"audit-part":        Audit(samplePartOfAudit()),
+		"event-part":        Event(samplePartOfEvent()),
+		"history":           History(sampleHistory()),
+		"history-none":      History(sampleNoHistory()),
+		"history-end":       History(sampleHistoryEnd()),
+		"cluster-only":      Cluster(sampleClusterOnly()),
+		"fleet-cluster":     Fleet(sampleFleetOfOneCluster()),
 		"me":                Me(sampleMe()),
 		"groups":            Groups(sampleGroups()),
 		"groups-none":       Groups(GroupsView{Page: samplePage("Groups", "admin-groups", "admin"), Claim: "groups"}),
@@ -118,6 +125,7 @@ func samplePages() map[string]templ.Component {
 	}
 	maps.Copy(pages, keyPages())
 	maps.Copy(pages, grantPages())
+	maps.Copy(pages, memberPages())
 	return pages
 }
 

@@ -15,8 +15,10 @@ type Page struct {
 	Flash   string
 	Dev     bool          // made by dev: a banner says so
 	Legacy  *LegacyNotice // of an account of the first API generation; nil for every other page
-	Now     time.Time
-
+	StepUp  *StepUp       // the act that the page asks about needs a fresh sign-in; nil when it does not, or there is one
+	// BreakGlass are the live sessions that a break-glass link gave; every page says so.
+	BreakGlass []BreakGlassNotice
+	Now        time.Time
 	Unverified *UnverifiedView // for those who may do something about it; nil when every row verifies
 }
 
@@ -24,6 +26,30 @@ type Page struct {
 type UnverifiedView struct {
 	Rows    int
 	LogHref string // empty for those who may not read the log
+}
+
+// BreakGlassNotice is somebody who works without the identity provider.
+type BreakGlassNotice struct {
+	Name, Reason string
+	Since, Until time.Time
+	End          string // path posted to, for those who may end it
+}
+
+// BreakGlassView is the page of a break-glass link.
+type BreakGlassView struct {
+	Page     Page
+	Action   string
+	Link     string // the token
+	Life     string // of the session
+	LinkLife string
+}
+
+// StepUp is a fresh sign-in that is due before an act.
+type StepUp struct {
+	Href   string     // leads there and back
+	After  string     // how long a sign-in is fresh
+	Since  *time.Time // when the member signed in at the provider; nil when that is not known
+	Untold bool       // the provider does not tell such times
 }
 
 // Member is who is signed in, as the page's header shows it.
@@ -46,6 +72,7 @@ type ErrorView struct {
 	RequestID string
 	RetryPath string // empty: no retry link
 	SignIn    bool   // offer the sign-in link
+	StepUp    string // leads through a fresh sign-in and back; empty when that does not help
 }
 
 // SignInView is the sign-in page.

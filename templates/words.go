@@ -266,3 +266,16 @@ func nameParts(name string) []string {
 	}
 	return parts
 }
+
+// Span says a length of time as people do where it is a round one: 10 minutes, 1 hour.
+func Span(d time.Duration) string {
+	for _, u := range []struct {
+		size time.Duration
+		unit string
+	}{{time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		if d >= u.size && d%u.size == 0 {
+			return Count(int(d/u.size), u.unit)
+		}
+	}
+	return d.String()
+}

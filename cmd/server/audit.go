@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -114,6 +115,24 @@ func (p *program) recordExport(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
 	defer log.Close()
+	var change audit.Change
+	if reason := strings.TrimSpace(p.line.Audit.Export.Reason); reason != "" {
+		change = audit.Change{"reason": {nil, reason}}
+	}
+	_, err = log.Append(ctx, audit.Event{
+		Act: accounts.ActAuditExport.Name, Phase: audit.PhaseSingle, Outcome: audit.OK,
+		Actor:  cliActor(),
+		Target: audit.Target{Kind: "audit", Name: "audit log"},
+		Change: change,
+	})
+	if err != nil {
+		return fmt.Errorf("the export cannot be recorded in the log, so nothing is exported: %w", err)
+	}
+	return nil
+}
+
+// cliActor is whoever runs the program at a command line: the operating system's user and the host.
+func cliActor() audit.Actor {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -122,15 +141,7 @@ func (p *program) recordExport(ctx context.Context, pool *pgxpool.Pool) error {
 	if err != nil {
 		host = "unknown"
 	}
-	_, err = log.Append(ctx, audit.Event{
-		Act: accounts.ActAuditExport.Name, Phase: audit.PhaseSingle, Outcome: audit.OK,
-		Actor:  audit.Actor{Issuer: "quartermaster", Subject: "cli:" + name + "@" + host, Name: name + "@" + host, Via: audit.ViaCLI},
-		Target: audit.Target{Kind: "audit", Name: "audit log"},
-	})
-	if err != nil {
-		return fmt.Errorf("the export cannot be recorded in the log, so nothing is exported: %w", err)
-	}
-	return nil
+	return audit.Actor{Issuer: accounts.InternalIssuer, Subject: "cli:" + name + "@" + host, Name: name + "@" + host, Via: audit.ViaCLI}
 }
 
 // exportTarget opens what the export goes to. A file is made for its owner only and never

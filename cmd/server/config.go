@@ -21,15 +21,15 @@ import (
 type Config struct {
 	Addr           string `name:"addr" preset:":8080" dev:"127.0.0.1:8080" for:"serve dev sandbox check healthcheck" help:"Address the console listens on; dev: 127.0.0.1:8080. The sandbox command takes it as a flag only."`
 	MetricsAddr    string `name:"metrics-addr" preset:"127.0.0.1:9090" dev:"127.0.0.1:0" for:"serve dev check" help:"Address of /metrics, which asks nobody who they are; dev: a free port of 127.0.0.1."`
-	BaseURL        string `name:"base-url" for:"serve check healthcheck" help:"Where browsers find the console, https://host or http://localhost:port; the redirect address is this plus /auth/callback."`
+	BaseURL        string `name:"base-url" for:"serve check healthcheck breakglass" help:"Where browsers find the console, https://host or http://localhost:port; the redirect address is this plus /auth/callback."`
 	TLSCert        string `name:"tls-cert" for:"serve check healthcheck" help:"PEM file of the certificate chain, when the console serves https itself."`
 	TLSKey         string `name:"tls-key" for:"serve check healthcheck" help:"PEM file of the certificate's private key."`
 	TrustedProxies string `name:"trusted-proxies" for:"serve check" help:"Addresses or CIDR ranges, separated by commas, whose X-Forwarded-For is believed."`
 	CAFile         string `name:"ca-file" for:"serve check" help:"PEM file of certificate authorities to trust, besides the system's, for the identity provider and the Cloud API."`
 	Contact        string `name:"contact" for:"serve dev check" help:"Whom members without any rights are told to ask, separated by commas; the admin groups and e-mails when empty."`
 
-	DatabaseURL            string `name:"database-url" kong:"-" secret:"" for:"serve dev migrate check audit" help:"Postgres address the console works with, as a role that can append to the log but not change it; dev: in a container only."`
-	DatabaseURLFile        string `name:"database-url-file" for:"serve dev migrate check audit" help:"File that holds QM_DATABASE_URL."`
+	DatabaseURL            string `name:"database-url" kong:"-" secret:"" for:"serve dev migrate check audit breakglass" help:"Postgres address the console works with, as a role that can append to the log but not change it; dev: in a container only."`
+	DatabaseURLFile        string `name:"database-url-file" for:"serve dev migrate check audit breakglass" help:"File that holds QM_DATABASE_URL."`
 	MigrateDatabaseURL     string `name:"migrate-database-url" kong:"-" secret:"" for:"serve migrate check" help:"Postgres address of the schema's owner; when serve has it, it migrates by itself."`
 	MigrateDatabaseURLFile string `name:"migrate-database-url-file" for:"serve migrate check" help:"File that holds QM_MIGRATE_DATABASE_URL."`
 
@@ -38,15 +38,15 @@ type Config struct {
 	OIDCClientSecret     string `name:"oidc-client-secret" kong:"-" secret:"" for:"serve check" help:"The console's client secret; empty for a public client."`
 	OIDCClientSecretFile string `name:"oidc-client-secret-file" for:"serve check" help:"File that holds QM_OIDC_CLIENT_SECRET."`
 	OIDCScopes           string `name:"oidc-scopes" preset:"openid profile email" for:"serve check" help:"Scopes asked for, separated by spaces."`
-	OIDCGroupsClaim      string `name:"oidc-groups-claim" preset:"groups" for:"serve check" help:"Claim of the ID token that lists a member's groups."`
+	OIDCGroupsClaim      string `name:"oidc-groups-claim" preset:"groups" for:"serve check" help:"Claim of the ID token that lists a member's groups: its name, or a path with dots into other claims."`
 	AdminGroups          string `name:"admin-groups" for:"serve check" help:"Groups, separated by commas, whose members may do everything."`
 	AdminEmails          string `name:"admin-emails" for:"serve check" help:"Verified e-mail addresses, separated by commas, that may do everything."`
 	AuditorGroups        string `name:"auditor-groups" for:"serve check" help:"Groups that may read everything, the audit log included."`
 	OperatorGroups       string `name:"operator-groups" for:"serve check" help:"Groups that may read everything but the audit log, and work on clusters, keys and backups."`
 	ViewerGroups         string `name:"viewer-groups" for:"serve check" help:"Groups that may read everything but the audit log and payment data."`
 
-	KEK     string `name:"kek" kong:"-" secret:"" for:"serve check keys" help:"Key that wraps the sealing keys: file:///path or base64: followed by 32 bytes."`
-	KEKFile string `name:"kek-file" for:"serve check keys" help:"File that holds QM_KEK."`
+	KEK     string `name:"kek" kong:"-" secret:"" for:"serve check keys breakglass" help:"Key that wraps the sealing keys: file:///path or base64: followed by 32 bytes."`
+	KEKFile string `name:"kek-file" for:"serve check keys breakglass" help:"File that holds QM_KEK."`
 
 	CloudAPIURL          string `name:"cloud-api-url" preset:"https://api.cloud.qdrant.io" for:"serve dev check" help:"Where the current Qdrant Cloud API is; dev: the sandbox."`
 	CloudPAURL           string `name:"cloud-pa-url" preset:"https://cloud.qdrant.io" for:"serve dev check" help:"Where the legacy pa/v1 API is, without /pa/v1; dev: the sandbox."`
@@ -56,14 +56,15 @@ type Config struct {
 
 	SessionIdle       string `name:"session-idle" preset:"30m" for:"serve dev check" help:"A session unused for so long has ended."`
 	SessionMax        string `name:"session-max" preset:"12h" for:"serve dev check" help:"A session ends after so long, however much it is used."`
+	StepUpAfter       string `name:"step-up-after" preset:"10m" for:"serve dev check" help:"An act that asks for a fresh sign-in takes one at the identity provider that is not older."`
 	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
 	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
 	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`
 	DrainDelay        string `name:"drain-delay" preset:"5s" dev:"0s" for:"serve dev check" help:"How long the console goes on serving after a signal to stop, no longer ready, so that a load balancer notices; dev: 0s."`
 	DrainTimeout      string `name:"drain-timeout" preset:"20s" dev:"10s" for:"serve dev sandbox check" help:"How long requests in flight may then take to end; dev: 10s."`
 
-	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit" help:"Least level that is logged: debug, info, warn or error."`
-	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
+	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit breakglass" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit breakglass" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
 
 	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev" help:"Folder where dev keeps its database, keys and sandbox."`
 	DevContainer        string `name:"dev-container" preset:"no" for:"dev" help:"yes, in a container only: QM_ADDR and QM_DEV_IDP_ADDR may be all its addresses, and the database is that of QM_DATABASE_URL, made by migrate up --for-dev."`

@@ -71,11 +71,15 @@ type commandLine struct {
 		} `cmd:"" help:"Check that the audit log is whole and unchanged."`
 		Export struct {
 			Output string `short:"o" help:"File to write to, which must not exist; standard output when empty."`
+			Reason string `help:"Why the log is taken away; recorded with the export."`
 		} `cmd:"" help:"Write the audit log as lines of JSON that audit verify can check."`
 	} `cmd:"" help:"Check or export the audit log."`
 	Keys struct {
 		Fingerprint struct{} `cmd:"" help:"Print the fingerprint of QM_KEK, by which errors and the database name it."`
 	} `cmd:"" help:"Tell which key this is."`
+	Breakglass struct {
+		Reason string `help:"Why; needed, recorded, and shown to everybody who is signed in."`
+	} `cmd:"" help:"Print a link that signs an administrator in without the identity provider, once, within ten minutes."`
 	Healthcheck struct {
 		Ready bool `help:"Ask whether it can do its work, not only whether it runs."`
 	} `cmd:"" help:"Ask the console on this machine whether it is well; for containers."`
@@ -122,6 +126,7 @@ func (p *program) commands() map[string]func(context.Context) error {
 		"audit verify":     p.auditVerify,
 		"audit export":     p.auditExport,
 		"keys fingerprint": p.keysFingerprint,
+		"breakglass":       p.breakGlass,
 		"healthcheck":      p.healthcheck,
 		"version":          p.printVersion,
 	}
@@ -204,8 +209,11 @@ func (p *program) parse(ctx context.Context, args []string) (answered bool, err 
 
 // ownProblems are those of one command's own rules.
 func (p *program) ownProblems() problems {
-	if p.command == "dev" {
+	switch p.command {
+	case "dev":
 		return p.devProblems()
+	case "breakglass":
+		return p.breakGlassProblems()
 	}
 	return nil
 }

@@ -56,6 +56,7 @@ type Settings struct {
 
 	SessionIdle  time.Duration
 	SessionMax   time.Duration
+	StepUpAfter  time.Duration
 	UnknownAfter time.Duration
 	PollMin      time.Duration
 	PollMax      time.Duration
@@ -113,6 +114,7 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UpstreamWriteTimeout: r.duration("QM_UPSTREAM_WRITE_TIMEOUT", c.UpstreamWriteTimeout),
 		SessionIdle:          r.duration("QM_SESSION_IDLE", c.SessionIdle),
 		SessionMax:           r.duration("QM_SESSION_MAX", c.SessionMax),
+		StepUpAfter:          r.duration("QM_STEP_UP_AFTER", c.StepUpAfter),
 		UnknownAfter:         r.duration("QM_AUDIT_UNKNOWN_AFTER", c.AuditUnknownAfter),
 		PollMin:              r.duration("QM_POLL_MIN", c.PollMin),
 		PollMax:              r.duration("QM_POLL_MAX", c.PollMax),
@@ -185,10 +187,12 @@ func (r *reader) uses(name string) bool {
 // needs reports whether the command cannot do without the variable.
 func (r *reader) needs(name string) bool {
 	switch name {
-	case "QM_BASE_URL", "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID":
+	case "QM_BASE_URL":
+		return r.command == "serve" || r.command == "check" || r.command == "breakglass"
+	case "QM_OIDC_ISSUER", "QM_OIDC_CLIENT_ID":
 		return r.command == "serve" || r.command == "check"
 	case "QM_KEK":
-		return r.command == "serve" || r.command == "check" || r.command == "keys fingerprint"
+		return r.command == "serve" || r.command == "check" || r.command == "keys fingerprint" || r.command == "breakglass"
 	case "QM_DATABASE_URL":
 		if r.command == "dev" {
 			return r.config.DevContainer == "yes"

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -70,7 +71,11 @@ func (s *Service) describe(a *Account, d AccountDetails, say func(field, problem
 
 // EditAccount changes what the team says of an account and records account.edit in the same
 // transaction. When nothing differs nothing is recorded. *InvalidError tells everything that is wrong
-// with the form, *AccountChangedError that the revision is not the account's any more.
+// with the form, *AccountChangedError that the revision is not the account's any more, *StepUpError that
+// another environment takes a fresh sign-in.
+//
+// An account that changes its environment leaves the reach of some and comes into that of others, so the right is asked for
+// on it in both: *ForbiddenError, which names the environment, when it is missing in the new one.
 func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID, e AccountEdit) error {
 	account, err := accountByID(ctx, s.cfg.DB, id, false)
 	if err != nil {
@@ -96,10 +101,19 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 	if len(invalid) > 0 {
 		return &InvalidError{Fields: invalid}
 	}
+	if err := s.authorizeMove(ctx, by, ActAccountEdit, account, edited.Environment); err != nil {
+		return err
+	}
+	var moved *Account
+	stale := false
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		before, err := accountByID(ctx, tx, id, true)
 		if err != nil {
 			return err
+		}
+		if before.Environment != account.Environment { // somebody else moved it, perhaps out of the member's reach
+			moved = &before
+			return errMovedMeanwhile
 		}
 		after := before
 		after.Name, after.Environment, after.Owner, after.Note, after.RotateBy = edited.Name, edited.Environment, edited.Owner, edited.Note, edited.RotateBy
@@ -113,6 +127,11 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		if before.Revision() != e.Revision {
 			return &AccountChangedError{Now: before}
 		}
+		// Here, where the row is locked: elsewhere it might have another environment by now.
+		if before.Environment != after.Environment && s.stepUpDue(by, ActAccountEdit, accountTarget(before.ref())) {
+			stale = true
+			return &StepUpError{Act: ActAccountEdit.Name, After: s.cfg.StepUpAfter}
+		}
 		if _, err := tx.Exec(ctx, `
 			UPDATE accounts SET name = $2, environment = $3, owner = $4, note = $5, rotate_by = $6, updated_at = $7 WHERE id = $1`,
 			id, after.Name, string(after.Environment), after.Owner, after.Note, after.RotateBy, s.now()); err != nil {
@@ -123,11 +142,36 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
 	})
-	if violates(err, "accounts_name_key") {
-		return invalidField("name", "An account has this name already; give another.")
+	if stale {
+		return s.refuseStale(ctx, by, ActAccountEdit, accountTarget(account.ref()))
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errMovedMeanwhile):
+		if err := s.freshRights(ctx); err != nil { // they know the account as it was
+			return err
+		}
+		if err := s.authorize(ctx, by, ActAccountEdit, accountTarget(moved.ref())); err != nil {
+			return err
+		}
+		return &AccountChangedError{Now: *moved}
+	case violates(err, "accounts_name_key"):
+		return invalidField("name", "An account has this name already; give another.")
+	case err != nil:
 		return dbError(ActAccountEdit.Name, err)
 	}
 	return nil
+}
+
+var errMovedMeanwhile = errors.New("the account is of another environment by now")
+
+// authorizeMove asks for the right on the account as it is to be, when it is to be of another environment. The member was
+// allowed on it as it is, so a refusal hides nothing: *ForbiddenError, and it is recorded.
+func (s *Service) authorizeMove(ctx context.Context, by audit.Actor, act Act, account Account, to Environment) error {
+	on := accountTarget(account.ref())
+	if to == account.Environment || s.rights(by).AllowsAsMoved(act.Needs, on.access(), string(to)) {
+		return nil
+	}
+	missing := act.Needs.String() + " in " + string(to)
+	s.denied(ctx, by, act, on, missing)
+	return &ForbiddenError{Act: act.Name, Missing: missing}
 }

@@ -22,7 +22,8 @@ import (
 func (s *stage) session(group string) audit.Actor {
 	s.t.Helper()
 	by := member(group)
-	token, err := s.svc.SignIn(s.t.Context(), by, Identity{Issuer: by.Issuer, Subject: by.Subject, Name: by.Name, Email: by.Email, Groups: by.Groups})
+	at := s.clock.now()
+	token, err := s.svc.SignIn(s.t.Context(), by, Identity{Issuer: by.Issuer, Subject: by.Subject, Name: by.Name, Email: by.Email, Groups: by.Groups, AuthTime: &at})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -94,11 +94,15 @@ func oldKey(ctx context.Context, db querier, account Account, id uuid.UUID, lock
 // delete it; others are refused, and that is recorded. Where deleting is not possible from here the
 // offer says why. ErrNotFound for one that is not known, or gone.
 func (s *Service) AskOldKey(ctx context.Context, by audit.Actor, id, key uuid.UUID) (AccountDetail, OldKey, error) {
-	d, err := s.Account(ctx, by, id)
+	account, err := accountByID(ctx, s.cfg.DB, id, false)
 	if err != nil {
 		return AccountDetail{}, OldKey{}, err
 	}
-	if err := s.authorize(ctx, by, ActManagementKeyDelete, accountTarget(d.ref())); err != nil {
+	if err := s.authorize(ctx, by, ActManagementKeyDelete, accountTarget(account.ref())); err != nil {
+		return AccountDetail{}, OldKey{}, err
+	}
+	d, err := s.Account(ctx, by, id)
+	if err != nil {
 		return AccountDetail{}, OldKey{}, err
 	}
 	i := slices.IndexFunc(d.OldKeys, func(k OldKey) bool { return k.ID == key })

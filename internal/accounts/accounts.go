@@ -116,7 +116,7 @@ func (s *Service) List(ctx context.Context, by audit.Actor) ([]Account, error) {
 	if err := s.addSync(ctx, accounts); err != nil {
 		return nil, err
 	}
-	return accounts, nil
+	return accounts, s.countVisible(ctx, by, accounts)
 }
 
 // accountsIn returns the accounts of a scope, by name and without their Sync. An account of which
@@ -151,6 +151,9 @@ func (s *Service) Account(ctx context.Context, by audit.Actor, id uuid.UUID) (Ac
 	}
 	one := []Account{account}
 	if err := s.addSync(ctx, one); err != nil {
+		return AccountDetail{}, err
+	}
+	if err := s.countVisible(ctx, by, one); err != nil {
 		return AccountDetail{}, err
 	}
 	detail := AccountDetail{

@@ -65,6 +65,9 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 		if err := s.addSync(ctx, all); err != nil {
 			return AccountsPage{}, err
 		}
+		if err := s.countVisible(ctx, by, all); err != nil {
+			return AccountsPage{}, err
+		}
 	}
 	words := strings.Fields(strings.ToLower(q.Text))
 	words = words[:min(len(words), maxWords)]
@@ -82,7 +85,10 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 		}
 	}
 	page.Accounts = found
-	return page, s.addSync(ctx, found)
+	if err := s.addSync(ctx, found); err != nil {
+		return AccountsPage{}, err
+	}
+	return page, s.countVisible(ctx, by, found)
 }
 
 // mentions reports whether every word is in what people call the account by.

@@ -18,7 +18,8 @@ const (
 	KindSession       = "session"
 	KindAudit         = "audit"
 	KindConfig        = "config"
-	KindGroup         = "group" // a value of the groups claim
+	KindGroup         = "group"       // a value of the groups claim
+	KindBreakGlass    = "break_glass" // a way in without the identity provider
 	KindGrant         = "grant"
 	KindRole          = "role"
 	KindMember        = "member"
@@ -47,9 +48,9 @@ type Act struct {
 	GoesOn bool
 	// CarriesSecret is set when the answer has a secret in it.
 	CarriesSecret bool
-	// StepUp asks for a fresh sign-in.
-	StepUp bool
-	// Escapes marks acts that hand out power past this console.
+	// StepUp says when the act asks for a fresh sign-in; never is the zero value.
+	StepUp StepUp
+	// Escapes marks acts that hand out power past this console. They always ask for a fresh sign-in.
 	Escapes bool
 	// Current and PAV1 are the operations of the Cloud API that the act comes down to; nil for
 	// an act of the console alone, and for a generation that has no such operation.
@@ -75,17 +76,17 @@ var (
 	ActAccountCreate  = Act{Name: "account.create", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true}
 	ActAccountDisable = Act{Name: "account.disable", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
 	ActAccountEnable  = Act{Name: "account.enable", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
-	ActAccountDelete  = Act{Name: "account.delete", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
+	ActAccountDelete  = Act{Name: "account.delete", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
 
-	ActAccountEdit = Act{Name: "account.edit", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true}
+	ActAccountEdit = Act{Name: "account.edit", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, Idempotent: true, StepUp: StepUpOfEnvironment}
 	// The two acts that put another key or another API in place of the one in use.
-	ActAccountKey    = Act{Name: "account.key", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: true}
-	ActAccountSwitch = Act{Name: "account.switch", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: true}
+	ActAccountKey    = Act{Name: "account.key", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: StepUpAlways}
+	ActAccountSwitch = Act{Name: "account.switch", Needs: access.Needs(access.AccountsManage), TargetKind: KindAccount, Mutates: true, StepUp: StepUpAlways}
 
 	// A key minted here is sealed at once and shown to nobody, so it hands out no power.
 	ActManagementKeyCreate = Act{
 		Name: "management_key.create", Needs: access.Needs(access.AccountsManage, access.WriteManagementKeys),
-		TargetKind: KindManagementKey, Mutates: true, CarriesSecret: true, StepUp: true, Current: &cloudapi.OpCreateManagementKey,
+		TargetKind: KindManagementKey, Mutates: true, CarriesSecret: true, StepUp: StepUpAlways, Current: &cloudapi.OpCreateManagementKey,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API cannot make a management key."},
 	}
 	ActManagementKeyDelete = Act{
@@ -128,7 +129,7 @@ var (
 	}
 	ActClusterDelete = Act{
 		Name: "cluster.delete", Needs: access.Needs(access.DeleteClusters),
-		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
+		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
 	ActKeyRead = Act{
@@ -188,23 +189,31 @@ var (
 	ActAuditRead   = Act{Name: "audit.read", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditSearch = Act{Name: "audit.search", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
 	ActAuditVerify = Act{Name: "audit.verify", Needs: access.Needs(access.AuditRead), TargetKind: KindAudit, Idempotent: true}
-	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true}
+	ActAuditExport = Act{Name: "audit.export", Needs: access.Needs(access.AuditExport), TargetKind: KindAudit, Idempotent: true, StepUp: StepUpAlways}
+
+	// The command line makes a way in; session.login tells of its use.
+	ActBreakGlassCreate = Act{Name: "break_glass.create", Self: true, TargetKind: KindBreakGlass, Mutates: true}
+	ActBreakGlassRead   = Act{Name: "break_glass.read", Needs: access.Needs(access.MembersManage), TargetKind: KindBreakGlass, Idempotent: true}
+	ActBreakGlassEnd    = Act{Name: "break_glass.end", Needs: access.Needs(access.MembersManage), TargetKind: KindBreakGlass, Mutates: true, Idempotent: true}
 
 	ActConfigChanged = Act{Name: "config.changed", Self: true, TargetKind: KindConfig, Mutates: true}
 
 	ActGrantRead   = Act{Name: "grant.read", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Idempotent: true}
-	ActGrantCreate = Act{Name: "grant.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, StepUp: true}
-	ActGrantDelete = Act{Name: "grant.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, Idempotent: true, StepUp: true}
+	ActGrantCreate = Act{Name: "grant.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, StepUp: StepUpAlways}
+	ActGrantDelete = Act{Name: "grant.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindGrant, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
 	// A grant to an address becomes the member's at their first sign-in.
 	ActGrantBind  = Act{Name: "grant.bind", Self: true, TargetKind: KindGrant, Mutates: true}
 	ActRoleRead   = Act{Name: "role.read", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Idempotent: true}
-	ActRoleCreate = Act{Name: "role.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, StepUp: true}
-	ActRoleEdit   = Act{Name: "role.edit", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: true}
-	ActRoleDelete = Act{Name: "role.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: true}
+	ActRoleCreate = Act{Name: "role.create", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, StepUp: StepUpAlways}
+	ActRoleEdit   = Act{Name: "role.edit", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+	ActRoleDelete = Act{Name: "role.delete", Needs: access.Needs(access.GrantsManage), TargetKind: KindRole, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
 
 	ActMemberRead    = Act{Name: "member.read", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Idempotent: true}
-	ActMemberBlock   = Act{Name: "member.block", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: true}
-	ActMemberUnblock = Act{Name: "member.unblock", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: true}
+	ActMemberBlock   = Act{Name: "member.block", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+	ActMemberUnblock = Act{Name: "member.unblock", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+
+	// Ending the sessions of a member, one or all; they may sign in again.
+	ActMemberSignOut = Act{Name: "member.sign_out", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true}
 
 	// A row that the console did not write was found among those that rights follow from.
 	ActRightsUnverified = Act{Name: "rights.unverified", Self: true, TargetKind: KindRights}
@@ -224,10 +233,11 @@ func Acts() []Act {
 		ActPackageRead,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
 		ActGroupRead,
+		ActBreakGlassCreate, ActBreakGlassRead, ActBreakGlassEnd,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,
-		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActRightsUnverified,
+		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActMemberSignOut, ActRightsUnverified,
 	}
 }
 

@@ -103,14 +103,14 @@ func TestEveryChangingCallHasAnAct(t *testing.T) {
 }
 
 func TestAnActWithoutARightIsRefused(t *testing.T) {
-	s := &Service{cfg: Config{Rights: access.Configured{AdminGroups: []string{"admins"}}}}
+	s := New(Config{Rights: access.Configured{AdminGroups: []string{"admins"}}})
 	if s.rights(member("admins")).Allows(Act{Name: "x.y"}.Needs, access.Target{}) {
 		t.Error("an empty permission means allowed")
 	}
 }
 
 func TestWhoIsTheConsoleItself(t *testing.T) {
-	s := &Service{cfg: Config{Rights: access.Configured{AdminGroups: []string{"admins"}}}}
+	s := New(Config{Rights: access.Configured{AdminGroups: []string{"admins"}}})
 	job := JobActor("test")
 	if s.rights(job).Empty() {
 		t.Error("a job may do nothing")
@@ -119,6 +119,10 @@ func TestWhoIsTheConsoleItself(t *testing.T) {
 		"a browser that says it is the console": {Issuer: InternalIssuer, Subject: "x", Via: audit.ViaBrowser, Groups: []string{"admins"}},
 		"a token that says it is the console":   {Issuer: InternalIssuer, Subject: "x", Via: audit.ViaToken, Groups: []string{"admins"}},
 		"a member who says it is a job":         {Issuer: "https://id.example.test", Subject: "x", Via: audit.ViaJob},
+		"a browser that names a link":           {Issuer: InternalIssuer, Subject: "break-glass:x", Via: audit.ViaBrowser, Groups: []string{"admins"}},
+		"a token that names a link":             {Issuer: InternalIssuer, Subject: "break-glass:x", Session: "5e", Via: audit.ViaToken},
+		"a session of no link":                  {Issuer: InternalIssuer, Subject: "x", Session: "5e", Via: audit.ViaBrowser},
+		"a member who names a link":             {Issuer: "https://id.example.test", Subject: "break-glass:x", Session: "5e", Via: audit.ViaBrowser},
 		"nobody":                                {},
 		"no subject":                            {Issuer: "https://id.example.test", Groups: []string{"admins"}},
 		"no issuer":                             {Subject: "x", Groups: []string{"admins"}},

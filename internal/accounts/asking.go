@@ -5,32 +5,35 @@ import (
 
 	"github.com/google/uuid"
 
-	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
 
-// Enter lets a member in who holds any right at all. Everybody else is refused with
-// *ForbiddenError, which is recorded as a refusal to read clusters.
-func (s *Service) Enter(ctx context.Context, by audit.Actor) error {
+// Enter lets a member in who holds any right at all. Everybody else is refused with *ForbiddenError, which is recorded
+// as a refusal of the act that the address is about. What it was to be done to is not looked at, so the
+// refusal tells nobody whether that exists.
+func (s *Service) Enter(ctx context.Context, by audit.Actor, act Act) error {
 	if !s.rights(by).Empty() {
 		return nil
 	}
-	s.denied(ctx, by, ActClusterRead, installation(KindCluster), access.ReadClusters)
-	return &ForbiddenError{Act: ActClusterRead.Name, Missing: access.ReadClusters}
+	missing := act.Needs.String()
+	s.denied(ctx, by, act, installation(act.TargetKind), missing)
+	return &ForbiddenError{Act: act.Name, Missing: missing}
 }
 
 // AskCluster reads a cluster for a page that asks before an act. Who may not do the act is refused
-// here, and recorded, as the act itself would; *ConflictError when it is not offered now.
+// here, and recorded, as the act itself would; *ConflictError when it is not offered now. That a fresh
+// sign-in is missing is no refusal yet: the act's offer says so.
 func (s *Service) AskCluster(ctx context.Context, by audit.Actor, act Act, ref ClusterRef) (ClusterDetail, error) {
-	d, err := s.Cluster(ctx, by, ref)
-	if err != nil {
-		return ClusterDetail{}, err
-	}
 	known, err := s.loadCluster(ctx, ref)
 	if err != nil {
 		return ClusterDetail{}, err
 	}
-	if err := s.authorize(ctx, by, act, known.on); err != nil {
+	// Before it is read, so that a refusal is on record as one of what was asked for.
+	if err := s.permit(ctx, by, act, known.on); err != nil {
+		return ClusterDetail{}, err
+	}
+	d, err := s.Cluster(ctx, by, ref)
+	if err != nil {
 		return ClusterDetail{}, err
 	}
 	return d, conflictUnless(d.Offers[act.Name])
@@ -38,11 +41,15 @@ func (s *Service) AskCluster(ctx context.Context, by audit.Actor, act Act, ref C
 
 // AskAccount is AskCluster for an act on an account.
 func (s *Service) AskAccount(ctx context.Context, by audit.Actor, act Act, id uuid.UUID) (AccountDetail, error) {
-	d, err := s.Account(ctx, by, id)
+	account, err := accountByID(ctx, s.cfg.DB, id, false)
 	if err != nil {
 		return AccountDetail{}, err
 	}
-	if err := s.authorize(ctx, by, act, accountTarget(d.ref())); err != nil {
+	if err := s.permit(ctx, by, act, accountTarget(account.ref())); err != nil {
+		return AccountDetail{}, err
+	}
+	d, err := s.Account(ctx, by, id)
+	if err != nil {
 		return AccountDetail{}, err
 	}
 	return d, conflictUnless(d.Offers[act.Name])
@@ -62,15 +69,16 @@ func (s *Service) AskVerify(ctx context.Context, by audit.Actor) error {
 	return s.authorize(ctx, by, ActAuditVerify, installation(KindAudit))
 }
 
-// AskExport lets those pass who may take the log away. Others are refused, and that is recorded.
-func (s *Service) AskExport(ctx context.Context, by audit.Actor) error {
-	return s.authorize(ctx, by, ActAuditExport, installation(KindAudit))
-}
-
-// ExportOffer says whether this member may take the log away, and if not, why.
-func (s *Service) ExportOffer(by audit.Actor) Offer {
-	reason := s.notOffered(by, ActAuditExport, installation(KindAudit), "", ManagementKey{})
-	return Offer{Act: ActAuditExport.Name, Offered: reason == "", Reason: reason}
+// AskExport lets those pass who may take the log away, or a part of it; whole says which. Others are refused, and
+// that is recorded.
+func (s *Service) AskExport(ctx context.Context, by audit.Actor) (whole bool, err error) {
+	reach := s.exportReach(by)
+	if !reach.Offered {
+		if err := s.permit(ctx, by, ActAuditExport, installation(KindAudit)); err != nil {
+			return false, err
+		}
+	}
+	return reach.Whole, s.demandFresh(ctx, by, ActAuditExport, installation(KindAudit))
 }
 
 func conflictUnless(o Offer) error {

@@ -36,8 +36,9 @@ func TestAskingIsRefusedAsTheActIs(t *testing.T) {
 			_, err := s.svc.AskAccount(ctx, by, ActAccountDelete, account.ID)
 			return err
 		}, ActAccountDelete, "operators", "accounts:manage", account.ID.String()},
-		"add":   {func(by audit.Actor) error { _, err := s.svc.AskCreate(ctx, by); return err }, ActAccountCreate, "operators", "accounts:manage", ""},
-		"enter": {func(by audit.Actor) error { return s.svc.Enter(ctx, by) }, ActClusterRead, "strangers", "read:clusters", ""},
+		"add":          {func(by audit.Actor) error { _, err := s.svc.AskCreate(ctx, by); return err }, ActAccountCreate, "operators", "accounts:manage", ""},
+		"enter":        {func(by audit.Actor) error { return s.svc.Enter(ctx, by, ActClusterRead) }, ActClusterRead, "strangers", "read:clusters", ""},
+		"enter to act": {func(by audit.Actor) error { return s.svc.Enter(ctx, by, ActClusterSuspend) }, ActClusterSuspend, "strangers", "write:clusters", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 3 {
@@ -75,7 +76,7 @@ func TestAskingIsRefusedAsTheActIs(t *testing.T) {
 	if _, err := s.svc.AskAccount(ctx, by, ActAccountDelete, uuid.New()); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an account that does not exist: %v", err)
 	}
-	if err := s.svc.Enter(ctx, member("viewers")); err != nil {
+	if err := s.svc.Enter(ctx, member("viewers"), ActClusterRead); err != nil {
 		t.Errorf("a viewer may enter: %v", err)
 	}
 	if after := len(s.events()); after != before {

@@ -51,7 +51,7 @@ func auditEventsDoc(t *testing.T) string {
 	}
 
 	say(docHead)
-	row := table("act", "target", "right", "changes", "current API", "pa/v1")
+	row := table("act", "target", "right", "fresh sign-in", "changes", "current API", "pa/v1")
 	for _, a := range slices.SortedFunc(slices.Values(Acts()), func(a, b Act) int { return strings.Compare(a.Name, b.Name) }) {
 		right := "none: one's own, or the console's"
 		if !a.Self {
@@ -64,7 +64,8 @@ func auditEventsDoc(t *testing.T) string {
 		if a.Mutates {
 			changes = "yes"
 		}
-		row("`"+a.Name+"`", a.TargetKind, right, changes, operationOf(a, cloudapi.Current), operationOf(a, cloudapi.PAV1))
+		fresh := map[StepUp]string{StepUpAlways: "yes", StepUpInProduction: "in production", StepUpOfEnvironment: "for another environment"}[a.stepUp()]
+		row("`"+a.Name+"`", a.TargetKind, right, fresh, changes, operationOf(a, cloudapi.Current), operationOf(a, cloudapi.PAV1))
 	}
 
 	say(docWords)
@@ -143,7 +144,7 @@ This file is made by ` + "`make docs`" + ` from the act table, the list of field
 
 What an event can tell of. An act that changes something is an attempt before the Cloud API is called and an outcome after it, or a single
 event written together with the change. Any other act is recorded when it is refused; besides, ` + "`audit.search`" + ` once for each query of a session, ` + "`audit.verify` and `audit.export`" + ` always.
-Both columns on the right are empty for an act of the console alone. Events of earlier releases may name acts that are no longer here.
+Both columns on the right are empty for an act of the console alone. Where a fresh sign-in is asked for, one older than ` + "`QM_STEP_UP_AFTER`" + ` is refused, and recorded as ` + "`denied`" + `. Events of earlier releases may name acts that are no longer here.
 `
 
 const docWords = `
@@ -168,7 +169,10 @@ an event itself, ` + "`audit.export`" + ` with the query and the format, written
 it arrived. A process runs two exports at a time; each has at most 15 minutes, and a client that takes nothing for 30 seconds is cut off.
 
 An export that breaks off, for whatever reason, ends without the proper end of an HTTP answer, so that clients report an error (curl: exit code 18 or 92; browsers: a failed download) and do not keep it as complete.
-As NDJSON it also lacks its last line. The whole log, from the first event to the last with every event of an operation, comes from ` + "`quartermaster audit export`" + `, which can be verified without a database.
+As NDJSON it also lacks its last line. It also breaks off when the member's session or right ends meanwhile, within a second of the next piece. The whole log, from the first event to the last with every event of an operation, comes from ` + "`quartermaster audit export`" + `, which can be verified without a database.
+
+Who holds ` + "`audit:export`" + ` on single environments, accounts or clusters gets the events of these, and nothing of others. Such a file is called ` + "`quartermaster-audit-part-…`" + `, and says in itself that it is
+a part: as CSV in a last column ` + "`part_of_the_log`" + `, as NDJSON in its last line. It cannot be verified as a chain. Each event in it can be proven by its leaf, which equals that of the same number in the whole log.
 
 ### CSV
 
@@ -189,6 +193,7 @@ The exact evidence: one JSON object a line, ` + "`body`" + ` with the very bytes
 ` + "```" + `
 
 with the number of lines before it, and the number and chain value of the log's last event at that moment, to be compared with what ` + "`quartermaster audit verify`" + ` prints. A file without that line is not whole.
+In an export of a part ` + "`part`" + ` with ` + "`accounts`, `clusters` and a `note`" + ` stands in place of the last two.
 
 To check a line: ` + "`leaf`" + ` is SHA-256 of a zero byte, ` + "`seq`" + ` and ` + "`recorded_at`" + ` in microseconds since 1970 as 8 bytes each, big-endian, and the body. ` + "`chain`" + ` is SHA-256 of a byte 1, the chain value of the event ` + "`seq - 1`" + ` and ` + "`leaf`" + `; a filtered
 export rarely holds that event, the whole log does.

@@ -13,7 +13,7 @@ import (
 	"quartermaster/internal/cloudapi"
 )
 
-// InternalIssuer is the issuer of actors that are no members: jobs and the command line. No
+// InternalIssuer is the issuer of actors that are no members: jobs, the command line, and break-glass sessions. No
 // identity provider can have it, because an issuer of OpenID Connect is a URL.
 const InternalIssuer = "quartermaster"
 
@@ -86,6 +86,9 @@ func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) acces
 		if by.Via == audit.ViaJob || by.Via == audit.ViaCLI {
 			return access.Everything("system")
 		}
+		if isBreakGlass(by) {
+			return access.Everything(breakGlassRole)
+		}
 		return access.Rights{}
 	}
 	if by.Issuer == "" || by.Subject == "" {
@@ -120,7 +123,7 @@ func (s *Service) rightsFor(by audit.Actor, act Act) access.Rights {
 
 // visible returns where the actor may do the act, for lists.
 func (s *Service) visible(by audit.Actor, act Act) access.Scope {
-	return s.rights(by).Visible(act.Needs)
+	return s.rightsFor(by, act).Visible(act.Needs)
 }
 
 // read authorises a plain read: an event is written only when it is refused.
@@ -128,10 +131,20 @@ func (s *Service) read(ctx context.Context, by audit.Actor, act Act, on target) 
 	return s.authorize(ctx, by, act, on)
 }
 
-// authorize returns nil when the actor may do the act on the target. Otherwise the refusal is
+// authorize returns nil when the actor may do the act on the target now. Otherwise the refusal is
+// recorded and the error is that of permit, or *StepUpError when nothing but a fresh sign-in is
+// missing: who lacks the right is not told that one would be asked for.
+func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on target) error {
+	if err := s.permit(ctx, by, act, on); err != nil {
+		return err
+	}
+	return s.demandFresh(ctx, by, act, on)
+}
+
+// permit is authorize without the fresh sign-in, for pages that ask before an act. A refusal is
 // recorded and the error is ErrNotFound when the actor may not even read the target, and
 // *ForbiddenError, which names what is missing, when they may.
-func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on target) error {
+func (s *Service) permit(ctx context.Context, by audit.Actor, act Act, on target) error {
 	if act.Self {
 		return nil
 	}
@@ -140,7 +153,7 @@ func (s *Service) authorize(ctx context.Context, by audit.Actor, act Act, on tar
 		return nil
 	}
 	missing := rights.Missing(act.Needs, on.access())
-	if reading, secret := readOf(on.Kind); secret && on.ID != "" && !rights.Allows(reading.Needs, on.access()) {
+	if reading, secret := readOf(on.Kind); secret && on.ID+on.Cluster != "" && !rights.Allows(reading.Needs, on.access()) {
 		// Beside the answer: waiting for the log would tell that there is something to refuse.
 		go s.denied(ctx, by, act, on, missing)
 		return ErrNotFound

@@ -101,7 +101,7 @@ func sumUp(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) (w
 			page.All += n
 		}
 		for i, value := range values {
-			if value != nil && *value != "" && len(*lists[i]) < maxChoices {
+			if value != nil && *value != "" {
 				*lists[i] = append(*lists[i], *value)
 			}
 		}
@@ -111,6 +111,10 @@ func sumUp(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) (w
 	}
 	if page.All > CountCap {
 		return false, nil
+	}
+	choices.sort()
+	for _, values := range lists {
+		*values = (*values)[:min(len(*values), maxChoices)]
 	}
 	page.Choices = choices
 	if len(in.all) <= fewAccounts {
@@ -149,7 +153,9 @@ var filterChoices = []filterChoice{
 	{"phase", `c.phase COLLATE "C"`}, {"cloud", `c.cloud COLLATE "C"`}, {"region", `c.region COLLATE "C"`}, {"version", "c.version_order"},
 }
 
-// readChoices asks the indexes for one value after the other, and whether it occurs in the scope.
+// readChoices asks the indexes for one value after the other, and whether it occurs in the scope. That is quick as long
+// as there are few values at all. Where there are more than are offered, what occurs only outside the scope must take
+// no place: then the clusters of the scope are read instead.
 func readChoices(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) error {
 	on := &conditions{}
 	on.of(in, in.all)
@@ -161,24 +167,47 @@ func readChoices(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccoun
 				UNION ALL
 				SELECT (SELECT ` + c.by + ` FROM clusters c WHERE c.gone_at IS NULL AND ` + c.by + ` > last.value ORDER BY ` + c.by + ` LIMIT 1)
 				FROM values last WHERE last.value IS NOT NULL
-			) SELECT value FROM values WHERE value IS NOT NULL LIMIT ` + strconv.Itoa(maxChoices) + `) v`
+			) SELECT value FROM values WHERE value IS NOT NULL LIMIT ` + strconv.Itoa(maxChoices+1) + `) v`
 	}
-	rows, err := tx.Query(ctx, strings.Join(each, "\nUNION ALL\n"), planned(on.arguments)...)
+	walked, found, err := choicesOf(ctx, tx, strings.Join(each, "\nUNION ALL\n"), on)
 	if err != nil {
-		return fmt.Errorf("reading the choices: %w", err)
+		return err
 	}
 	lists := page.Choices.lists()
+	for i, c := range filterChoices {
+		if walked[i] > maxChoices && !in.everything {
+			_, all, err := choicesOf(ctx, tx, `SELECT `+strconv.Itoa(i)+`, shown FROM (
+				SELECT DISTINCT ON (`+c.by+`) c.`+c.column+` AS shown FROM clusters c WHERE `+on.String()+` ORDER BY `+c.by+`
+				LIMIT `+strconv.Itoa(maxChoices+1)+`) v`, on)
+			if err != nil {
+				return err
+			}
+			found[i] = all[i]
+		}
+		*lists[i] = found[i][:min(len(found[i]), maxChoices)]
+	}
+	return nil
+}
+
+// choicesOf reads the values that a statement gives for each filter, and how many rows it had for it, with those that have
+// no value to offer.
+func choicesOf(ctx context.Context, tx pgx.Tx, statement string, on *conditions) (rows [4]int, values [4][]string, err error) {
+	read, err := tx.Query(ctx, statement, planned(on.arguments)...)
+	if err != nil {
+		return rows, values, fmt.Errorf("reading the choices: %w", err)
+	}
 	var filter int
 	var value *string
-	if _, err := pgx.ForEachRow(rows, []any{&filter, &value}, func() error {
+	if _, err := pgx.ForEachRow(read, []any{&filter, &value}, func() error {
+		rows[filter]++
 		if value != nil && *value != "" {
-			*lists[filter] = append(*lists[filter], *value)
+			values[filter] = append(values[filter], *value)
 		}
 		return nil
 	}); err != nil {
-		return fmt.Errorf("reading the choices: %w", err)
+		return rows, values, fmt.Errorf("reading the choices: %w", err)
 	}
-	return nil
+	return rows, values, nil
 }
 
 // lists are those that filterChoices names, in its order.

@@ -125,6 +125,9 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 	if err := s.managesGrants(ctx, by, ActGrantCreate); err != nil {
 		return Grant{}, err
 	}
+	if err := s.demandFresh(ctx, by, ActGrantCreate, installation(KindGrant)); err != nil {
+		return Grant{}, err
+	}
 	var made uuid.UUID
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if n.FormToken != "" {
@@ -163,7 +166,23 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 	if err != nil {
 		return Grant{}, s.refused(ctx, by, ActGrantCreate, err)
 	}
-	return s.Grant(ctx, by, made)
+	return s.grantMade(ctx, by, made)
+}
+
+// grantMade returns a grant to who made it, also when what they may see was taken back meanwhile.
+func (s *Service) grantMade(ctx context.Context, by audit.Actor, id uuid.UUID) (Grant, error) {
+	if err := s.freshRights(ctx); err != nil {
+		return Grant{}, err
+	}
+	row, err := grantByID(ctx, s.cfg.DB, id)
+	if err != nil {
+		return Grant{}, err
+	}
+	look, err := s.lookAt(ctx, s.cfg.DB, by, s.keeper.book.Load(), []endedGrantRow{row})
+	if err != nil {
+		return Grant{}, err
+	}
+	return look.grant(row), nil
 }
 
 // managesGrants refuses who manages grants nowhere. Where they do is decided for each grant.
@@ -283,6 +302,9 @@ func (s *Service) insertGrant(ctx context.Context, tx pgx.Tx, row grantRow) erro
 // left who may do everything, *InvalidError when the reason is not fit to be kept.
 func (s *Service) EndGrant(ctx context.Context, by audit.Actor, id uuid.UUID, reason string) error {
 	if err := s.managesGrants(ctx, by, ActGrantDelete); err != nil {
+		return err
+	}
+	if err := s.demandFresh(ctx, by, ActGrantDelete, installation(KindGrant)); err != nil {
 		return err
 	}
 	reason = tidy(reason)

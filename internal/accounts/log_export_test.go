@@ -86,10 +86,10 @@ func TestWhoMayExport(t *testing.T) {
 		if refused, ok := errors.AsType[*ForbiddenError](err); !ok || refused.Missing != "audit:export" || out.Len() != 0 {
 			t.Errorf("%s: %v with %d bytes", group, err, out.Len())
 		}
-		if err := s.svc.AskExport(t.Context(), by); err == nil {
+		if _, err := s.svc.AskExport(t.Context(), by); err == nil {
 			t.Errorf("%s may ask for an export", group)
 		}
-		if offer := s.svc.ExportOffer(by); offer.Offered || offer.Reason != "You need audit:export here." {
+		if offer := s.svc.exportReach(by); offer.Offered || offer.Reason != "You need audit:export here." {
 			t.Errorf("%s is offered %+v", group, offer)
 		}
 	}
@@ -105,10 +105,10 @@ func TestWhoMayExport(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	for _, group := range []string{"auditors", "admins"} {
-		if err := s.svc.AskExport(t.Context(), member(group)); err != nil {
-			t.Errorf("%s: %v", group, err)
+		if whole, err := s.svc.AskExport(t.Context(), member(group)); err != nil || !whole {
+			t.Errorf("%s: whole %v, %v", group, whole, err)
 		}
-		if offer := s.svc.ExportOffer(member(group)); !offer.Offered || offer.Reason != "" {
+		if offer := s.svc.exportReach(member(group)); !offer.Offered || offer.Reason != "" {
 			t.Errorf("%s is offered %+v", group, offer)
 		}
 	}

@@ -116,7 +116,14 @@ func (s *Service) CreateRole(ctx context.Context, by audit.Actor, n NewRole) (Ro
 	if err != nil {
 		return RoleDetail{}, s.refused(ctx, by, ActRoleCreate, err)
 	}
-	return s.Role(ctx, by, made.String())
+	if err := s.freshRights(ctx); err != nil {
+		return RoleDetail{}, err
+	}
+	row, err := s.lastRole(ctx, s.cfg.DB, made.String())
+	if err != nil {
+		return RoleDetail{}, err
+	}
+	return s.roleDetail(s.keeper.book.Load(), by, row), nil
 }
 
 // EditRole changes a role and records role.edit in the same transaction; when nothing differs nothing is
@@ -433,7 +440,7 @@ func (s *Service) Role(ctx context.Context, by audit.Actor, id string) (RoleDeta
 // AskRole makes the token of the form for a new role, for those who may make one. Others are refused,
 // and that is recorded.
 func (s *Service) AskRole(ctx context.Context, by audit.Actor) (formToken string, err error) {
-	if err := s.authorize(ctx, by, ActRoleCreate, installation(KindRole)); err != nil {
+	if err := s.permit(ctx, by, ActRoleCreate, installation(KindRole)); err != nil {
 		return "", err
 	}
 	return s.FormToken(ctx, by, ActRoleCreate.Name)

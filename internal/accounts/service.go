@@ -26,6 +26,7 @@ type Config struct {
 	Logger       *slog.Logger
 	SessionIdle  time.Duration    // QM_SESSION_IDLE
 	SessionMax   time.Duration    // QM_SESSION_MAX
+	StepUpAfter  time.Duration    // QM_STEP_UP_AFTER; optional, 10 minutes when zero
 	UnknownAfter time.Duration    // QM_AUDIT_UNKNOWN_AFTER
 	PollMin      time.Duration    // QM_POLL_MIN
 	PollMax      time.Duration    // QM_POLL_MAX
@@ -50,9 +51,11 @@ type Service struct {
 	searches   searches
 	verifying  sync.Mutex    // held while the whole log is read
 	exporting  chan struct{} // holds one for each export that runs
+	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	breakGlass breakGlassLook
 	keeper     rightsKeeper
 	metrics    *metrics
 }
@@ -62,11 +65,14 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.StepUpAfter == 0 {
+		cfg.StepUpAfter = defaultStepUpAfter
+	}
 	if cfg.Owner == "" {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce),
+		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
 	}
 }

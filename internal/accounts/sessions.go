@@ -50,12 +50,12 @@ const (
 )
 
 // sessionColumns belong to sessionRow.
-const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, reading, claims, auth_time, ip, user_agent,
+const sessionColumns = `id, mark, issuer, subject, name, email, email_verified, groups, overage, reading, claims, auth_time, prompted, ip, user_agent,
 	created_at, last_seen_at, expires_at`
 
 // listedColumns are the same without what may be large.
 const listedColumns = `id, mark, issuer, subject, name, email, email_verified, '{}'::text[] AS groups, overage, '{}'::jsonb AS reading, '{}'::jsonb AS claims,
-	auth_time, ip, user_agent, created_at, last_seen_at, expires_at`
+	auth_time, prompted, ip, user_agent, created_at, last_seen_at, expires_at`
 
 // sessionRow is a session as stored, without its token and ID token.
 type sessionRow struct {
@@ -71,6 +71,7 @@ type sessionRow struct {
 	Reading       Reading
 	Claims        map[string]string
 	AuthTime      *time.Time
+	Prompted      bool
 	IP            string
 	UserAgent     string
 	CreatedAt     time.Time
@@ -119,10 +120,14 @@ func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
 		at := row.AuthTime.UnixMicro()
 		signedIn = &at
 	}
-	sealed, err := json.Marshal([]any{
+	fields := []any{
 		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, signedIn,
 		row.CreatedAt.UnixMicro(), row.ExpiresAt.UnixMicro(),
-	})
+	}
+	if row.Prompted { // only where it is set: the release before this one seals rows without it
+		fields = append(fields, "prompted")
+	}
+	sealed, err := json.Marshal(fields)
 	if err != nil {
 		return "", fmt.Errorf("sealing a session's row: %w", err)
 	}
@@ -139,12 +144,24 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	if err != nil {
 		return "", err
 	}
+	return s.openSession(ctx, by, id, opening{life: s.cfg.SessionMax})
+}
+
+// opening is what differs between the ways to a session.
+type opening struct {
+	life   time.Duration                              // the absolute limit
+	change audit.Change                               // recorded with session.login
+	first  func(ctx context.Context, tx pgx.Tx) error // in the transaction, before anything is stored; optional
+}
+
+// openSession stores a session for an identity that was found to be good.
+func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, o opening) (token string, err error) {
 	now := s.now()
 	token, hash := s.newToken(forSession)
 	row := sessionRow{
 		ID: s.newID(), Issuer: id.Issuer, Subject: id.Subject, Name: id.Name, Email: id.Email,
-		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.Reading.Incomplete(), Reading: id.Reading, Claims: id.Claims, AuthTime: id.AuthTime,
-		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.cfg.SessionMax),
+		EmailVerified: id.EmailVerified, Groups: id.Groups, Overage: id.Reading.Incomplete(), Reading: id.Reading, Claims: id.Claims, AuthTime: id.AuthTime, Prompted: id.Prompted,
+		IP: cut(by.IP, maxName), UserAgent: cut(by.UserAgent, maxUserAgent), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(o.life),
 	}
 	if row.Mark, err = s.markOf(hash, row); err != nil {
 		return "", err
@@ -161,8 +178,14 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 	}
 	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
 	event.Change = s.groupsChange(row)
+	maps.Copy(event.Change, o.change)
 	replaced := by.Session
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if o.first != nil {
+			if err := o.first(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO members (issuer, subject, name, email, email_verified, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $6, $6)
 			ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
@@ -190,10 +213,10 @@ func (s *Service) SignIn(ctx context.Context, by audit.Actor, id Identity) (toke
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO sessions (
 				id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, auth_time, sid,
-				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at, reading)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19)`,
+				id_token_sealed, ip, user_agent, created_at, last_seen_at, expires_at, reading, prompted)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20)`,
 			row.ID, hash, row.Mark, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, row.Overage,
-			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Reading); err != nil {
+			string(claims), row.AuthTime, id.SID, sealed, row.IP, row.UserAgent, now, row.ExpiresAt, row.Reading, row.Prompted); err != nil {
 			return fmt.Errorf("storing the session: %w", err)
 		}
 		if err := noteGroups(ctx, tx, row); err != nil {
@@ -245,6 +268,7 @@ func acceptable(id Identity) (Identity, error) {
 	if id.AuthTime != nil && (id.AuthTime.Year() < 1970 || id.AuthTime.Year() > 9999) {
 		id.AuthTime = nil
 	}
+	id.Prompted = id.Prompted && id.AuthTime != nil
 	return id, nil
 }
 
@@ -358,16 +382,20 @@ func (s *Service) actorOf(by audit.Actor, row sessionRow) audit.Actor {
 	return by
 }
 
-// identify fills in who the session's member is.
+// identify fills in who the session's member is. When they signed in is what the identity provider told, and
+// never later than the session began; nothing when it did not tell, because a session there may be old.
 func identify(by audit.Actor, row sessionRow) audit.Actor {
 	by.Issuer, by.Subject, by.Name, by.Email = row.Issuer, row.Subject, row.Name, row.Email
 	by.EmailVerified, by.Groups, by.Session = row.EmailVerified, row.Groups, row.Mark
 	if by.Via == "" {
 		by.Via = audit.ViaBrowser
 	}
-	by.SignedInAt = row.CreatedAt
-	if row.AuthTime != nil && row.AuthTime.Before(row.CreatedAt) {
+	by.SignedInAt = time.Time{}
+	if row.AuthTime != nil {
 		by.SignedInAt = *row.AuthTime
+		if row.AuthTime.After(row.CreatedAt) {
+			by.SignedInAt = row.CreatedAt
+		}
 	}
 	return by
 }
@@ -377,7 +405,7 @@ func (s *Service) session(row sessionRow, by audit.Actor) Session {
 	rights := s.rights(identify(audit.Actor{}, row))
 	return Session{
 		ID: row.ID, Issuer: row.Issuer, Subject: row.Subject, Name: row.Name, Email: row.Email, Groups: row.Groups,
-		Roles: rights.Roles(), AuthTime: row.AuthTime, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
+		Roles: rights.Roles(), AuthTime: row.AuthTime, Prompted: row.Prompted, CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
 		IP: row.IP, UserAgent: row.UserAgent, Current: row.Mark == by.Session, Overage: row.Overage, Reading: row.Reading,
 		Permissions: rights.Permissions(), Claims: row.Claims,
 	}
@@ -411,6 +439,7 @@ func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, 
 		}
 		return s.recordLast(ctx, tx, s.sessionEvent(by, ActSessionLogout, row))
 	})
+	s.breakGlassLeft(by)
 	if err != nil {
 		return "", fmt.Errorf("signing out: %w", unavailable(err))
 	}
@@ -469,6 +498,7 @@ func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) 
 		event.Change = audit.Change{"session": {row.Mark, nil}}
 		return s.recordLast(ctx, tx, event)
 	})
+	s.breakGlassLeft(by)
 	if err != nil {
 		return fmt.Errorf("revoking a session: %w", unavailable(err))
 	}

@@ -116,6 +116,7 @@ func member(group string) audit.Actor {
 	return audit.Actor{
 		Issuer: "https://id.example.test", Subject: "sub-" + group, Name: "Name of " + group, Email: group + "@example.test",
 		Session: "5e5510", Via: audit.ViaBrowser, IP: "192.0.2.1", UserAgent: "Browser/1", RequestID: "req-" + group, Groups: []string{group},
+		SignedInAt: time.Now(),
 	}
 }
 

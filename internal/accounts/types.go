@@ -41,7 +41,9 @@ type Account struct {
 	CreatedBy      string
 	Key            ManagementKey
 	Sync           Sync
-	Clusters       int // known and not gone; more than CountCap: so many at least
+	Clusters       int // known and not gone; more than CountCap: so many at least; 0 for a member who may not see all of them
+	// Hidden is set where the member sees clusters of the account, and may not open its own page.
+	Hidden bool
 }
 
 // ManagementKey is what may be known of the key the console holds for an account.
@@ -110,6 +112,7 @@ type Offer struct {
 	Act     string
 	Offered bool
 	Reason  string // in words for people; empty when offered
+	StepUp  bool   // the member has to sign in anew first; of account.edit: before the environment is changed
 }
 
 // AccountDetail is the account page.
@@ -191,6 +194,7 @@ type ClusterDetail struct {
 	Cluster cloudapi.Cluster
 	Row     ClusterRow
 	Offers  map[string]Offer // by act, for the acts on a cluster
+	Backups Offer            // whether a deletion may delete the backups, too
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool
@@ -214,12 +218,16 @@ type ClusterDeletion struct {
 type Identity struct {
 	Issuer, Subject, Name, Email string
 	EmailVerified                bool
-	Groups                       []string // as received, in their order
-	Reading                      Reading  // how they were read
-	AuthTime                     *time.Time
-	SID                          string
-	IDToken                      string // kept sealed for the logout request
-	Claims                       map[string]string
+	Groups                       []string   // as received, in their order
+	Reading                      Reading    // how they were read
+	AuthTime                     *time.Time // when they signed in there; nil when the provider did not tell
+	// Prompted is set when the provider told no time, was asked to have the member sign in anew, and
+	// AuthTime is therefore when it made its answer.
+	Prompted bool
+	IssuedAt time.Time // of the provider's answer
+	SID      string
+	IDToken  string // kept sealed for the logout request
+	Claims   map[string]string
 }
 
 // Session is a signed-in browser.
@@ -232,6 +240,7 @@ type Session struct {
 	Groups      []string
 	Roles       []string // names of the roles that configuration gives
 	AuthTime    *time.Time
+	Prompted    bool // AuthTime is when the provider answered a request to sign in anew; it tells no other time
 	CreatedAt   time.Time
 	LastSeenAt  time.Time
 	ExpiresAt   time.Time
@@ -255,8 +264,9 @@ var (
 	ErrBlocked          = errors.New("the member is blocked")
 )
 
-// ForbiddenError is a refusal on a target that the actor may read.
-type ForbiddenError struct{ Act, Missing string }
+// ForbiddenError is a refusal on a target that the actor may read. Reason says more, in a sentence; it is
+// often empty.
+type ForbiddenError struct{ Act, Missing, Reason string }
 
 func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
 

@@ -225,7 +225,7 @@ func TestHostileEventsAreAppended(t *testing.T) {
 	}
 	b.verifies(t)
 	for _, s := range hostileStrings {
-		q := audit.Query{Text: s, Member: s, Account: s, Act: s, Outcome: s, TargetKind: s, TargetID: s, Accounts: []string{"a"}}
+		q := audit.Query{Text: s, Member: s, Account: s, Act: s, Outcome: s, TargetKind: s, TargetID: s, Part: &audit.Part{Accounts: []string{"a"}}}
 		if _, err := b.log.List(t.Context(), q); err != nil {
 			t.Errorf("listing with %.40q: %v", s, err)
 		}

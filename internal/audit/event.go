@@ -39,7 +39,7 @@ type Actor struct {
 	// What follows decides rights and is not recorded.
 
 	Groups     []string
-	SignedInAt time.Time
+	SignedInAt time.Time // at the identity provider; zero when that is not known
 }
 
 // Phase is the part of an operation that an event tells of.

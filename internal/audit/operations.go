@@ -42,6 +42,10 @@ const (
 //
 // An export as NDJSON that ended early has no last line. One as CSV looks whole: whoever passes it
 // on must tell that it broke off when an error is returned.
+//
+// One of a part of the log says so in itself: as NDJSON in its last line, which tells neither the last number nor the last
+// chain value of the log, as CSV in a column of its own. What can still be proven by it is each event: its leaf is
+// over its number, time and body, and equals that of the same number in the whole log.
 func (l *Log) ExportOperations(ctx context.Context, q Query, f Format, w io.Writer) (operations int64, err error) {
 	err = readApart(ctx, l.db, func(tx pgx.Tx) error {
 		operations, err = l.exportOperationsIn(ctx, tx, q, f, w)
@@ -74,8 +78,13 @@ func (l *Log) exportOperationsIn(ctx context.Context, tx pgx.Tx, q Query, f Form
 	if err != nil {
 		return 0, err
 	}
+	if q.Part != nil {
+		if err := withoutJIT(ctx, tx); err != nil {
+			return 0, err
+		}
+	}
 	out := bufio.NewWriterSize(w, operationsChunk)
-	lines, err := newOperationWriter(f, out)
+	lines, err := newOperationWriter(f, out, q.Part)
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +129,7 @@ func (l *Log) exportBatch(ctx context.Context, tx pgx.Tx, q Query, lines operati
 			WHERE began.operation_id = e.operation_id AND began.phase = 'attempt' AND began.seq <= e.seq
 			ORDER BY began.seq LIMIT 1
 		) a ON true
-		WHERE `+strings.Join(where, " AND ")+`
+		WHERE `+q.Part.among(q, where, args)+`
 		ORDER BY e.seq DESC
 		LIMIT @limit`, args)
 	if err != nil {
@@ -162,14 +171,24 @@ type operationWriter interface {
 	end(head head, operations int64) error
 }
 
-func newOperationWriter(f Format, w *bufio.Writer) (operationWriter, error) {
+// partColumn is the last column of an export of a part as CSV, and partNote what it and NDJSON say.
+const (
+	partColumn = "part_of_the_log"
+	partNote   = "This is a part of the log. Each event can be proven by its leaf; that none is missing, and the chain, only with the whole log."
+)
+
+func newOperationWriter(f Format, w *bufio.Writer, part *Part) (operationWriter, error) {
 	switch f {
 	case CSV:
-		return &csvOperations{w: w, columns: Columns()}, nil
+		columns := Columns()
+		if part != nil {
+			columns = append(columns, Column{Name: partColumn, text: func(listed) string { return partNote }})
+		}
+		return &csvOperations{w: w, columns: columns}, nil
 	case NDJSON:
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false) // it would change the bytes that are hashed
-		return ndjsonOperations{enc}, nil
+		return ndjsonOperations{enc, part}, nil
 	}
 	return nil, fmt.Errorf("no format is called %q", string(f))
 }
@@ -271,11 +290,23 @@ type operationsEnd struct {
 	End        bool   `json:"end"`
 	Format     string `json:"format"`
 	Operations int64  `json:"operations"`
-	LogSeq     int64  `json:"log_seq"`   // of the log's last event at that moment
-	LogChain   string `json:"log_chain"` // and its chain value
+	LogSeq     int64  `json:"log_seq,omitempty"`   // of the log's last event at that moment
+	LogChain   string `json:"log_chain,omitempty"` // and its chain value
+	// Part is set instead of both in an export of a part.
+	Part *exportedPart `json:"part,omitempty"`
 }
 
-type ndjsonOperations struct{ enc *json.Encoder }
+// exportedPart says of what an export is a part of the log.
+type exportedPart struct {
+	Accounts []string  `json:"accounts"`
+	Clusters []Cluster `json:"clusters"`
+	Note     string    `json:"note"`
+}
+
+type ndjsonOperations struct {
+	enc  *json.Encoder
+	part *Part
+}
 
 func (ndjsonOperations) begin() error { return nil }
 
@@ -292,5 +323,11 @@ func (n ndjsonOperations) operation(o listed) error {
 }
 
 func (n ndjsonOperations) end(h head, operations int64) error {
-	return n.enc.Encode(operationsEnd{End: true, Format: operationsFormat, Operations: operations, LogSeq: h.Seq, LogChain: hex.EncodeToString(h.Chain)})
+	end := operationsEnd{End: true, Format: operationsFormat, Operations: operations}
+	if n.part == nil {
+		end.LogSeq, end.LogChain = h.Seq, hex.EncodeToString(h.Chain)
+	} else {
+		end.Part = &exportedPart{Accounts: append([]string{}, n.part.Accounts...), Clusters: append([]Cluster{}, n.part.Clusters...), Note: partNote}
+	}
+	return n.enc.Encode(end)
 }

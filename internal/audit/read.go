@@ -47,9 +47,8 @@ type Query struct {
 	// TargetKind and TargetID narrow to one thing's history.
 	TargetKind, TargetID string
 	UnknownAfter         time.Duration // 0: the log's own
-	// Accounts is what the reader may see: only events of these accounts, none when it is empty.
-	// Nil is everything, events of no account included.
-	Accounts []string
+	// Part is what the reader may see. Nil is everything, events of no account included.
+	Part *Part
 }
 
 const (
@@ -103,29 +102,49 @@ func (r storedRow) stored() Stored {
 // List gives one page of operations: outcomes, single events and the attempts that are open. An
 // operation has one row.
 func (l *Log) List(ctx context.Context, q Query) (Page, error) {
-	limit := q.Limit
+	where, args := l.conditions(q)
+	page, err := l.page(ctx, q.Limit, args, func() string { return q.Part.among(q, where, args) })
+	if err != nil {
+		return Page{}, fmt.Errorf("listing the log: %w", err)
+	}
+	return page, nil
+}
+
+// page reads the newest operations that meet the condition, of at most limit and one more, which it finds
+// in the arguments.
+func (l *Log) page(ctx context.Context, limit int, args pgx.NamedArgs, condition func() string) (Page, error) {
 	if limit <= 0 {
 		limit = defaultLimit
 	}
 	limit = min(limit, maxLimit)
-	where, args := l.conditions(q)
 	args["limit"] = limit + 1
-	rows, err := l.db.Query(ctx, `
-		SELECT `+storedColumns+`, `+statusOf+` AS status
-		FROM audit.events e LEFT JOIN audit.open_operations o ON o.seq = e.seq
-		WHERE `+strings.Join(where, " AND ")+`
-		ORDER BY e.seq DESC
-		LIMIT @limit`, args)
-	if err != nil {
-		return Page{}, fmt.Errorf("listing the log: %w", err)
-	}
 	type row struct {
 		storedRow
 		Status string
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	var found []row
+	statement := pageOf(condition())
+	read := func(db querier) error {
+		rows, err := db.Query(ctx, statement, args)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, pgx.RowToStructByName[row])
+		return err
+	}
+	var err error
+	if args["part_accounts"] == nil {
+		err = read(l.db)
+	} else {
+		err = pgx.BeginTxFunc(ctx, l.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			if err := withoutJIT(ctx, tx); err != nil {
+				return err
+			}
+			return read(tx)
+		})
+	}
 	if err != nil {
-		return Page{}, fmt.Errorf("listing the log: %w", err)
+		return Page{}, err
 	}
 	var page Page
 	if len(found) > limit {
@@ -137,6 +156,30 @@ func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 		page.Operations[i] = Operation{Stored: r.stored(), Status: r.Status}
 	}
 	return page, nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// withoutJIT is for statements about a part of the log: Postgres overrates what many accounts cost, and would compile for
+// longer than it runs.
+func withoutJIT(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `SET LOCAL jit = off`); err != nil {
+		return fmt.Errorf("preparing to read a part of the log: %w", err)
+	}
+	return nil
+}
+
+// pageOf is the statement that reads a page.
+func pageOf(condition string) string {
+	return `
+		SELECT ` + storedColumns + `, ` + statusOf + ` AS status
+		FROM audit.events e LEFT JOIN audit.open_operations o ON o.seq = e.seq
+		WHERE ` + condition + `
+		ORDER BY e.seq DESC
+		LIMIT @limit`
 }
 
 // attemptedAt is when an open operation o began, whose attempt is e. recorded_at stands still ahead after the database's
@@ -179,7 +222,6 @@ func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
 	add(q.After > 0, `e.seq < @after`, "after", q.After)
 	add(q.TargetKind != "", `e.target_kind = @target_kind`, "target_kind", searchable(q.TargetKind))
 	add(q.TargetID != "", `e.target_id = @target_id`, "target_id", searchable(q.TargetID))
-	add(q.Accounts != nil, `e.account_id = ANY(@accounts)`, "accounts", q.Accounts)
 	switch q.Outcome {
 	case "":
 	case statusPending:
@@ -212,12 +254,17 @@ func contains(s string) string {
 }
 
 // Get gives one event in full, whatever its phase. ErrNoEvent when there is none of that number.
-func (l *Log) Get(ctx context.Context, seq int64) (Detail, error) {
+func (l *Log) Get(ctx context.Context, seq int64) (Detail, error) { return l.GetIn(ctx, seq, nil) }
+
+// GetIn is Get for a reader who may see a part of the log; nil is all of it. One outside is not there, and
+// is looked for in the same way; nor are the other events of an operation that are outside.
+func (l *Log) GetIn(ctx context.Context, seq int64, part *Part) (Detail, error) {
+	args := pgx.NamedArgs{"seq": seq, "unknown_after": l.unknownAfter}
 	rows, err := l.db.Query(ctx, `
 		SELECT `+storedColumns+`, `+statusOf+` AS status, `+columnList+`,
 			(SELECT before.chain FROM audit.events before WHERE before.seq = e.seq - 1) AS previous
 		FROM audit.events e LEFT JOIN audit.open_operations o ON o.seq = e.seq
-		WHERE e.seq = @seq`, pgx.NamedArgs{"seq": seq, "unknown_after": l.unknownAfter})
+		WHERE e.seq = @seq AND `+part.condition(args), args)
 	if err != nil {
 		return Detail{}, fmt.Errorf("reading event %d: %w", seq, err)
 	}
@@ -239,14 +286,15 @@ func (l *Log) Get(ctx context.Context, seq int64) (Detail, error) {
 	if d.Event.Operation == uuid.Nil {
 		return d, nil
 	}
-	d.Others, err = l.others(ctx, d.Event.Operation, seq)
+	d.Others, err = l.others(ctx, d.Event.Operation, seq, part)
 	return d, err
 }
 
-func (l *Log) others(ctx context.Context, operation uuid.UUID, but int64) ([]Stored, error) {
+func (l *Log) others(ctx context.Context, operation uuid.UUID, but int64, part *Part) ([]Stored, error) {
+	args := pgx.NamedArgs{"operation": operation, "but": but, "limit": maxLimit}
 	rows, err := l.db.Query(ctx, `
 		SELECT `+storedColumns+` FROM audit.events e
-		WHERE e.operation_id = $1 AND e.seq <> $2 ORDER BY e.seq LIMIT $3`, operation, but, maxLimit)
+		WHERE e.operation_id = @operation AND e.seq <> @but AND `+part.condition(args)+` ORDER BY e.seq LIMIT @limit`, args)
 	if err != nil {
 		return nil, fmt.Errorf("reading the events of operation %s: %w", operation, err)
 	}
@@ -263,7 +311,7 @@ func (l *Log) others(ctx context.Context, operation uuid.UUID, but int64) ([]Sto
 
 // Operation gives the events of an operation, oldest first, at most 500; none when the log has none.
 func (l *Log) Operation(ctx context.Context, id uuid.UUID) ([]Stored, error) {
-	return l.others(ctx, id, 0)
+	return l.others(ctx, id, 0, nil)
 }
 
 // OpenOperations gives the attempts without an outcome that were made longer ago than

@@ -213,10 +213,10 @@ func TestListFilters(t *testing.T) {
 		"to":                   {audit.Query{To: third}, []int64{2, 1}},
 		"after":                {audit.Query{After: 3}, []int64{2, 1}},
 		"target":               {audit.Query{TargetKind: "cluster", TargetID: "t1"}, []int64{3, 1}},
-		"scope":                {audit.Query{Accounts: []string{"x"}}, []int64{5, 1}},
-		"scope of two":         {audit.Query{Accounts: []string{"x", "y"}}, []int64{5, 3, 2, 1}},
-		"scope of nothing":     {audit.Query{Accounts: []string{}}, nil},
-		"scope does not widen": {audit.Query{Account: "y", Accounts: []string{"x"}}, nil},
+		"scope":                {audit.Query{Part: &audit.Part{Accounts: []string{"x"}}}, []int64{5, 1}},
+		"scope of two":         {audit.Query{Part: &audit.Part{Accounts: []string{"x", "y"}}}, []int64{5, 3, 2, 1}},
+		"scope of nothing":     {audit.Query{Part: &audit.Part{Accounts: []string{}}}, nil},
+		"scope does not widen": {audit.Query{Account: "y", Part: &audit.Part{Accounts: []string{"x"}}}, nil},
 		"several":              {audit.Query{Member: "ada", Outcome: "failed", Account: "y", Text: "t1"}, []int64{3}},
 	} {
 		var got []int64

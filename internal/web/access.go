@@ -87,6 +87,9 @@ func (s *Server) askAccess(c echo.Context) error {
 			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 		})
 	}
+	if s.accounts.May(by, access.MembersManage) {
+		v.MorePeople = templates.Link{Label: "All members", Href: pathMembers}
+	}
 	return s.render(c, http.StatusOK, templates.Access(v))
 }
 

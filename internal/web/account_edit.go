@@ -52,7 +52,11 @@ func (s *Server) handleAccountEditForm(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read account: %w", err)
 	}
-	return s.render(c, http.StatusOK, templates.AccountEdit(s.accountEditView(c, d.Account, editFormOf(d.Account))))
+	form := editFormOf(d.Account)
+	takeTyped(s, c, &form)
+	v := s.accountEditView(c, d.Account, form)
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActAccountEdit.Name])
+	return s.render(c, http.StatusOK, templates.AccountEdit(v))
 }
 
 // handleAccountEdit handles POST /accounts/{id}/edit.

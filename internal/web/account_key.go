@@ -92,10 +92,12 @@ func (s *Server) renderKeyAgain(c echo.Context, form accountKeyForm, invalid map
 }
 
 func (s *Server) accountKeyView(c echo.Context, d accounts.AccountDetail, form accountKeyForm) templates.AccountKeyView {
-	return templates.AccountKeyView{
+	v := templates.AccountKeyView{
 		Page: s.accountPage(c, d.Account, "Replace the key of "+d.Name, "account-key", "accounts"), Crumbs: accountCrumbs(d.Account), Self: accountPath(d.ID),
 		FormToken: form.FormToken, Name: d.Name, Key: keyView(d.Key), Other: mintOffer(d), Enabled: d.Enabled,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActAccountKey.Name])
+	return v
 }
 
 // accountMintForm is what a browser says when it has a key made.
@@ -113,10 +115,12 @@ func (s *Server) handleAccountMintForm(c echo.Context) error {
 }
 
 func (s *Server) accountMintView(c echo.Context, d accounts.AccountDetail, token string) templates.AccountKeyView {
-	return templates.AccountKeyView{
+	v := templates.AccountKeyView{
 		Page: s.accountPage(c, d.Account, "Mint a key for "+d.Name, "account-mint", "accounts"), Crumbs: accountCrumbs(d.Account), Self: accountPath(d.ID),
 		FormToken: token, Name: d.Name, Key: keyView(d.Key), Other: pasteOffer(d), Enabled: d.Enabled,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActManagementKeyCreate.Name])
+	return v
 }
 
 // handleAccountMint handles POST /accounts/{id}/key/mint.

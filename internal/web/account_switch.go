@@ -37,6 +37,7 @@ func (s *Server) renderSwitch(c echo.Context, status int, id uuid.UUID, invalid 
 		return fmt.Errorf("compare the two APIs: %w", err)
 	}
 	v.Page = s.accountPage(c, preview.Account.Account, "Move "+preview.Account.Name+" to the current API", "account-switch", "accounts")
+	v.Page.StepUp = s.stepUp(c, preview.Account.Offers[accounts.ActAccountSwitch.Name])
 	v.Page.Legacy = nil // this is where its banner leads
 	v.Errors = invalid
 	return s.render(c, status, templates.AccountSwitch(v))

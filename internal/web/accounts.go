@@ -264,7 +264,9 @@ func (s *Server) handleAccountDeleteForm(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read account: %w", err)
 	}
-	return s.renderAccountDelete(c, http.StatusOK, d, accountRemovalForm{}, nil)
+	var form accountRemovalForm
+	takeTyped(s, c, &form)
+	return s.renderAccountDelete(c, http.StatusOK, d, form, nil)
 }
 
 func (s *Server) renderAccountDelete(c echo.Context, status int, d accounts.AccountDetail, form accountRemovalForm, invalid map[string]string) error {
@@ -280,6 +282,7 @@ func (s *Server) renderAccountDelete(c echo.Context, status int, d accounts.Acco
 		Action: self + "/delete", Back: self, Button: "Remove account", Danger: true,
 		Confirm: d.Name, Kind: "account", Typed: cut(form.Confirm, 300), Errors: invalid,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActAccountDelete.Name])
 	keep := templates.Choice{
 		Value: "no", Label: "Leave the key at Qdrant Cloud", Selected: form.DeleteKey != "yes",
 		Hint: "It stays valid: whoever has a copy can go on using it. Its first characters are " + d.Key.Prefix + ".",

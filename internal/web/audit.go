@@ -133,35 +133,33 @@ func (s *Server) handleAudit(c echo.Context) error {
 	status, page := http.StatusOK, audit.Page{}
 	if len(invalid) > 0 {
 		status = http.StatusUnprocessableEntity
-		if !slices.Contains(sessionFrom(c).Permissions, accounts.ActAuditSearch.Needs.All[0]) {
-			return &accounts.ForbiddenError{Act: accounts.ActAuditSearch.Name, Missing: accounts.ActAuditSearch.Needs.All[0]}
+		if err := s.accounts.AskLog(ctx, by); err != nil {
+			return fmt.Errorf("ask for the log: %w", err)
 		}
 	} else if page, err = s.accounts.SearchLog(ctx, by, query); err != nil {
 		return fmt.Errorf("search log: %w", err)
 	}
-	list, err := s.accounts.List(ctx, by)
+	reach, err := s.accounts.LogReach(ctx, by)
 	if err != nil {
-		return fmt.Errorf("list accounts: %w", err)
+		return fmt.Errorf("read what of the log may be seen: %w", err)
 	}
-	v := auditView(s.page(c, "Audit", "audit-index", "audit"), q, list, page)
-	v.Filter.Errors, v.Warnings = invalid, s.accounts.AuditWarnings()
-	v.Exports = exportOffers(q, len(invalid) == 0, s.accounts.ExportOffer(by))
+	v := auditView(s.page(c, "Audit", "audit-index", "audit"), q, reach, page)
+	v.Filter.Errors, v.Part = invalid, !reach.Whole
+	if reach.Whole { // they tell of the installation
+		v.Warnings = s.accounts.AuditWarnings()
+	}
+	v.Exports = exportOffers(q, len(invalid) == 0, reach.Export.Offer)
 	if len(invalid) > 0 {
 		v.Notes = append(v.Notes, "Nothing was searched: a date is not right.")
 	}
 	return s.render(c, status, templates.Audit(v))
 }
 
-func auditView(p templates.Page, q auditQuery, list []accounts.Account, page audit.Page) templates.AuditView {
-	acts := make([]string, 0, len(accounts.Acts()))
-	for _, a := range accounts.Acts() {
-		acts = append(acts, a.Name)
-	}
-	slices.Sort(acts)
+func auditView(p templates.Page, q auditQuery, reach accounts.LogReach, page audit.Page) templates.AuditView {
 	v := templates.AuditView{Page: p, Filter: templates.AuditFilter{
 		Text: q.Text, Member: q.Member, From: momentField(q.From, false), To: momentField(q.To, true), Active: q.filtered(),
-		Account: accountSelect(list, q.Account),
-		Act:     filterSelect("act", "Act", "Any", acts, q.Act, plain),
+		Account: logAccountSelect(reach.Accounts, q.Account),
+		Act:     filterSelect("act", "Act", "Any", reach.Acts(), q.Act, plain),
 		Outcome: filterSelect("outcome", "Outcome", "Any", auditOutcomes, q.Outcome, plain),
 	}}
 	if q.After != "" {
@@ -178,6 +176,15 @@ func auditView(p templates.Page, q auditQuery, list []accounts.Account, page aud
 		v.Rows = append(v.Rows, auditRow(o))
 	}
 	return v
+}
+
+// logAccountSelect lists the accounts that events can be narrowed to. One that is no more can still be asked for.
+func logAccountSelect(list []accounts.LogAccount, chosen string) templates.Select {
+	var all []accounts.Account
+	for _, a := range list {
+		all = append(all, accounts.Account{ID: a.ID, Name: a.Name})
+	}
+	return accountSelect(all, chosen)
 }
 
 func auditRow(o audit.Operation) templates.AuditRow {
@@ -244,7 +251,9 @@ func (s *Server) handleEvent(c echo.Context) error {
 }
 
 func (s *Server) eventView(c echo.Context, d audit.Detail) templates.EventView {
-	return eventView(s.page(c, fmt.Sprintf("Event %d, %s", d.Seq, d.Act), "audit-event", "audit"), d)
+	v := eventView(s.page(c, fmt.Sprintf("Event %d, %s", d.Seq, d.Act), "audit-event", "audit"), d)
+	v.Part = !s.accounts.ReadsWholeLog(actorFrom(c))
+	return v
 }
 
 // handleAuditVerifyForm handles GET /audit/verify.
@@ -351,16 +360,7 @@ func eventView(p templates.Page, d audit.Detail) templates.EventView {
 		Verified: d.Proof == proofVerified, Proof: d.Proof, Leaf: hex.EncodeToString(d.Leaf[:]), Chain: hex.EncodeToString(d.Chain[:]),
 		Body: indented(d.Body),
 	}
-	for _, field := range slices.Sorted(maps.Keys(e.Change)) {
-		both := e.Change[field]
-		if both[0] == audit.Redacted && strings.HasSuffix(e.Act, ".create") {
-			both[0] = nil // what is made new held no secret before
-		}
-		if both[1] == audit.Redacted && strings.HasSuffix(e.Act, ".delete") {
-			both[1] = nil // and what is gone holds none
-		}
-		v.Changes = append(v.Changes, templates.ChangeView{Field: field, Before: changeText(both[0]), After: changeText(both[1])})
-	}
+	v.Changes = changeViews(e.Act, e.Change)
 	events := append(slices.Clone(d.Others), d.Stored)
 	slices.SortFunc(events, func(a, b audit.Stored) int { return int(a.Seq - b.Seq) })
 	for _, o := range events {
@@ -370,6 +370,22 @@ func eventView(p templates.Page, d audit.Detail) templates.EventView {
 		})
 	}
 	return v
+}
+
+// changeViews lists what an act changed, by field.
+func changeViews(act string, change audit.Change) []templates.ChangeView {
+	var views []templates.ChangeView
+	for _, field := range slices.Sorted(maps.Keys(change)) {
+		both := change[field]
+		if both[0] == audit.Redacted && strings.HasSuffix(act, ".create") {
+			both[0] = nil // what is made new held no secret before
+		}
+		if both[1] == audit.Redacted && strings.HasSuffix(act, ".delete") {
+			both[1] = nil // and what is gone holds none
+		}
+		views = append(views, templates.ChangeView{Field: field, Before: changeText(both[0]), After: changeText(both[1])})
+	}
+	return views
 }
 
 // proofVerified is what audit.Detail says of an event whose leaf and chain fit.

@@ -36,14 +36,19 @@ func mediaType(f audit.Format) string {
 // query, all of them, as a file. HEAD takes nothing away, so it is answered without an export.
 func (s *Server) handleAuditExport(c echo.Context) error {
 	ctx, by := c.Request().Context(), actorFrom(c)
-	if err := s.accounts.AskExport(ctx, by); err != nil {
+	whole, err := s.accounts.AskExport(ctx, by)
+	if err != nil {
 		return fmt.Errorf("ask for an export of the log: %w", err)
 	}
 	format, query, err := readExport(c)
 	if err != nil {
 		return err
 	}
-	name := "quartermaster-audit-" + s.now().UTC().Format("20060102T150405Z") + "." + string(format)
+	name := "quartermaster-audit-"
+	if !whole {
+		name += "part-"
+	}
+	name += s.now().UTC().Format("20060102T150405Z") + "." + string(format)
 	d := &download{c: c, control: http.NewResponseController(c.Response()), stall: s.exportStall, media: mediaType(format), name: name}
 	if c.Request().Method == http.MethodHead {
 		d.begin()
@@ -102,7 +107,8 @@ func notExported(why string) error {
 		detail: why + " Go back to the log, correct the search and export from there."}
 }
 
-// exportOffers are the links of the log's page that take away what it lists, however many pages.
+// exportOffers are the links of the log's page that take away what it lists, however many pages. Where a
+// fresh sign-in is due they lead through one, and on to the export.
 func exportOffers(q auditQuery, valid bool, offer accounts.Offer) []templates.Offer {
 	q.After = ""
 	reason := offer.Reason
@@ -110,7 +116,11 @@ func exportOffers(q auditQuery, valid bool, offer accounts.Offer) []templates.Of
 		reason = "The search is not right, so there is nothing to export."
 	}
 	link := func(label string, format audit.Format) templates.Offer {
-		return templates.Offer{Label: label, Href: q.exportAddress(format), Offered: reason == "", Reason: reason}
+		href := q.exportAddress(format)
+		if offer.StepUp {
+			href = stepUpPath(href)
+		}
+		return templates.Offer{Label: label, Href: href, Offered: reason == "", Reason: reason}
 	}
 	return []templates.Offer{link("Export as CSV", audit.CSV), link("Export as NDJSON", audit.NDJSON)}
 }

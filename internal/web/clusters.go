@@ -194,21 +194,24 @@ func fleetView(p templates.Page, q fleetQuery, page accounts.FleetPage) template
 		next.After = page.Next
 		v.Next = next.address()
 	}
-	stale := map[uuid.UUID]string{}
+	stale, hidden := map[uuid.UUID]string{}, map[uuid.UUID]bool{}
 	for _, a := range page.Accounts {
 		v.Accounts = append(v.Accounts, accountStrip(a))
-		stale[a.ID] = staleReason(a)
+		stale[a.ID], hidden[a.ID] = staleReason(a), a.Hidden
 	}
 	v.Rows = make([]templates.FleetRow, len(page.Rows))
 	for i, r := range page.Rows {
 		v.Rows[i] = fleetRow(r, stale[r.AccountID])
+		if hidden[r.AccountID] {
+			v.Rows[i].AccountHref = ""
+		}
 	}
 	return v
 }
 
 func accountStrip(a accounts.Account) templates.AccountStrip {
 	return templates.AccountStrip{
-		ID: a.ID.String(), Name: a.Name, Href: accountPath(a.ID), Environment: string(a.Environment), Clusters: a.Clusters,
+		ID: a.ID.String(), Name: a.Name, Href: accountHref(a), Environment: string(a.Environment), Clusters: a.Clusters,
 		Legacy: a.Generation == cloudapi.PAV1, Disabled: !a.Enabled, OKAt: a.Sync.OKAt, Error: asSentence(a.Sync.Error),
 		Stale: a.Sync.Stale, Vanished: a.Sync.Vanished,
 	}
@@ -301,6 +304,14 @@ func accountSelect(list []accounts.Account, chosen string) templates.Select {
 	return s
 }
 
+// accountHref leads to the account's page; empty for a member who may not open it.
+func accountHref(a accounts.Account) string {
+	if a.Hidden {
+		return ""
+	}
+	return accountPath(a.ID)
+}
+
 func accountPath(id uuid.UUID) string { return pathAccounts + "/" + id.String() }
 
 func clusterPath(account uuid.UUID, cluster string) string {
@@ -356,7 +367,7 @@ func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDe
 		Page: p, Self: clusterPath(ref.AccountID, ref.ClusterID), Crumbs: clusterCrumbs(d.Account),
 		Name: named(k.Name, ref.ClusterID), ID: ref.ClusterID, Phase: string(state.Phase), Reason: state.Reason,
 		Moving: state.Phase.Moving(), Gone: d.Gone, SeenAt: d.SeenAt,
-		AccountName: d.Account.Name, AccountHref: accountPath(d.Account.ID), Environment: string(d.Account.Environment),
+		AccountName: d.Account.Name, AccountHref: accountHref(d.Account), Environment: string(d.Account.Environment),
 		CloudAccountID: d.Account.CloudAccountID, Legacy: d.Account.Generation == cloudapi.PAV1,
 		Cloud: k.CloudProvider, Region: k.Region, CreatedAt: k.CreatedAt, DeletedAt: k.DeletedAt,
 		CostAllocationLabel: k.CostAllocationLabel,
@@ -416,7 +427,7 @@ func refreshEvery(d accounts.ClusterDetail) string {
 }
 
 func clusterCrumbs(a accounts.Account) []templates.Link {
-	return []templates.Link{{Label: "Clusters", Href: pathHome}, {Label: a.Name, Href: accountPath(a.ID)}}
+	return []templates.Link{{Label: "Clusters", Href: pathHome}, {Label: a.Name, Href: accountHref(a)}}
 }
 
 func nodeView(n cloudapi.Node) templates.NodeView {
@@ -605,12 +616,15 @@ func (s *Server) handleClusterDeleteForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.renderClusterDelete(c, http.StatusOK, ref, d, clusterDeletionForm{}, nil)
+	var form clusterDeletionForm
+	takeTyped(s, c, &form)
+	return s.renderClusterDelete(c, http.StatusOK, ref, d, form, nil)
 }
 
 func (s *Server) renderClusterDelete(c echo.Context, status int, ref accounts.ClusterRef, d accounts.ClusterDetail, form clusterDeletionForm, invalid map[string]string) error {
 	name := named(d.Cluster.Name, ref.ClusterID)
 	v := clusterConfirm(s.accountPage(c, d.Account, "Delete "+name, "cluster-delete", "clusters"), ref, d, "delete")
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActClusterDelete.Name])
 	v.Lead = fmt.Sprintf("The cluster %s in %s is deleted with all its collections.", name, d.Account.Name)
 	v.Points = []string{"Whatever uses its endpoint stops working at once.", "Its database keys stop working."}
 	v.Warning = "A deleted cluster cannot be brought back. Only a backup can, and only if you keep the backups."
@@ -624,6 +638,10 @@ func (s *Server) renderClusterDelete(c echo.Context, status int, ref accounts.Cl
 			{Value: "yes", Label: "Delete the backups, too", Hint: "Nothing of the cluster remains.", Selected: form.DeleteBackups == "yes"},
 		},
 	}}
+	if !d.Backups.Offered {
+		v.Radios[0].Hint = "Deleting the backups, too, is not offered. " + d.Backups.Reason
+		v.Radios[0].Choices = v.Radios[0].Choices[:1]
+	}
 	return s.render(c, status, templates.Confirm(v))
 }
 

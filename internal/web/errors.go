@@ -32,6 +32,7 @@ type problem struct {
 	reason     string
 	retry      bool // the same address may answer later
 	retryAfter time.Duration
+	stepUp     bool // a fresh sign-in helps
 	cause      error
 }
 
@@ -79,7 +80,10 @@ func explain(err error) *problem {
 func explainDomain(err error) *problem {
 	if e, ok := errors.AsType[*accounts.ForbiddenError](err); ok {
 		return &problem{status: http.StatusForbidden, heading: "You may not do this",
-			detail: fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing), cause: e}
+			detail: sentence(e.Reason) + fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing), cause: e}
+	}
+	if e, ok := errors.AsType[*accounts.StepUpError](err); ok {
+		return stepUpProblem(e)
 	}
 	if e, ok := errors.AsType[*accounts.ConflictError](err); ok {
 		return &problem{status: http.StatusConflict, heading: "Not possible right now",
@@ -284,6 +288,11 @@ func (s *Server) problemBody(c echo.Context, p *problem) ([]byte, error) {
 		RequestID: requestID(c),
 		RetryPath: retryPath(c, p),
 		SignIn:    p.status == http.StatusUnauthorized,
+	}
+	if p.stepUp {
+		returnTo := s.stepUpReturn(c)
+		s.keepTyped(c, returnTo)
+		view.StepUp = stepUpPath(returnTo)
 	}
 	if !wantsPart(c) {
 		view.Refusal = s.refusal(c, p)

@@ -35,7 +35,9 @@ func bindForm[T any](c echo.Context, form *T) error {
 		// Without the cause: it may quote what was typed into a secret field.
 		return badForm("the form is not spelt as one")
 	}
-	return bindValues(r.PostForm, reflect.ValueOf(form).Elem())
+	fields := reflect.ValueOf(form).Elem()
+	c.Set(keyTyped, typedOf(r.PostForm, fields))
+	return bindValues(r.PostForm, fields)
 }
 
 // bindQuery fills a struct from the query in the same way, for forms that are sent with GET.

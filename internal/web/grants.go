@@ -259,7 +259,9 @@ func (s *Server) handleGrantEndForm(c echo.Context) error {
 	if !g.MayEnd {
 		return s.redirect(c, grantPath(id), g.WhyNotEnd)
 	}
-	return s.renderGrantEnd(c, http.StatusOK, g, grantEndForm{}, nil)
+	var form grantEndForm
+	takeTyped(s, c, &form)
+	return s.renderGrantEnd(c, http.StatusOK, g, form, nil)
 }
 
 func (s *Server) renderGrantEnd(c echo.Context, status int, g accounts.Grant, form grantEndForm, invalid map[string]string) error {
@@ -279,7 +281,13 @@ func (s *Server) renderGrantEnd(c echo.Context, status int, g accounts.Grant, fo
 		Action: self + "/delete", Back: self, Button: "Take it back", Danger: true, Errors: invalid,
 		Fields: []templates.Field{{Name: "reason", Label: "Why?", Value: cut(form.Reason, 2000), Hint: "Kept with the grant and in the log."}},
 	}
+	v.Page.StepUp = s.freshSignIn(c, accounts.ActGrantDelete)
 	return s.render(c, status, templates.Confirm(v))
+}
+
+// freshSignIn is what the page of an act on grants or roles says of the fresh sign-in; nil when none is due.
+func (s *Server) freshSignIn(c echo.Context, act accounts.Act) *templates.StepUp {
+	return s.stepUp(c, accounts.Offer{Act: act.Name, Offered: true, StepUp: s.accounts.FreshSignInDue(actorFrom(c), act)})
 }
 
 // handleGrantEnd handles POST /admin/grants/{id}/delete.
@@ -357,6 +365,7 @@ func (s *Server) handleGrantNew(c echo.Context) error {
 		return err
 	}
 	form.FormToken, form.Reason = "", ""
+	takeTyped(s, c, &form)
 	return s.renderGrantForm(c, http.StatusOK, form, nil)
 }
 
@@ -423,6 +432,7 @@ func (s *Server) renderGrantForm(c echo.Context, status int, form grantForm, inv
 		Subjects: offeredSubjects(choices, form), Places: offeredPlaces(choices, form), More: choices.Cut,
 		Endings: []templates.Choice{{Value: "", Label: "No end", Selected: form.Lasts == ""}},
 	}
+	v.Page.StepUp = s.freshSignIn(c, accounts.ActGrantCreate)
 	for _, l := range lasting {
 		v.Endings = append(v.Endings, templates.Choice{Value: l.value, Label: l.label, Selected: l.value == form.Lasts})
 	}

@@ -39,7 +39,7 @@ func (b *browser) newGrantForm(change map[string]string) url.Values {
 	return form
 }
 
-func wantWords(t *testing.T, w *httptest.ResponseRecorder, words ...string) {
+func wantSaid(t *testing.T, w *httptest.ResponseRecorder, words ...string) {
 	t.Helper()
 	for _, word := range words {
 		if !strings.Contains(w.Body.String(), word) {
@@ -68,26 +68,26 @@ func TestGrantFormSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: status %d", field, w.Code)
 			continue
 		}
-		wantWords(t, w, `id="grant-new"`, "Nothing was given.", `id="f-`+field+`-error"`)
+		wantSaid(t, w, `id="grant-new"`, "Nothing was given.", `id="f-`+field+`-error"`)
 		if field != "reason" {
-			wantWords(t, w, "OPS-7")
+			wantSaid(t, w, "OPS-7")
 		}
 		if field != "subject" && field != "subject_kind" {
-			wantWords(t, w, `value="contractors"`)
+			wantSaid(t, w, `value="contractors"`)
 		}
 	}
 	both := b.post(pathGrants, b.newGrantForm(map[string]string{"lasts": "7d", "expires_at": "2030-01-01"}).Encode())
 	wantStatus(t, both, http.StatusUnprocessableEntity)
-	wantWords(t, both, "Choose one: for how long, or until when.")
+	wantSaid(t, both, "Choose one: for how long, or until when.")
 	old := b.post(pathGrants, b.newGrantForm(map[string]string{"form_token": "used up"}).Encode())
 	wantStatus(t, old, http.StatusUnprocessableEntity)
-	wantWords(t, old, "This form was too old", `value="contractors"`)
+	wantSaid(t, old, "This form was too old", `value="contractors"`)
 	if m := grantToken.FindStringSubmatch(old.Body.String()); m == nil || m[1] == "used up" {
 		t.Error("the form that is too old is not fresh when it is shown again")
 	}
 	preview := b.post(pathGrantNew, url.Values{"subject_kind": {"email"}, "scope_kind": {"labels"}, "scope": {"team=search"}, "reason": {"typed"}}.Encode())
 	wantStatus(t, preview, http.StatusOK)
-	wantWords(t, preview, `value="team=search"`, "E-mail address", ">typed</textarea>")
+	wantSaid(t, preview, `value="team=search"`, "E-mail address", ">typed</textarea>")
 	var n int
 	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM grants`).Scan(&n); err != nil || n != 0 {
 		t.Errorf("%d grants were given (%v)", n, err)
@@ -112,9 +112,9 @@ func TestGrantIsGivenOnceAndTakenBack(t *testing.T) {
 	}
 	page := b.visit(at)
 	wantStatus(t, page, http.StatusOK)
-	wantWords(t, page, "contractors: viewer on environment staging", "Why may they?", "OPS-7", "Member admins", at+"/delete")
+	wantSaid(t, page, "contractors: viewer on environment staging", "Why may they?", "OPS-7", "Member admins", at+"/delete")
 	list := b.visit(pathGrants)
-	wantWords(t, list, `data-subject="contractors"`, "QM_ADMIN_GROUPS", "data-configured")
+	wantSaid(t, list, `data-subject="contractors"`, "QM_ADMIN_GROUPS", "data-configured")
 	if narrowed := b.visit(pathGrants + "?subject_kind=member").Body.String(); strings.Contains(narrowed, "grant-row") || !strings.Contains(narrowed, "No grant fits") {
 		t.Error("the list is not narrowed to members")
 	}
@@ -122,17 +122,17 @@ func TestGrantIsGivenOnceAndTakenBack(t *testing.T) {
 
 	ask := b.visit(at + "/delete")
 	wantStatus(t, ask, http.StatusOK)
-	wantWords(t, ask, "The group contractors loses the role viewer on environment staging.")
+	wantSaid(t, ask, "The group contractors loses the role viewer on environment staging.")
 	long := b.post(at+"/delete", url.Values{"reason": {strings.Repeat("x", 600)}}.Encode())
 	wantStatus(t, long, http.StatusUnprocessableEntity)
-	wantWords(t, long, `id="f-reason-error"`, "Nothing was changed.")
+	wantSaid(t, long, `id="f-reason-error"`, "Nothing was changed.")
 	wantStatus(t, b.post(at+"/delete", "reason=done"), http.StatusSeeOther)
 	ended := b.visit(at)
-	wantWords(t, ended, "Ended", "done", "Taken back.", "It has ended.")
+	wantSaid(t, ended, "Ended", "done", "Taken back.", "It has ended.")
 	if w := b.visit(at + "/delete"); w.Code != http.StatusSeeOther {
 		t.Errorf("one that has ended is asked about: %d", w.Code)
 	}
-	wantWords(t, b.visit(pathGrants+"?state=ended"), `data-state="ended"`)
+	wantSaid(t, b.visit(pathGrants+"?state=ended"), `data-state="ended"`)
 }
 
 // TestRefusalsSayWhy: a refusal names the missing right, which roles have it, what the member holds and whom to
@@ -142,7 +142,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 	for _, path := range []string{pathGrants, pathGrantNew, pathRoles, pathRoleNew, pathGrants + "/" + uuid.NewString(), "/audit", pathAccountNew} {
 		w := c.as("viewers").visit(path)
 		wantStatus(t, w, http.StatusForbidden)
-		wantWords(t, w, "Why may I not?", "<code", "platform admin", "read", "platform-team")
+		wantSaid(t, w, "Why may I not?", "<code", "platform admin", "read", "platform-team")
 	}
 	part := c.as("viewers").request(http.MethodGet, "/audit", "")
 	part.Header.Set("HX-Request", "true")
@@ -154,7 +154,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 	admin := c.as("admins")
 	own := admin.post(pathGrants, admin.newGrantForm(map[string]string{"subject": "admins"}).Encode())
 	wantStatus(t, own, http.StatusForbidden)
-	wantWords(t, own, `id="grant-new"`, "nobody gives rights to themselves", `value="admins"`, "OPS-7")
+	wantSaid(t, own, `id="grant-new"`, "nobody gives rights to themselves", `value="admins"`, "OPS-7")
 	unknown := admin.visit(pathGrants + "/" + uuid.NewString())
 	wantStatus(t, unknown, http.StatusNotFound)
 	if strings.Contains(unknown.Body.String(), "Why may I not?") {
@@ -168,13 +168,13 @@ func TestRolePages(t *testing.T) {
 	b := c.as("admins")
 	copied := b.visit(pathRoleNew + "?from=operator")
 	wantStatus(t, copied, http.StatusOK)
-	wantWords(t, copied, "Starts as a copy of operator", `value="write:clusters" checked`, "Read the logs of clusters, in which data may stand.")
+	wantSaid(t, copied, "Starts as a copy of operator", `value="write:clusters" checked`, "Read the logs of clusters, in which data may stand.")
 	wantStatus(t, b.visit(pathRoleNew+"?from=none"), http.StatusNotFound)
 
 	form := url.Values{"name": {"Operator"}, "description": {""}, "from": {"operator"}, "form_token": {b.tokenAt(pathRoleNew)}}
 	wrong := b.post(pathRoles, form.Encode())
 	wantStatus(t, wrong, http.StatusUnprocessableEntity)
-	wantWords(t, wrong, `id="f-name-error"`, `id="f-permissions-error"`, "Starts as a copy of operator", "removed")
+	wantSaid(t, wrong, `id="f-name-error"`, `id="f-permissions-error"`, "Starts as a copy of operator", "removed")
 	form.Set("name", "On call")
 	form["permissions"] = []string{"read:clusters", "logs:read"}
 	made := b.post(pathRoles, form.Encode())
@@ -182,9 +182,9 @@ func TestRolePages(t *testing.T) {
 	at := made.Header().Get("Location")
 	page := b.visit(at)
 	wantStatus(t, page, http.StatusOK)
-	wantWords(t, page, "On call", "2 permissions", "Compared with another role", "More than", at+"/edit")
-	wantWords(t, b.visit(at+"?compare=auditor"), "Less than auditor", "audit:export")
-	wantWords(t, b.visit(pathRoles+"/viewer"), "built in", "This role is built in and stays as it is.")
+	wantSaid(t, page, "On call", "2 permissions", "Compared with another role", "More than", at+"/edit")
+	wantSaid(t, b.visit(at+"?compare=auditor"), "Less than auditor", "audit:export")
+	wantSaid(t, b.visit(pathRoles+"/viewer"), "built in", "This role is built in and stays as it is.")
 	wantStatus(t, b.visit(pathRoles+"/viewer/edit"), http.StatusSeeOther)
 
 	edit := url.Values{"name": {"On call"}, "permissions": {"read:clusters"}, "version": {"1"}}
@@ -192,15 +192,15 @@ func TestRolePages(t *testing.T) {
 	edit["permissions"] = []string{"read:clusters", "write:clusters"}
 	stale := b.post(at, edit.Encode())
 	wantStatus(t, stale, http.StatusConflict)
-	wantWords(t, stale, "changed this role meanwhile", `name="version" value="2"`, `value="write:clusters" checked`)
+	wantSaid(t, stale, "changed this role meanwhile", `name="version" value="2"`, `value="write:clusters" checked`)
 	edit.Set("name", "")
 	edit.Set("version", "2")
 	nameless := b.post(at, edit.Encode())
 	wantStatus(t, nameless, http.StatusUnprocessableEntity)
-	wantWords(t, nameless, `id="f-name-error"`)
+	wantSaid(t, nameless, `id="f-name-error"`)
 
 	ask := b.visit(at + "/delete")
-	wantWords(t, ask, "Remove On call", `name="confirm"`)
+	wantSaid(t, ask, "Remove On call", `name="confirm"`)
 	unsure := b.post(at+"/delete", "confirm=on+call")
 	wantStatus(t, unsure, http.StatusUnprocessableEntity)
 	wantStatus(t, b.post(at+"/delete", "confirm=On+call"), http.StatusSeeOther)
@@ -227,13 +227,13 @@ func TestUnverifiedRowsAreToldOnEveryPage(t *testing.T) {
 			}
 		}
 		if want {
-			wantWords(t, b.visit("/clusters"), `href="/audit?act=rights.unverified"`)
+			wantSaid(t, b.visit("/clusters"), `href="/audit?act=rights.unverified"`)
 		}
 		if group == "viewers" {
 			wantStatus(t, b.visit(pathGrants), http.StatusForbidden)
 		}
 	}
-	wantWords(t, c.as("auditors").visit("/audit?act=rights.unverified"), `data-act="rights.unverified"`)
+	wantSaid(t, c.as("auditors").visit("/audit?act=rights.unverified"), `data-act="rights.unverified"`)
 }
 
 // TestAccessAnswersBothQuestions asks what a person can touch, and about what is not there.
@@ -241,10 +241,10 @@ func TestAccessAnswersBothQuestions(t *testing.T) {
 	c, _ := newFullConsole(t)
 	c.as("viewers")
 	b := c.as("admins")
-	wantWords(t, b.visit(pathAccess), "Who can touch this?", "What can this person touch?")
+	wantSaid(t, b.visit(pathAccess), "Who can touch this?", "What can this person touch?")
 	w := b.visit(accessOfMember(c.idp.URL, "subject-viewers"))
 	wantStatus(t, w, http.StatusOK)
-	wantWords(t, w, "What can Member viewers touch?", "viewers@example.test", "QM_VIEWER_GROUPS", `data-testid="reach-row"`, "/admin/grants/new?")
+	wantSaid(t, w, "What can Member viewers touch?", "viewers@example.test", "QM_VIEWER_GROUPS", `data-testid="reach-row"`, "/admin/grants/new?")
 	missing, garbage := b.visit(pathAccess+"?account="+uuid.NewString()), b.visit(pathAccess+"?account=x")
 	wantStatus(t, missing, http.StatusNotFound)
 	wantStatus(t, garbage, http.StatusNotFound)

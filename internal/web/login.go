@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,12 +51,14 @@ const (
 // login is a sign-in under way, kept in a cookie of the browser that started it. It holds nothing
 // that must be kept from that browser: the PKCE verifier and the nonce protect it from others, and
 // whoever can read or write its cookies already is that browser. Therefore it is neither sealed
-// nor signed, and any replica can finish what another began.
+// nor signed, and any replica can finish what another began. That it is a fresh sign-in it says for the sake of
+// what is told and checked early: how fresh a session is follows from what the provider signed.
 type login struct {
 	state    string
 	nonce    string
 	verifier string
 	returnTo string
+	begun    time.Time // of a fresh sign-in for somebody who is signed in already; zero for an ordinary one
 }
 
 func newLogin(returnTo string) login {
@@ -62,12 +66,16 @@ func newLogin(returnTo string) login {
 }
 
 func (l login) encode() string {
-	return l.state + "." + l.nonce + "." + l.verifier + "." + base64.RawURLEncoding.EncodeToString([]byte(l.returnTo))
+	value := l.state + "." + l.nonce + "." + l.verifier + "." + base64.RawURLEncoding.EncodeToString([]byte(l.returnTo))
+	if !l.begun.IsZero() {
+		value += "." + strconv.FormatInt(l.begun.Unix(), 10)
+	}
+	return value
 }
 
 func decodeLogin(value string) (login, bool) {
 	parts := strings.Split(value, ".")
-	if len(parts) != 4 || parts[0] == "" || parts[1] == "" || len(parts[2]) < 43 {
+	if len(parts) != 4 && len(parts) != 5 || parts[0] == "" || parts[1] == "" || len(parts[2]) < 43 {
 		return login{}, false
 	}
 	returnTo, err := base64.RawURLEncoding.DecodeString(parts[3])
@@ -77,6 +85,13 @@ func decodeLogin(value string) (login, bool) {
 	l := login{state: parts[0], nonce: parts[1], verifier: parts[2], returnTo: string(returnTo)}
 	if !isReturnPath(l.returnTo) {
 		l.returnTo = pathHome
+	}
+	if len(parts) == 5 {
+		begun, err := numericDate(json.Number(parts[4]))
+		if err != nil {
+			return login{}, false
+		}
+		l.begun = begun
 	}
 	return l, true
 }
@@ -107,23 +122,27 @@ func (s *Server) loginCookie(state string) string { return s.cookies.login + sta
 
 // handleLogin handles GET /login. With login_hint, return_to or go=1 it leads to the provider at
 // once; bare it shows the sign-in page, as it does while the provider is away. Somebody who is
-// signed in already and did not ask for another sign-in is sent to where they wanted to go.
+// signed in already and did not ask for another sign-in is sent to where they wanted to go. With
+// step_up=1 the provider has to have them sign in anew.
 func (s *Server) handleLogin(c echo.Context) error {
 	query := c.QueryParams()
 	hint, returnTo := query.Get("login_hint"), query.Get("return_to")
 	if len(hint) > maxLoginHint || hasControl(hint) {
 		hint = ""
 	}
-	leave := hint != "" || query.Has("return_to") || query.Get("go") == "1"
+	again := query.Get("step_up") == "1"
+	leave := hint != "" || query.Has("return_to") || query.Get("go") == "1" || again
 	if !isReturnPath(returnTo) {
 		returnTo = pathHome
 	}
 	if hint == "" && query.Get("go") != "1" {
 		err := s.authenticate(c.Request().Context(), c)
-		if err == nil {
+		if err == nil && !again {
 			return c.Redirect(http.StatusSeeOther, returnTo)
 		}
-		if !errors.Is(err, accounts.ErrNoSession) {
+		if err == nil {
+			hint = sessionFrom(c).Email // most providers take it for who is to sign in
+		} else if !errors.Is(err, accounts.ErrNoSession) {
 			return err
 		}
 	}
@@ -136,13 +155,16 @@ func (s *Server) handleLogin(c echo.Context) error {
 	if !leave {
 		return s.showSignIn(c, http.StatusOK, templates.SignInView{Message: whyWords[query.Get("why")], Href: pathLogin + "?go=1"})
 	}
-	return s.startLogin(c, found, hint, returnTo)
+	l := newLogin(returnTo)
+	if again {
+		l.begun = s.now()
+	}
+	return s.startLogin(c, found, hint, l)
 }
 
 // startLogin sends the browser to the provider.
-func (s *Server) startLogin(c echo.Context, found *discovery, hint, returnTo string) error {
+func (s *Server) startLogin(c echo.Context, found *discovery, hint string, l login) error {
 	s.dropOldLogins(c)
-	l := newLogin(returnTo)
 	s.setCookie(c, s.loginCookie(l.state), l.encode(), loginAge)
 	params := []oauth2.AuthCodeOption{
 		oauth2.SetAuthURLParam("nonce", l.nonce),
@@ -150,6 +172,10 @@ func (s *Server) startLogin(c echo.Context, found *discovery, hint, returnTo str
 	}
 	if hint != "" {
 		params = append(params, oauth2.SetAuthURLParam("login_hint", hint))
+	}
+	if !l.begun.IsZero() {
+		// Either asks for the same; there are providers that know only one of them.
+		params = append(params, oauth2.SetAuthURLParam("max_age", "0"), oauth2.SetAuthURLParam("prompt", "login"))
 	}
 	return c.Redirect(http.StatusSeeOther, found.oauth.AuthCodeURL(l.state, params...))
 }
@@ -173,15 +199,20 @@ func (s *Server) dropOldLogins(c echo.Context) {
 // handleCallback handles GET /auth/callback, where the provider sends the browser back to.
 func (s *Server) handleCallback(c echo.Context) error {
 	l, id, err := s.finishLogin(c)
-	if failed, ok := errors.AsType[*signInError](err); ok {
-		return s.showSignInFailed(c, failed)
-	}
 	if err != nil {
-		return err
+		return s.signInFailed(c, err)
 	}
 	by, err := s.signedInBefore(c)
 	if err != nil {
 		return err
+	}
+	if !l.begun.IsZero() {
+		if err := sameMember(l, by, id); err != nil {
+			return s.signInFailed(c, err)
+		}
+		if id, err = s.freshly(c, l, id); err != nil {
+			return s.signInFailed(c, err)
+		}
 	}
 	by.Issuer, by.Subject, by.Name, by.Email = id.Issuer, id.Subject, id.Name, id.Email
 	by.EmailVerified, by.Groups, by.SignedInAt = id.EmailVerified, id.Groups, s.now()
@@ -193,10 +224,24 @@ func (s *Server) handleCallback(c echo.Context) error {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	s.setCookie(c, s.cookies.session, token, s.opts.SessionMax)
-	if id.Reading.Overage != "" {
+	switch {
+	case id.Reading.Overage != "":
 		s.setCookie(c, s.cookies.flash, encodeFlash(groupsLeftOut), flashAge)
+		return c.Redirect(http.StatusSeeOther, l.returnTo)
+	case l.begun.IsZero() || strings.HasPrefix(l.returnTo, pathAuditExport): // a download is no page to say it on
+		return c.Redirect(http.StatusSeeOther, l.returnTo)
+	case id.Prompted:
+		return s.redirect(c, l.returnTo, signedInAgainUntold)
 	}
-	return c.Redirect(http.StatusSeeOther, l.returnTo)
+	return s.redirect(c, l.returnTo, signedInAgain)
+}
+
+// signInFailed answers a sign-in that came to nothing.
+func (s *Server) signInFailed(c echo.Context, err error) error {
+	if failed, ok := errors.AsType[*signInError](err); ok {
+		return s.showSignInFailed(c, failed)
+	}
+	return err
 }
 
 // showBlocked says on the sign-in page that the member is blocked. The domain has recorded it.
@@ -216,7 +261,8 @@ func (s *Server) signedInBefore(c echo.Context) (audit.Actor, error) {
 	if err != nil {
 		return by, err
 	}
-	by.Session = actorFrom(c).Session
+	before := actorFrom(c)
+	by.Session, by.Issuer, by.Subject = before.Session, before.Issuer, before.Subject
 	return by, nil
 }
 
@@ -313,6 +359,9 @@ func (s *Server) showSignInFailed(c echo.Context, failed *signInError) error {
 	noteError(c, failed)
 	s.accounts.SignInFailed(context.WithoutCancel(c.Request().Context()), s.visitor(c), failed.cause)
 	view := templates.SignInView{Message: failed.words, Href: pathLogin + "?go=1"}
+	if failed.again != "" {
+		view.Href = failed.again
+	}
 	switch failed.status {
 	case http.StatusServiceUnavailable:
 		view.ProviderDown = true
@@ -352,6 +401,9 @@ func (s *Server) handleLogout(c echo.Context) error {
 	// it stands, without a query.
 	s.setCookie(c, s.cookies.flash, encodeFlash(signedOut), flashAge)
 	target := s.logoutAddress(idToken)
+	if actorFrom(c).Issuer == accounts.InternalIssuer {
+		target = pathLogin // the provider knows nothing of a break-glass session
+	}
 	if isHX(c) {
 		c.Response().Header().Set("HX-Redirect", target)
 		return c.NoContent(http.StatusOK)

@@ -82,6 +82,11 @@ func TestLoginCookie(t *testing.T) {
 			t.Errorf("%q: %+v", bad, got)
 		}
 	}
+	again := l
+	again.begun = time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	if got, ok := decodeLogin(again.encode()); !ok || got != again {
+		t.Errorf("%+v, %v; want %+v", got, ok, again)
+	}
 	away := l
 	away.returnTo = "//evil.example"
 	if got, _ := decodeLogin(away.encode()); got.returnTo != pathHome {

@@ -26,7 +26,7 @@ func (s *Server) handleMe(c echo.Context) error {
 		Page: s.page(c, "Your access", "me-show", "me"), Name: me.Name, Email: me.Email, Subject: me.Subject, Issuer: me.Issuer,
 		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Verified: by.EmailVerified, Groups: len(me.Groups), GroupClaim: s.opts.GroupsClaim,
 		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: mappingOf(s.accounts.Explain(by)),
-		SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Claims: sortedPairs(me.Claims), MoreClaims: me.Reading.ClaimsLeftOut,
+		SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Prompted: me.Prompted, Claims: sortedPairs(me.Claims), MoreClaims: me.Reading.ClaimsLeftOut,
 	}
 	for _, one := range sessions {
 		v.Sessions = append(v.Sessions, templates.SessionRow{

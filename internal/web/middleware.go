@@ -50,6 +50,7 @@ const (
 	keyStack     = "stack"
 
 	keyCompressed = "compressed"
+	keyTyped      = "typed"
 )
 
 // requestID returns the id that observe gave the request.

@@ -356,6 +356,7 @@ type signInError struct {
 	words  string
 	status int
 	err    error
+	again  string // where to try again; empty: at the beginning
 }
 
 func (e *signInError) Error() string {
@@ -470,10 +471,15 @@ func (p *provider) identify(ctx context.Context, d *discovery, raw, accessToken,
 	id := identityOf(all, p.groupsClaim)
 	id.Issuer, id.Subject, id.IDToken = token.Issuer, token.Subject, raw
 	id.SID = cut(claims.SID, maxSubject)
+	if id.IssuedAt, err = numericDate(*claims.IssuedAt); err != nil {
+		return accounts.Identity{}, badToken("ID token refused", err)
+	}
 	if claims.AuthTime != nil {
-		if at, err := numericDate(*claims.AuthTime); err == nil {
-			id.AuthTime = &at
+		at, err := numericDate(*claims.AuthTime)
+		if err != nil {
+			return accounts.Identity{}, badToken("ID token refused", err)
 		}
+		id.AuthTime = &at
 	}
 	return id, nil
 }
@@ -507,6 +513,15 @@ func (p *provider) checkClaims(token *oidc.IDToken, claims idClaims, accessToken
 	}
 	if issued.Before(now.Add(-maxTokenAge)) {
 		return fmt.Errorf("%w: iat is too long ago", errClocksDiffer)
+	}
+	if claims.AuthTime != nil {
+		at, err := numericDate(*claims.AuthTime)
+		if err != nil {
+			return fmt.Errorf("auth_time: %w", err)
+		}
+		if at.After(now.Add(clockSkew)) {
+			return fmt.Errorf("%w: auth_time is in the future", errClocksDiffer)
+		}
 	}
 	if claims.NotBefore != nil {
 		from, err := numericDate(*claims.NotBefore)

@@ -156,15 +156,19 @@ func (p *testProvider) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, map[string]any{
 		"access_token": "canary-access-token", "token_type": "Bearer", "expires_in": 300,
-		"id_token": p.idToken(asked.Get("nonce")),
+		"id_token": p.idToken(asked),
 	})
 }
 
-func (p *testProvider) idToken(nonce string) string {
+func (p *testProvider) idToken(asked url.Values) string {
 	now := p.now()
+	signedIn := now.Add(-time.Minute)
+	if asked.Get("max_age") == "0" || asked.Get("prompt") == "login" {
+		signedIn = now
+	}
 	claims := map[string]any{
-		"iss": p.URL, "sub": "subject-1", "aud": testClientID, "nonce": nonce,
-		"iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(), "auth_time": now.Add(-time.Minute).Unix(),
+		"iss": p.URL, "sub": "subject-1", "aud": testClientID, "nonce": asked.Get("nonce"),
+		"iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(), "auth_time": signedIn.Unix(),
 		"name": "Ada Admin", "email": "ada@example.test", "email_verified": true, "groups": []string{"admins", "staff"},
 	}
 	if p.claims != nil {

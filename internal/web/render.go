@@ -175,6 +175,9 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 			MayManage: slices.Contains(session.Permissions, "accounts:manage"),
 			Admin:     adminLinks(session.Permissions),
 		}
+		if len(session.Permissions) > 0 {
+			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)
+		}
 	}
 	p.Unverified = s.unverified(c)
 	return p

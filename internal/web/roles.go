@@ -235,6 +235,7 @@ func (s *Server) handleRoleNew(c echo.Context) error {
 	if base != nil {
 		form.Description, form.Permissions = base.Description, base.Permissions
 	}
+	takeTyped(s, c, &form)
 	return s.renderRoleNew(c, http.StatusOK, form, base, nil)
 }
 
@@ -304,6 +305,7 @@ func (s *Server) handleRoleEditForm(c echo.Context) error {
 		return s.redirect(c, rolePath(r.ID), r.WhyNot)
 	}
 	form := roleForm{Name: r.Name, Description: r.Description, Permissions: r.Permissions, Version: strconv.Itoa(r.Version)}
+	takeTyped(s, c, &form)
 	return s.renderRoleEdit(c, http.StatusOK, r, form, nil)
 }
 
@@ -317,6 +319,7 @@ func (s *Server) renderRoleEdit(c echo.Context, status int, r accounts.RoleDetai
 		Grid: permissionGrid(form.Permissions, &r.Role, "what it allows now"),
 	}
 	v.Grid.Edit = true
+	v.Page.StepUp = s.freshSignIn(c, accounts.ActRoleEdit)
 	return s.render(c, status, templates.RoleForm(v))
 }
 
@@ -377,13 +380,15 @@ func (s *Server) handleRoleDeleteForm(c echo.Context) error {
 
 func (s *Server) renderRoleDelete(c echo.Context, status int, r accounts.RoleDetail, typed string, invalid map[string]string) error {
 	self := rolePath(r.ID)
-	return s.render(c, status, templates.Confirm(templates.ConfirmView{
+	v := templates.ConfirmView{
 		Page:   s.page(c, "Remove "+r.Name, "role-delete", "admin"),
 		Crumbs: []templates.Link{{Label: "Roles", Href: pathRoles}, {Label: r.Name, Href: self}},
 		Lead:   "The role " + r.Name + " is removed. No grant in force gives it.",
 		Points: []string{"Grants that ended go on naming it, and so does the log."},
 		Action: self + "/delete", Back: self, Button: "Remove role", Danger: true, Confirm: r.Name, Kind: "role", Typed: typed, Errors: invalid,
-	}))
+	}
+	v.Page.StepUp = s.freshSignIn(c, accounts.ActRoleDelete)
+	return s.render(c, status, templates.Confirm(v))
 }
 
 // handleRoleDelete handles POST /admin/roles/{id}/delete.

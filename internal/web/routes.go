@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 )
@@ -40,9 +41,12 @@ func (s *Server) routes() []route {
 		{Method: http.MethodGet, Path: pathStatic, Handler: s.handleStatic, Public: true},
 		{Method: http.MethodGet, Path: pathLogin, Handler: s.handleLogin, Public: true},
 		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
+		{Method: http.MethodGet, Path: pathBreakGlass, Handler: s.handleBreakGlassForm, Public: true},
+		{Method: http.MethodPost, Path: pathBreakGlass, Handler: s.handleBreakGlass, Public: true},
+		{Method: http.MethodPost, Path: pathBreakGlass + "/:id/end", Handler: s.handleBreakGlassEnd},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
-	}, append(s.pageRoutes(), s.keyRoutes()...)...)
+	}, slices.Concat(s.pageRoutes(), s.keyRoutes(), s.memberRoutes())...)
 }
 
 // pageRoutes are the pages and their forms.
@@ -80,6 +84,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: account + "/clusters/quote", Handler: s.handleClusterQuote},
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
+		{Method: get, Path: cluster + "/history", Handler: s.handleClusterHistory, Compressed: true},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
 		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
 		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},

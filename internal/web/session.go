@@ -23,15 +23,16 @@ import (
 type cookieNames struct {
 	session string
 	flash   string
+	typed   string // what was typed into a form before a fresh sign-in
 	login   string // followed by the start of the state
 	secure  bool
 }
 
 func newCookieNames(b baseURL) cookieNames {
 	if b.secure {
-		return cookieNames{session: "__Host-qm_session", flash: "__Host-qm_flash", login: "__Host-qm_login_", secure: true}
+		return cookieNames{session: "__Host-qm_session", flash: "__Host-qm_flash", typed: "__Host-qm_typed", login: "__Host-qm_login_", secure: true}
 	}
-	return cookieNames{session: "qm_session_" + b.port, flash: "qm_flash_" + b.port, login: "qm_login_" + b.port + "_"}
+	return cookieNames{session: "qm_session_" + b.port, flash: "qm_flash_" + b.port, typed: "qm_typed_" + b.port, login: "qm_login_" + b.port + "_"}
 }
 
 func (s *Server) setCookie(c echo.Context, name, value string, age time.Duration) {
@@ -124,7 +125,7 @@ func (s *Server) guard(r route) echo.HandlerFunc {
 		if err != nil {
 			return err // Postgres is gone, perhaps: that is no reason to sign anybody out
 		}
-		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c)) != nil {
+		if !r.AnyMember && s.accounts.Enter(c.Request().Context(), actorFrom(c), asked(r)) != nil {
 			return s.showNoRights(c)
 		}
 		return r.Handler(c)

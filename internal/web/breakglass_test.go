@@ -1,0 +1,149 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"quartermaster/internal/accounts"
+	"quartermaster/internal/audit"
+)
+
+func (c *console) breakGlassLink() string {
+	c.t.Helper()
+	by := audit.Actor{Issuer: accounts.InternalIssuer, Subject: "cli:root@host-1", Name: "root@host-1", Via: audit.ViaCLI}
+	link, err := c.accounts.MakeBreakGlassLink(c.t.Context(), by, "Provider <down>")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return link.Token
+}
+
+// TestBreakGlassWithTheProviderAway goes from the link to an act that asks for a fresh sign-in.
+func TestBreakGlassWithTheProviderAway(t *testing.T) {
+	c, a := stepUpConsole(t)
+	viewer := c.as("viewers")
+	admin := c.as("admins")
+	stranger := c.as("strangers")
+	c.idp.setDown(true)
+	link := c.breakGlassLink()
+	b := c.browser()
+	for range 3 { // as a mail program does, and a chat
+		w := b.visit(BreakGlassPath(link))
+		wantStatus(t, w, http.StatusOK)
+		wantWords(t, w, true, "Sign in as administrator")
+		if b.cookie(b.cookies.session) != "" {
+			t.Fatal("looking at the link signed in")
+		}
+	}
+	for _, w := range []*browser{viewer, admin} {
+		wantWords(t, w.visit("/clusters"), false, "Break-glass access is in use")
+	}
+
+	w := b.post(pathBreakGlass, "link="+url.QueryEscape(link))
+	wantStatus(t, w, http.StatusSeeOther)
+	if got := w.Header().Get("Location"); got != pathHome {
+		t.Errorf("leads to %q", got)
+	}
+	// Everybody is told, on every page, also where something is not found.
+	for name, who := range map[string]*browser{"viewer": viewer, "admin": admin, "break-glass": b} {
+		for _, page := range []string{"/clusters", "/accounts", "/packages", "/me", "/nothing-here"} {
+			w := who.visit(page)
+			if !strings.Contains(w.Body.String(), "Break-glass access is in use") || !strings.Contains(w.Body.String(), "Provider &lt;down&gt;") {
+				t.Errorf("%s is not told on %s", name, page)
+			}
+			if may := strings.Contains(w.Body.String(), "/end\""); page != "/me" && may != (name != "viewer") {
+				t.Errorf("%s may end it on %s: %v", name, page, may)
+			}
+		}
+	}
+	wantWords(t, stranger.visit("/clusters"), false, "Provider &lt;down&gt;")
+	wantWords(t, c.browser().visit("/login"), false, "Provider &lt;down&gt;")
+
+	// Its sign-in is fresh for its time.
+	c.clock.advance(25 * time.Minute)
+	page := accountPath(a.ID) + "/delete"
+	wantWords(t, b.visit(page), true, `name="confirm"`)
+	wantStatus(t, b.post(page, "confirm=Shop&delete_key=no"), http.StatusSeeOther)
+
+	w = b.post(pathLogout, "")
+	wantStatus(t, w, http.StatusSeeOther)
+	if got := w.Header().Get("Location"); got != pathLogin {
+		t.Errorf("signed out to %q", got)
+	}
+	wantWords(t, admin.visit("/clusters"), false, "Break-glass access is in use")
+	again := c.browser().post(pathBreakGlass, "link="+url.QueryEscape(link))
+	wantStatus(t, again, http.StatusForbidden)
+	wantWords(t, again, true, "This link is not valid")
+	if strings.Contains(c.logs.String(), link) {
+		t.Error("the link is in the log")
+	}
+}
+
+func TestBreakGlassIsEndedByAnAdmin(t *testing.T) {
+	c, _ := stepUpConsole(t)
+	viewer, admin := c.as("viewers"), c.as("admins")
+	b := c.browser()
+	wantStatus(t, b.post(pathBreakGlass, "link="+url.QueryEscape(c.breakGlassLink())), http.StatusSeeOther)
+	body := admin.visit("/clusters").Body.String()
+	_, rest, _ := strings.Cut(body, `action="/break-glass/`)
+	id, _, _ := strings.Cut(rest, "/end")
+	end := pathBreakGlass + "/" + id + "/end"
+	wantStatus(t, viewer.post(end, ""), http.StatusForbidden)
+	cross := admin.request(http.MethodPost, end, "")
+	cross.Header.Set("Sec-Fetch-Site", "cross-site")
+	wantStatus(t, admin.send(cross), http.StatusForbidden)
+	wantStatus(t, b.visit("/clusters"), http.StatusOK)
+	wantStatus(t, admin.post(end, ""), http.StatusSeeOther)
+	wantStatus(t, b.visit("/clusters"), http.StatusSeeOther)
+	wantStatus(t, admin.post(end, ""), http.StatusNotFound)
+}
+
+func TestBreakGlassLinkOfAnotherSite(t *testing.T) {
+	c, _ := stepUpConsole(t)
+	link := c.breakGlassLink()
+	b := c.browser()
+	r := b.request(http.MethodPost, pathBreakGlass, "link="+url.QueryEscape(link))
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	wantStatus(t, b.send(r), http.StatusForbidden)
+	for _, bad := range []string{"", "link=", "link=x", "link=" + strings.Repeat("A", 43), "link=a&link=b"} {
+		if w := b.post(pathBreakGlass, bad); w.Code < 400 || b.cookie(b.cookies.session) != "" {
+			t.Errorf("%q: %d", bad, w.Code)
+		}
+	}
+	for _, bad := range []string{pathBreakGlass, BreakGlassPath(""), BreakGlassPath(strings.Repeat("A", 300)), BreakGlassPath("%00")} {
+		wantStatus(t, b.visit(bad), http.StatusBadRequest)
+	}
+	wantWords(t, b.visit(BreakGlassPath(url.QueryEscape(`"><script>canary`))), false, "<script>canary")
+	wantStatus(t, b.post(pathBreakGlass, "link="+url.QueryEscape(link)), http.StatusSeeOther) // unharmed
+}
+
+// TestBreakGlassLinksAreTriedNoFasterThanSignIns guesses.
+func TestBreakGlassLinksAreTriedNoFasterThanSignIns(t *testing.T) {
+	c, _ := stepUpConsole(t)
+	b := c.browser()
+	refused := 0
+	for range signInBurst + 5 {
+		if b.post(pathBreakGlass, "link=x").Code == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused != 5 {
+		t.Errorf("%d of %d were refused", refused, signInBurst+5)
+	}
+}
+
+// TestBreakGlassReplacesTheSessionOfTheBrowser signs in as a member first.
+func TestBreakGlassReplacesTheSessionOfTheBrowser(t *testing.T) {
+	c, _ := stepUpConsole(t)
+	b := c.as("viewers")
+	member := b.cookie(b.cookies.session)
+	wantStatus(t, b.post(pathBreakGlass, "link="+url.QueryEscape(c.breakGlassLink())), http.StatusSeeOther)
+	if _, _, err := c.accounts.Authenticate(context.Background(), audit.Actor{}, member); err == nil {
+		t.Error("the member's session goes on")
+	}
+	wantWords(t, b.visit("/me"), true, "Break-glass (root@host-1)")
+}

@@ -1,0 +1,74 @@
+package web
+
+import (
+	"net/http"
+
+	"quartermaster/internal/accounts"
+)
+
+// askedActs says which act each address is about, so that a member who may do nothing here is refused what they asked
+// for. Forms that ask before an act are about that act.
+var askedActs = func() map[string]accounts.Act {
+	const (
+		account, cluster = "/accounts/:id", "/accounts/:id/clusters/:cluster"
+		keys             = cluster + "/keys"
+		key              = keys + "/:key"
+	)
+	acts := map[string]accounts.Act{}
+	get := func(act accounts.Act, paths ...string) {
+		for _, p := range paths {
+			acts[http.MethodGet+" "+p] = act
+		}
+	}
+	post := func(act accounts.Act, paths ...string) {
+		for _, p := range paths {
+			acts[http.MethodPost+" "+p] = act
+		}
+	}
+	both := func(act accounts.Act, paths ...string) { get(act, paths...); post(act, paths...) }
+
+	get(accounts.ActClusterRead, "/", pathHome, cluster, cluster+"/history")
+	get(accounts.ActAccountRead, pathAccounts, account)
+	get(accounts.ActAccountCreate, pathAccountNew)
+	post(accounts.ActAccountCreate, pathAccounts)
+	post(accounts.ActAccountDisable, account+"/disable")
+	post(accounts.ActAccountEnable, account+"/enable")
+	both(accounts.ActAccountDelete, account+"/delete")
+	both(accounts.ActAccountEdit, account+"/edit")
+	both(accounts.ActAccountKey, account+"/key")
+	both(accounts.ActManagementKeyCreate, account+"/key/mint")
+	both(accounts.ActManagementKeyDelete, account+"/key/old/:key/delete")
+	post(accounts.ActManagementKeyDismiss, account+"/key/old/:key/dismiss")
+	both(accounts.ActAccountSwitch, account+"/switch")
+
+	get(accounts.ActClusterCreate, pathClusterNew, account+"/clusters/quote")
+	both(accounts.ActClusterCreate, account+"/clusters/new")
+	post(accounts.ActClusterCreate, account+"/clusters")
+	both(accounts.ActClusterUpdate, cluster+"/update")
+	post(accounts.ActClusterUpdate, cluster+"/update/review")
+	both(accounts.ActClusterRestart, cluster+"/restart")
+	both(accounts.ActClusterSuspend, cluster+"/suspend")
+	post(accounts.ActClusterUnsuspend, cluster+"/unsuspend")
+	both(accounts.ActClusterDelete, cluster+"/delete")
+
+	get(accounts.ActKeyRead, keys)
+	get(accounts.ActKeyCreate, keys+"/new")
+	post(accounts.ActKeyCreate, keys)
+	both(accounts.ActKeyRotate, key+"/rotate")
+	both(accounts.ActAdminKeyUpdate, key+"/update")
+	both(accounts.ActKeyDelete, key+"/delete")
+
+	get(accounts.ActPackageRead, pathPackages)
+	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
+	get(accounts.ActAuditExport, pathAuditExport)
+	both(accounts.ActAuditVerify, pathAuditVerify)
+	return acts
+}()
+
+// asked is the act that a route is about; what is in no table is about reading clusters.
+func asked(r route) accounts.Act {
+	if act, ok := askedActs[r.Method+" "+r.Path]; ok {
+		return act
+	}
+	return accounts.ActClusterRead
+}

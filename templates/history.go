@@ -1,0 +1,42 @@
+package templates
+
+import "time"
+
+// HistoryView is the page of what was done to a cluster and its keys.
+type HistoryView struct {
+	Page    Page
+	Crumbs  []Link
+	Tabs    []Tab
+	Cluster string
+	Legacy  bool
+	Gone    bool
+	Rows    []HistoryRow
+	First   string
+	Next    string
+}
+
+// HistoryRow is one operation.
+type HistoryRow struct {
+	Act      string
+	Href     string // of the event in the log, for those who may read it there; else empty
+	Outcome  string
+	Reason   string
+	Inferred bool
+	By       string
+	Email    string
+	Via      string
+	At       time.Time
+	Key      string // the key that it was done to; empty for the cluster itself
+	Changes  []ChangeView
+}
+
+// fewChanges is how many changed fields a row of the history shows at once.
+const fewChanges = 3
+
+// historyAct says what was done. What was found changed elsewhere is no act of anybody's here.
+func historyAct(act string) string {
+	if act == "cluster.changed_outside" {
+		return "Changed outside this console"
+	}
+	return ActWords(act)
+}
