@@ -13,6 +13,7 @@ var askedActs = func() map[string]accounts.Act {
 		account, cluster = "/accounts/:id", "/accounts/:id/clusters/:cluster"
 		keys             = cluster + "/keys"
 		key              = keys + "/:key"
+		member           = pathMembers + "/:member"
 	)
 	acts := map[string]accounts.Act{}
 	get := func(act accounts.Act, paths ...string) {
@@ -62,6 +63,14 @@ var askedActs = func() map[string]accounts.Act {
 	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
 	get(accounts.ActAuditExport, pathAuditExport)
 	both(accounts.ActAuditVerify, pathAuditVerify)
+
+	get(accounts.ActGroupRead, pathGroups)
+	both(accounts.ActGroupRead, pathGroupsTry)
+	get(accounts.ActMemberRead, pathMembers, member, member+"/keys")
+	both(accounts.ActMemberBlock, member+"/block")
+	both(accounts.ActMemberUnblock, member+"/unblock")
+	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
+	post(accounts.ActBreakGlassEnd, "/break-glass/:id/end")
 	return acts
 }()
 
