@@ -59,6 +59,12 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActAdminKeyUpdate, key+"/update")
 	both(accounts.ActKeyDelete, key+"/delete")
 
+	const oneMember = pathMembers + "/:member"
+	get(accounts.ActMemberRead, pathMembers, oneMember, oneMember+"/keys")
+	both(accounts.ActMemberBlock, oneMember+"/block")
+	both(accounts.ActMemberUnblock, oneMember+"/unblock")
+	post(accounts.ActMemberSignOut, oneMember+"/sessions/end", oneMember+"/sessions/:id/end")
+
 	get(accounts.ActPackageRead, pathPackages)
 	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
 	get(accounts.ActAuditExport, pathAuditExport)
