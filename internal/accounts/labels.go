@@ -54,7 +54,7 @@ func (t target) labelled(labels map[string]string) target {
 
 // withLabelled is the scope with the clusters that its selectors pick now in place of the selectors, as
 // the snapshots have them.
-func withLabelled(ctx context.Context, tx pgx.Tx, scope access.Scope) (access.Scope, error) {
+func withLabelled(ctx context.Context, db querier, scope access.Scope) (access.Scope, error) {
 	var enough []string
 	for i, l := range scope.Labels {
 		implied := func(o access.Selector) bool { return l.Implies(o) && l.String() != o.String() }
@@ -73,7 +73,7 @@ func withLabelled(ctx context.Context, tx pgx.Tx, scope access.Scope) (access.Sc
 	if scope.Everything || len(enough) == 0 {
 		return scope, nil
 	}
-	rows, err := tx.Query(ctx, `
+	rows, err := db.Query(ctx, `
 		SELECT DISTINCT c.account_id, c.cluster_id FROM unnest($1::text[]) asked (labels)
 		JOIN clusters c ON c.labels @> asked.labels::jsonb AND c.gone_at IS NULL`, enough)
 	if err != nil {

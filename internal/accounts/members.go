@@ -500,6 +500,9 @@ func (s *Service) memberOffers(by audit.Actor, d MemberDetail) map[string]Offer 
 		if act.Name == ActMemberBlock.Name && d.Self {
 			reason = notOneself
 		}
+		if act.Name == ActMemberUnblock.Name && d.Block == nil {
+			reason = "They are not blocked."
+		}
 		if act.Name == ActMemberSignOut.Name && len(d.Live) == 0 {
 			reason = "They are signed in nowhere."
 		}
