@@ -113,7 +113,7 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"POST", "/admin/roles", fields, "role.create", "", "grants:manage", [4]int{422, 403, 403, 403}},
 		{"GET", "/admin/roles/viewer", nil, "role.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
 		{"POST", "/admin/roles/viewer", nil, "role.edit", "", "grants:manage", [4]int{409, 403, 403, 403}},
-		{"POST", "/admin/roles/viewer/delete", nil, "role.delete", "", "grants:manage", [4]int{409, 403, 403, 403}},
+		{"POST", "/admin/roles/viewer/delete", fields, "role.read", "", "grants:manage", [4]int{409, 403, 403, 403}},
 		{"GET", "/admin/access?account=" + st.accounts[production].id, nil, "grant.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/admin/groups", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/admin/groups/try", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},

@@ -251,3 +251,31 @@ func TestAccessAnswersBothQuestions(t *testing.T) {
 	wantStatus(t, b.visit(accessOfMember(c.idp.URL, "nobody")), http.StatusNotFound)
 	wantStatus(t, c.as("viewers").visit(accessOfMember(c.idp.URL, "subject-admins")), http.StatusForbidden)
 }
+
+// TestGrantAsksForAFreshSignIn: the form says so before anything is typed; a form that is sent all the same is
+// refused, leads through a sign-in and back to itself, and is filled in as it was.
+func TestGrantAsksForAFreshSignIn(t *testing.T) {
+	c, db := newFullConsole(t)
+	b := c.as("admins")
+	form := b.newGrantForm(nil).Encode()
+	c.clock.advance(11 * time.Minute)
+	page := b.visit(pathGrantNew)
+	wantStatus(t, page, http.StatusOK)
+	wantSaid(t, page, "step_up=1")
+	if strings.Contains(page.Body.String(), "grant-form") {
+		t.Error("the form is shown although it would be refused")
+	}
+	r := b.request(http.MethodPost, pathGrants, form)
+	r.Header.Set("Referer", testBase+pathGrantNew)
+	refused := b.send(r)
+	wantStatus(t, refused, http.StatusForbidden)
+	wantSaid(t, refused, "This needs a fresh sign-in", url.QueryEscape(pathGrantNew))
+	wantStatus(t, b.signIn("/login?step_up=1&return_to="+url.QueryEscape(pathGrantNew)), http.StatusSeeOther)
+	again := b.visit(pathGrantNew)
+	wantStatus(t, again, http.StatusOK)
+	wantSaid(t, again, `value="contractors"`, "OPS-7", "grant-form")
+	var n int
+	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM grants`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d grants were given (%v)", n, err)
+	}
+}
