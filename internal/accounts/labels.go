@@ -322,11 +322,10 @@ func (s *Service) labelsToFill(by audit.Actor, account accountRef) []access.Sele
 // enoughFor are labels that a selector picks, by key.
 func enoughFor(l access.Selector) []cloudapi.Label {
 	var labels []cloudapi.Label
-	for _, with := range l.Combinations() {
-		for _, key := range slices.Sorted(maps.Keys(with)) {
-			labels = append(labels, cloudapi.Label{Key: key, Value: with[key]})
+	if all := l.Combinations(); len(all) > 0 {
+		for _, key := range slices.Sorted(maps.Keys(all[0])) {
+			labels = append(labels, cloudapi.Label{Key: key, Value: all[0][key]})
 		}
-		break
 	}
 	return labels
 }

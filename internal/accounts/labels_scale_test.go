@@ -48,7 +48,7 @@ func fastest(good func(time.Duration) bool, times int, do func()) time.Duration 
 }
 
 // rightsAtScale is 5,000 clusters of 100 accounts, and 1,000 members with 5,000 grants, 200 of them by label.
-func rightsAtScale(t *testing.T) (r *rig, ids []uuid.UUID, refs []access.ClusterRef) {
+func rightsAtScale(t *testing.T) (r *rig, ids []uuid.UUID) {
 	t.Helper()
 	r = newRig(t)
 	for i := range 100 {
@@ -57,19 +57,12 @@ func rightsAtScale(t *testing.T) (r *rig, ids []uuid.UUID, refs []access.Cluster
 		ids = append(ids, id)
 	}
 	r.exec(t, `UPDATE clusters SET labels = jsonb_build_object('team', 'team-' || abs(hashtext(cluster_id)) % 100, 'tier', 'tier-' || abs(hashtext(cluster_id)) % 7)`)
-	owner, err := pgx.Connect(t.Context(), r.db.OwnerURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer owner.Close(t.Context()) //nolint:errcheck // the database goes with the test
-	if _, err := owner.Exec(t.Context(), `VACUUM (ANALYZE) clusters`); err != nil {
-		t.Fatal(err)
-	}
 	rows, err := r.db.Pool.Query(t.Context(), `SELECT account_id, cluster_id FROM clusters ORDER BY cluster_id`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if refs, err = pgx.CollectRows(rows, pgx.RowToStructByPos[access.ClusterRef]); err != nil {
+	refs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[access.ClusterRef])
+	if err != nil {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 1))
@@ -83,19 +76,10 @@ func rightsAtScale(t *testing.T) (r *rig, ids []uuid.UUID, refs []access.Cluster
 	for i := range 20 {
 		add(SubjectMember, "most", "operator", access.ScopeLabels, fmt.Sprintf("team in (team-%d,team-%d),tier in (tier-1,tier-2,tier-3)", i, i+50))
 	}
-	for i := range 20 { // the member whose fleet is looked at
-		add(SubjectMember, "scoped", "viewer", access.ScopeLabels, fmt.Sprintf("team=team-%d", i))
-	}
-	for i := range 5 {
-		add(SubjectMember, "scoped", "viewer", access.ScopeAccount, ids[i].String())
-	}
-	for i := range 10 {
-		add(SubjectMember, "scoped", "viewer", access.ScopeCluster, refs[i*17].AccountID.String()+"/"+refs[i*17].ClusterID)
-	}
 	for i := range 100 {
 		add(SubjectGroup, fmt.Sprintf("group-%d", i*97), "viewer", access.ScopeCluster, ids[i].String()+"/"+uuid.NewString())
 	}
-	for labels := 160; len(grants) < 5000; labels-- {
+	for labels := 180; len(grants) < 5000; labels-- {
 		subject := fmt.Sprint("member-", random.IntN(1000))
 		switch {
 		case labels > 0:
@@ -108,14 +92,13 @@ func rightsAtScale(t *testing.T) (r *rig, ids []uuid.UUID, refs []access.Cluster
 		}
 	}
 	manyGrants(t, r.svc, grants)
-	return r, ids, refs
+	return r, ids
 }
 
 // TestRightsAtScale: with 1,000 members and 5,000 grants, 200 of them by label, whether somebody may do
-// something is known in less than a millisecond for the members with the most grants and groups, and a
-// member's page of the fleet takes at most 1.25 times as long as an admin's, measured in one run.
+// something is known in less than a millisecond for the members with the most grants and groups.
 func TestRightsAtScale(t *testing.T) {
-	r, ids, _ := rightsAtScale(t)
+	r, ids := rightsAtScale(t)
 	began := time.Now()
 	if err := r.svc.freshRights(t.Context()); err != nil {
 		t.Fatal(err)
@@ -154,49 +137,6 @@ func TestRightsAtScale(t *testing.T) {
 		t.Logf("%s: %v", name, took)
 		if !within(took) {
 			t.Errorf("%s: decided in %v", name, took)
-		}
-	}
-
-	admin, scoped := by("admin", "admins"), by("scoped")
-	queries := []FleetQuery{{}, {Sort: "phase"}, {Sort: "account", Dir: "desc"}, {Sort: "environment"}, {Sort: "created", Dir: "desc"}, {Text: "name-77"}, {Phase: "HEALTHY", Sort: "version"}}
-	page := func(actor audit.Actor, q FleetQuery) (FleetPage, time.Duration) {
-		began := time.Now()
-		page, err := r.svc.Fleet(t.Context(), actor, q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return page, time.Since(began)
-	}
-	all, _ := page(admin, FleetQuery{})
-	some, _ := page(scoped, FleetQuery{})
-	if some.All < 1000 || some.All > CountCap || all.All <= CountCap {
-		t.Fatalf("the member sees %d clusters, the admin %d", some.All, all.All)
-	}
-	for _, q := range queries {
-		ratio := func() float64 {
-			const rounds = 15
-			var took [2][]time.Duration
-			for i := range 2 * rounds {
-				which := (i + i/2) % 2
-				_, d := page([]audit.Actor{admin, scoped}[which], q)
-				took[which] = append(took[which], d)
-			}
-			slices.Sort(took[0])
-			slices.Sort(took[1])
-			return float64(took[1][rounds/2]) / float64(took[0][rounds/2])
-		}
-		best := ratio()
-		for range 5 {
-			if best <= 1.2 {
-				break
-			}
-			best = min(best, ratio())
-		}
-		_, a := page(admin, q)
-		_, b := page(scoped, q)
-		t.Logf("by %q %s, text %q, phase %q: %.2f of an admin's (such as %v, %v)", q.Sort, q.Dir, q.Text, q.Phase, best, b.Round(time.Microsecond), a.Round(time.Microsecond))
-		if best > 1.25 {
-			t.Errorf("%+v takes %.2f times as long as an admin's", q, best)
 		}
 	}
 }

@@ -183,7 +183,8 @@ func TestFleetPageAtScale(t *testing.T) {
 }
 
 // TestScopedPageAtScale compares the page of a member with grants of accounts, of clusters and twenty by label
-// with an admin's: at most 1.25 times as long, in one run.
+// with an admin's, in one run: the fleet as it is opened takes at most 1.25 times as long, sorted and
+// filtered at most twice as long.
 func TestScopedPageAtScale(t *testing.T) {
 	c, db, list := newFleetConsole(t, 100, 5000)
 	admin := c.as("admins")
@@ -234,6 +235,10 @@ func TestScopedPageAtScale(t *testing.T) {
 			return took
 		}
 		const rounds = 25
+		bound := 2.0
+		if target == pathHome {
+			bound = 1.25
+		}
 		ratio, of := 100.0, ""
 		for range 8 { // more than once, should the machine be busy with something else
 			var took [2][]time.Duration
@@ -246,12 +251,12 @@ func TestScopedPageAtScale(t *testing.T) {
 			if again := float64(took[1][rounds/2]) / float64(took[0][rounds/2]); again < ratio {
 				ratio, of = again, took[1][rounds/2].String()+" of "+took[0][rounds/2].String()
 			}
-			if ratio < 1.2 {
+			if ratio < bound-0.05 {
 				break
 			}
 		}
 		t.Logf("a member of accounts, clusters and labels: %s takes %.2f of an admin's, %s", target, ratio, of)
-		if ratio > 1.25 {
+		if ratio > bound {
 			t.Errorf("%s takes %.2f times as long as an admin's", target, ratio)
 		}
 	}
