@@ -124,6 +124,7 @@ func samplePages() map[string]templ.Component {
 		"packages-none":     Packages(PackagesView{Page: samplePage("Packages and prices", "packages-index", "packages"), Failure: "The account is disabled: its key is not used.", Invalid: map[string]string{"ram": "Give a number, as in 16 or 0.5."}, MinRAM: "much"}),
 	}
 	maps.Copy(pages, keyPages())
+	maps.Copy(pages, stepUpSamples())
 	return pages
 }
 

@@ -62,6 +62,7 @@ var askedActs = func() map[string]accounts.Act {
 	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
 	get(accounts.ActAuditExport, pathAuditExport)
 	both(accounts.ActAuditVerify, pathAuditVerify)
+	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
 	return acts
 }()
 
