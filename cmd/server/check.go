@@ -113,12 +113,17 @@ func (p *program) checkProvider(ctx context.Context) []finding {
 			found = append(found, wrong("identity provider: the scope %q of QM_OIDC_SCOPES is not among those it names: %s", scope, strings.Join(d.Scopes, ", ")))
 		}
 	}
-	if claim := p.settings.GroupsClaim; len(d.Claims) > 0 && !slices.Contains(d.Claims, claim) {
-		found = append(found, right("groups claim: the provider does not list %q among its claims; many send it nevertheless when it is configured there. Sign in and look at /me", claim))
-	} else {
-		found = append(found, right("groups claim: %q", claim))
+	return append(found, checkGroupsClaim(p.settings.GroupsClaim, d.Claims), p.checkRedirect(ctx, d.Authorization), p.checkClient(ctx, d))
+}
+
+// checkGroupsClaim compares the claim, or where it is a path the claim that the path begins in, with
+// those the provider says it sends. What a token really holds shows at a sign-in only.
+func checkGroupsClaim(claim string, listed []string) finding {
+	outer := func(name string) bool { return claim == name || strings.HasPrefix(claim, name+".") }
+	if len(listed) > 0 && !slices.ContainsFunc(listed, outer) {
+		return right("groups claim: the provider does not list %q among its claims; many send it nevertheless when it is configured there. Sign in and look at /me, or paste the claims of a token at /admin/groups", claim)
 	}
-	return append(found, p.checkRedirect(ctx, d.Authorization), p.checkClient(ctx, d))
+	return right("groups claim: %q", claim)
 }
 
 // checkClient trades a code that cannot exist. A provider that knows the client and its secret

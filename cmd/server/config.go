@@ -38,7 +38,7 @@ type Config struct {
 	OIDCClientSecret     string `name:"oidc-client-secret" kong:"-" secret:"" for:"serve check" help:"The console's client secret; empty for a public client."`
 	OIDCClientSecretFile string `name:"oidc-client-secret-file" for:"serve check" help:"File that holds QM_OIDC_CLIENT_SECRET."`
 	OIDCScopes           string `name:"oidc-scopes" preset:"openid profile email" for:"serve check" help:"Scopes asked for, separated by spaces."`
-	OIDCGroupsClaim      string `name:"oidc-groups-claim" preset:"groups" for:"serve check" help:"Claim of the ID token that lists a member's groups."`
+	OIDCGroupsClaim      string `name:"oidc-groups-claim" preset:"groups" for:"serve check" help:"Claim of the ID token that lists a member's groups: its name, or a path with dots into other claims."`
 	AdminGroups          string `name:"admin-groups" for:"serve check" help:"Groups, separated by commas, whose members may do everything."`
 	AdminEmails          string `name:"admin-emails" for:"serve check" help:"Verified e-mail addresses, separated by commas, that may do everything."`
 	AuditorGroups        string `name:"auditor-groups" for:"serve check" help:"Groups that may read everything, the audit log included."`

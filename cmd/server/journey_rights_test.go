@@ -17,6 +17,7 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 	old, oldID := st.cluster(t, "market-reports")
 	account := "/accounts/" + st.accounts[production].id
 	moving, noKey := "/accounts/"+st.accounts[legacy].id, uuid.NewString()
+	noMember := strings.Repeat("0", 32)
 	fields := url.Values{"form_token": {""}}
 	members := []string{admin, operator, viewer, auditor}
 	for _, row := range []struct {
@@ -88,8 +89,21 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 		{"POST", old + "/keys/none/update", nil, "admin_key.update", oldID, "write:api_keys", [4]int{404, 404, 403, 403}},
 		{"POST", own + "/keys/none/rotate", nil, "key.rotate", ownID, "delete:api_keys", [4]int{404, 404, 403, 403}},
 
+		{"GET", "/admin/members", nil, "member.read", "", "members:manage", [4]int{200, 403, 403, 403}},
+		{"GET", "/admin/members/" + noMember, nil, "member.read", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"GET", "/admin/members/" + noMember + "/keys", nil, "member.read", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"GET", "/admin/members/" + noMember + "/block", nil, "member.block", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"POST", "/admin/members/" + noMember + "/block", fields, "member.block", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"GET", "/admin/members/" + noMember + "/unblock", nil, "member.unblock", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"POST", "/admin/members/" + noMember + "/unblock", fields, "member.unblock", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"POST", "/admin/members/" + noMember + "/sessions/end", nil, "member.sign_out", "", "members:manage", [4]int{404, 403, 403, 403}},
+		{"POST", "/admin/members/" + noMember + "/sessions/" + noKey + "/end", nil, "member.sign_out", "", "members:manage", [4]int{404, 403, 403, 403}},
+
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 		{"GET", "/audit/export?format=csv&act=cluster.explode", nil, "audit.export", "", "audit:export", [4]int{200, 403, 403, 200}},
+		{"GET", "/admin/groups", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
+		{"GET", "/admin/groups/try", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/admin/groups/try", url.Values{"claims": {"{}"}}, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/audit/events/1", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 	} {
 		for i, member := range members {

@@ -116,22 +116,7 @@ func (s *Service) List(ctx context.Context, by audit.Actor) ([]Account, error) {
 	if err := s.addSync(ctx, accounts); err != nil {
 		return nil, err
 	}
-	s.tellLess(by, accounts)
-	return accounts, nil
-}
-
-// tellLess leaves out of accounts what is told of clusters that the member may not see: how many there are, and what went
-// wrong with them.
-func (s *Service) tellLess(by audit.Actor, accounts []Account) {
-	rights := s.rights(by)
-	if rights.Visible(ActClusterRead.Needs).Everything {
-		return
-	}
-	for i, a := range accounts {
-		if !rights.Allows(ActClusterRead.Needs, accountTarget(a.ref()).access()) {
-			accounts[i].Clusters, accounts[i].Sync = 0, a.Sync.ofSome()
-		}
-	}
+	return accounts, s.countVisible(ctx, by, accounts)
 }
 
 // accountsIn returns the accounts of a scope, by name and without their Sync. An account of which
@@ -168,7 +153,9 @@ func (s *Service) Account(ctx context.Context, by audit.Actor, id uuid.UUID) (Ac
 	if err := s.addSync(ctx, one); err != nil {
 		return AccountDetail{}, err
 	}
-	s.tellLess(by, one)
+	if err := s.countVisible(ctx, by, one); err != nil {
+		return AccountDetail{}, err
+	}
 	detail := AccountDetail{
 		Account: one[0],
 		Offers:  s.offers(by, on, "", account.Key),

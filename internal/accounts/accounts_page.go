@@ -65,7 +65,9 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 		if err := s.addSync(ctx, all); err != nil {
 			return AccountsPage{}, err
 		}
-		s.tellLess(by, all)
+		if err := s.countVisible(ctx, by, all); err != nil {
+			return AccountsPage{}, err
+		}
 	}
 	words := strings.Fields(strings.ToLower(q.Text))
 	words = words[:min(len(words), maxWords)]
@@ -86,8 +88,7 @@ func (s *Service) AccountsPage(ctx context.Context, by audit.Actor, q AccountsQu
 	if err := s.addSync(ctx, found); err != nil {
 		return AccountsPage{}, err
 	}
-	s.tellLess(by, found)
-	return page, nil
+	return page, s.countVisible(ctx, by, found)
 }
 
 // mentions reports whether every word is in what people call the account by.

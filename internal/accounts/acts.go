@@ -212,6 +212,9 @@ var (
 	ActMemberBlock   = Act{Name: "member.block", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
 	ActMemberUnblock = Act{Name: "member.unblock", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
 
+	// Ending the sessions of a member, one or all; they may sign in again.
+	ActMemberSignOut = Act{Name: "member.sign_out", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true}
+
 	// A row that the console did not write was found among those that rights follow from.
 	ActRightsUnverified = Act{Name: "rights.unverified", Self: true, TargetKind: KindRights}
 )
@@ -234,7 +237,7 @@ func Acts() []Act {
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,
-		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActRightsUnverified,
+		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActMemberSignOut, ActRightsUnverified,
 	}
 }
 

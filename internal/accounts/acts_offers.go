@@ -31,7 +31,7 @@ func (s *Service) offers(by audit.Actor, on target, phase cloudapi.Phase, key Ma
 // notOffered gives the first reason there is, from the one that lasts longest to the one that
 // passes soonest.
 func (s *Service) notOffered(by audit.Actor, act Act, on target, phase cloudapi.Phase, key ManagementKey) string {
-	if missing := s.rightsFor(by, act).Missing(act.Needs, on.access()); missing != "" {
+	if missing := s.rightsFor(by, act).Missing(act.Needs, on.access()); missing != "" && !(act.Name == ActClusterCreate.Name && s.mayFill(by, on.Account)) {
 		return fmt.Sprintf("You need %s here.", missing)
 	}
 	if act.Current != nil || act.PAV1 != nil {

@@ -135,7 +135,7 @@ func (s *Service) givesEverything(book *rightsBook) bool {
 	return false
 }
 
-// lastSignIn is a member with the groups of their last session that is still known.
+// lastSignIn is a member with the groups of their last sign-in.
 type lastSignIn struct {
 	Issuer        string
 	Subject       string
@@ -149,17 +149,12 @@ func (m lastSignIn) actor() audit.Actor {
 	return audit.Actor{Issuer: m.Issuer, Subject: m.Subject, Name: m.Name, Email: m.Email, EmailVerified: m.EmailVerified, Groups: m.Groups}
 }
 
-const lastSignInColumns = `m.issuer, m.subject, m.name, m.email, m.email_verified, coalesce(l.groups, '{}') AS groups`
+const lastSignInColumns = `m.issuer, m.subject, m.name, m.email, m.email_verified, m.groups`
 
-// lastSignInTables: the sessions of members are forgotten thirty days after they ended, and their groups with them.
-const lastSignInTables = `
-	FROM members m
-	LEFT JOIN (
-		SELECT DISTINCT ON (issuer, subject) issuer, subject, groups FROM sessions ORDER BY issuer, subject, created_at DESC, id DESC
-	) l ON l.issuer = m.issuer AND l.subject = m.subject`
+const lastSignInTables = ` FROM members m`
 
 func lastSignIns(ctx context.Context, db querier) ([]lastSignIn, error) {
-	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+lastSignInTables+` ORDER BY m.last_seen DESC, m.issuer, m.subject`)
+	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+lastSignInTables+` WHERE m.issuer <> $1 ORDER BY m.last_seen DESC, m.issuer, m.subject`, InternalIssuer) // a way in past the provider is no person
 	if err != nil {
 		return nil, fmt.Errorf("reading who signed in: %w", err)
 	}

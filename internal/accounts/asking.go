@@ -74,7 +74,9 @@ func (s *Service) AskVerify(ctx context.Context, by audit.Actor) error {
 func (s *Service) AskExport(ctx context.Context, by audit.Actor) (whole bool, err error) {
 	reach := s.exportReach(by)
 	if !reach.Offered {
-		return reach.Whole, s.authorize(ctx, by, ActAuditExport, installation(KindAudit))
+		if err := s.permit(ctx, by, ActAuditExport, installation(KindAudit)); err != nil {
+			return false, err
+		}
 	}
 	return reach.Whole, s.demandFresh(ctx, by, ActAuditExport, installation(KindAudit))
 }

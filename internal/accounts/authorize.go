@@ -123,7 +123,7 @@ func (s *Service) rightsFor(by audit.Actor, act Act) access.Rights {
 
 // visible returns where the actor may do the act, for lists.
 func (s *Service) visible(by audit.Actor, act Act) access.Scope {
-	return s.rights(by).Visible(act.Needs)
+	return s.rightsFor(by, act).Visible(act.Needs)
 }
 
 // read authorises a plain read: an event is written only when it is refused.
@@ -153,7 +153,7 @@ func (s *Service) permit(ctx context.Context, by audit.Actor, act Act, on target
 		return nil
 	}
 	missing := rights.Missing(act.Needs, on.access())
-	if reading, secret := readOf(on.Kind); secret && on.ID != "" && !rights.Allows(reading.Needs, on.access()) {
+	if reading, secret := readOf(on.Kind); secret && on.ID+on.Cluster != "" && !rights.Allows(reading.Needs, on.access()) {
 		// Beside the answer: waiting for the log would tell that there is something to refuse.
 		go s.denied(ctx, by, act, on, missing)
 		return ErrNotFound

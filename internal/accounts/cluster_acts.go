@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -47,9 +50,14 @@ func (s *Service) UnsuspendCluster(ctx context.Context, by audit.Actor, ref Clus
 
 // DeleteCluster deletes a cluster and, when chosen, its backups. *InvalidError when the name typed
 // is not the cluster's or nothing was chosen about the backups; nothing is sent upstream then. A
-// cluster that upstream gave no name is confirmed with its id.
+// cluster that upstream gave no name is confirmed with its id. Deleting the backups, too, is another
+// right: who may not is refused, and the cluster stays.
 func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref ClusterRef, d ClusterDeletion) error {
-	return s.actOnCluster(ctx, by, ActClusterDelete, ref, clusterAct{
+	act := ActClusterDelete
+	if d.DeleteBackups != nil && *d.DeleteBackups {
+		act = withBackups(act)
+	}
+	return s.actOnCluster(ctx, by, act, ref, clusterAct{
 		check: func(c actedCluster) error {
 			invalid := map[string]string{}
 			wanted := c.name
@@ -74,6 +82,12 @@ func (s *Service) DeleteCluster(ctx context.Context, by audit.Actor, ref Cluster
 			return up.DeleteCluster(ctx, ref.ClusterID, *d.DeleteBackups)
 		},
 	})
+}
+
+// withBackups is the deletion of a cluster together with its backups.
+func withBackups(act Act) Act {
+	act.Needs.All = append(slices.Clone(act.Needs.All), access.DeleteBackups)
+	return act
 }
 
 // clusterAct is what differs between the acts on a cluster.
@@ -107,13 +121,17 @@ func (s *Service) actOnCluster(ctx context.Context, by audit.Actor, act Act, ref
 	var after *cloudapi.Cluster
 	called, gone := false, false
 	intended := do.intended(known)
-	err = s.perform(ctx, by, operation{act: act, on: known.on, intended: intended}, func(ctx context.Context, up *link) (done, error) {
+	op := operation{act: act, on: known.on, intended: intended}
+	err = s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		called = true
 		before, err := up.cloud.Cluster(ctx, ref.ClusterID)
 		if err != nil {
 			return done{}, fmt.Errorf("reading the cluster: %w", err)
 		}
 		after = &before
+		if err := s.stillMay(by, op, before); err != nil {
+			return done{}, err
+		}
 		if reason := phaseForbids(act, before.State.Phase); reason != "" {
 			return done{}, &ConflictError{Reason: reason}
 		}
@@ -202,14 +220,19 @@ func timeOrNil(t time.Time) any {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none.
+// loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none. It reads as
+// much for one that does not exist as for one that the actor may not see, so that the time tells nothing.
 func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster, error) {
 	if !wellFormed(ref.ClusterID, maxSnapshotText) {
 		return actedCluster{}, ErrNotFound
 	}
 	var phase, labels string
-	known := actedCluster{}
-	err := s.cfg.DB.QueryRow(ctx, `SELECT name, phase, labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`,
+	var known actedCluster
+	var err error
+	if known.account, err = accountByID(ctx, s.cfg.DB, ref.AccountID, false); err != nil && !errors.Is(err, ErrNotFound) {
+		return actedCluster{}, err
+	}
+	err = s.cfg.DB.QueryRow(ctx, `SELECT name, phase, labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`,
 		ref.AccountID, ref.ClusterID).Scan(&known.name, &phase, &labels)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return actedCluster{}, ErrNotFound
@@ -217,10 +240,10 @@ func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster
 	if err != nil {
 		return actedCluster{}, dbError("reading the cluster", err)
 	}
-	known.phase = cloudapi.Phase(phase)
-	if known.account, err = accountByID(ctx, s.cfg.DB, ref.AccountID, false); err != nil {
-		return actedCluster{}, err
+	if known.account.ID == uuid.Nil { // it came between the two
+		return actedCluster{}, ErrNotFound
 	}
+	known.phase = cloudapi.Phase(phase)
 	known.on = target{Account: known.account.ref(), Kind: KindCluster, ID: ref.ClusterID, Name: known.name}
 	if err := json.Unmarshal([]byte(labels), &known.on.Labels); err != nil {
 		return actedCluster{}, fmt.Errorf("reading the cluster's labels: %w", err)

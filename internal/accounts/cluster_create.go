@@ -61,7 +61,7 @@ func (s *Service) CreateCluster(ctx context.Context, by audit.Actor, accountID u
 	}
 	op := operation{
 		id: s.newID(), act: ActClusterCreate, intended: createChange(asked),
-		on: target{Account: account.ref(), Kind: KindCluster, Name: asked.Name},
+		on: target{Account: account.ref(), Kind: KindCluster, Name: asked.Name, Labels: labelsOf(asked.Labels)},
 	}
 	id, before, err := s.once(ctx, by, ActClusterCreate, n.FormToken, op.id, func() (string, error) {
 		return s.createCluster(ctx, by, op, asked)
@@ -100,15 +100,16 @@ func (s *Service) createCluster(ctx context.Context, by audit.Actor, op operatio
 	return made.ID, nil
 }
 
-// accountToFill returns an account in which the member may make clusters, and which can have some made.
+// accountToFill returns an account in which the member may make clusters, if only with some labels, and
+// which can have some made.
 func (s *Service) accountToFill(ctx context.Context, by audit.Actor, id uuid.UUID) (Account, error) {
 	account, err := accountByID(ctx, s.cfg.DB, id, false)
 	if err != nil {
 		return Account{}, err
 	}
 	on := accountTarget(account.ref())
-	if err := s.authorize(ctx, by, ActClusterCreate, on); err != nil {
-		return Account{}, err
+	if !s.mayFill(by, account.ref()) {
+		return Account{}, s.authorize(ctx, by, ActClusterCreate, on)
 	}
 	if reason := s.notOffered(by, ActClusterCreate, on, "", account.Key); reason != "" {
 		return Account{}, &ConflictError{Reason: reason}

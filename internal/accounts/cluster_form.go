@@ -55,6 +55,9 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 	if err := s.addSync(ctx, one); err != nil {
 		return ClusterForm{}, err
 	}
+	if err := s.countVisible(ctx, by, one); err != nil {
+		return ClusterForm{}, err
+	}
 	fresh := asked.FormToken == ""
 	if fresh {
 		if asked.FormToken, err = s.FormToken(ctx, by, ActClusterCreate.Name); err != nil {
@@ -62,6 +65,12 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 		}
 	}
 	f := ClusterForm{Account: one[0], Asked: asked}
+	if only := s.labelsToFill(by, account.ref()); len(only) > 0 {
+		f.Notes = append(f.Notes, onlyWithLabels(only))
+		if fresh && asked.Labels == "" {
+			f.Asked.Labels = labelLines(enoughFor(only[0]))
+		}
+	}
 	if account.Generation == cloudapi.PAV1 {
 		f.Lacks = legacyFormLacks
 	}

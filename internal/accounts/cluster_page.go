@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -14,9 +15,8 @@ import (
 // storedCluster is a snapshot with all that the cluster page needs of it.
 type storedCluster struct {
 	ClusterRow
-	Raw    []byte
-	Labels map[string]string
-	Gone   bool
+	Raw  []byte
+	Gone bool
 }
 
 // clusterByRef returns the snapshot of a cluster whoever asks; ErrNotFound when there is none.
@@ -24,7 +24,7 @@ func (s *Service) clusterByRef(ctx context.Context, ref ClusterRef) (storedClust
 	if !wellFormed(ref.ClusterID, maxSnapshotText) {
 		return storedCluster{}, ErrNotFound
 	}
-	rows, err := s.cfg.DB.Query(ctx, `SELECT `+clusterColumns+`, c.raw, c.labels, c.gone_at IS NOT NULL AS gone`+clusterTables+`
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+clusterColumns+`, c.raw, c.gone_at IS NOT NULL AS gone`+clusterTables+`
 		WHERE c.account_id = $2 AND c.cluster_id = $3`, s.staleAfter(), ref.AccountID, ref.ClusterID)
 	if err != nil {
 		return storedCluster{}, dbError("reading the cluster", err)
@@ -41,16 +41,16 @@ func (s *Service) clusterByRef(ctx context.Context, ref ClusterRef) (storedClust
 
 // Cluster returns one cluster from its snapshot; ErrNotFound when it does not exist or may not be read.
 func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (ClusterDetail, error) {
-	account, err := accountByID(ctx, s.cfg.DB, ref.AccountID, false)
+	known, err := s.loadCluster(ctx, ref)
 	if err != nil {
+		return ClusterDetail{}, err
+	}
+	account, on := known.account, known.on
+	if err := s.read(ctx, by, ActClusterRead, on); err != nil {
 		return ClusterDetail{}, err
 	}
 	stored, err := s.clusterByRef(ctx, ref)
 	if err != nil {
-		return ClusterDetail{}, err
-	}
-	on := target{Account: account.ref(), Kind: KindCluster, ID: stored.ClusterID, Name: stored.Name, Labels: stored.Labels}
-	if err := s.read(ctx, by, ActClusterRead, on); err != nil {
 		return ClusterDetail{}, err
 	}
 	cluster, err := cloudapi.DecodeCluster(account.Generation, stored.Raw)
@@ -68,6 +68,13 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 	detail := ClusterDetail{
 		Account: one[0], Cluster: cluster, Row: stored.ClusterRow, SeenAt: stored.SeenAt, Gone: stored.Gone,
 		Offers: s.offers(by, on, stored.Phase, account.Key),
+	}
+	if detail.Account, err = s.withVisibleCount(ctx, by, detail.Account); err != nil {
+		return ClusterDetail{}, err
+	}
+	detail.Backups = Offer{Act: ActClusterDelete.Name, Offered: true}
+	if missing := s.rights(by).Missing(access.Needs(access.DeleteBackups), on.access()); missing != "" {
+		detail.Backups.Offered, detail.Backups.Reason = false, fmt.Sprintf("You need %s here.", missing)
 	}
 	if stored.Gone {
 		for name := range detail.Offers {

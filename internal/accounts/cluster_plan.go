@@ -46,6 +46,12 @@ func (s *Service) PlanClusterUpdate(ctx context.Context, by audit.Actor, ref Clu
 	if err != nil {
 		return ClusterPlan{}, err
 	}
+	if edit.Labels != nil {
+		on := known.on.labelled(labelsOf(page.Cluster.Labels))
+		if err := s.authorizeLabels(ctx, by, ActClusterUpdate, on, labelsOf(*edit.Labels)); err != nil {
+			return ClusterPlan{}, err
+		}
+	}
 	before := settingsOf(page.Cluster)
 	after := before.with(edit)
 	plan := ClusterPlan{ClusterUpdate: page, Wanted: after.texts(), Differing: page.differing(edit)}

@@ -45,7 +45,7 @@ func (s *Service) AskClusterUpdate(ctx context.Context, by audit.Actor, ref Clus
 	if err != nil {
 		return ClusterUpdate{}, err
 	}
-	now, err := s.readCluster(ctx, by, ref)
+	now, err := s.readToUpdate(ctx, by, known.on)
 	if err != nil {
 		return ClusterUpdate{}, err
 	}
@@ -86,7 +86,7 @@ func (s *Service) UpdateCluster(ctx context.Context, by audit.Actor, ref Cluster
 	if err != nil {
 		return err
 	}
-	was, err := s.asFilledIn(ctx, by, known.account, ref, form)
+	was, err := s.asFilledIn(ctx, by, known, form)
 	if err != nil {
 		return err
 	}
@@ -134,13 +134,20 @@ func (s *Service) sendUpdate(ctx context.Context, by audit.Actor, known actedClu
 	wanted := before.with(edit)
 	intended := audit.Change{}
 	changed(intended, clusterFields(), &before, &wanted)
+	op := operation{act: ActClusterUpdate, on: known.on, intended: intended}
+	if edit.Labels != nil {
+		op.labels = labelsOf(*edit.Labels)
+	}
 	var last *cloudapi.Cluster
-	err := s.perform(ctx, by, operation{act: ActClusterUpdate, on: known.on, intended: intended}, func(ctx context.Context, up *link) (done, error) {
+	err := s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		now, err := up.cloud.Cluster(ctx, ref.ClusterID)
 		if err != nil {
 			return done{}, fmt.Errorf("reading the cluster: %w", err)
 		}
 		last = &now
+		if err := s.stillMay(by, op, now); err != nil {
+			return done{}, err
+		}
 		if reason := phaseForbids(ActClusterUpdate, now.State.Phase); reason != "" {
 			return done{}, &ConflictError{Reason: reason}
 		}
@@ -199,6 +206,16 @@ func (s *Service) readCluster(ctx context.Context, by audit.Actor, ref ClusterRe
 	return now, nil
 }
 
+// readToUpdate is readCluster for who may change the cluster: with the labels that were read, too, because
+// what was read is shown.
+func (s *Service) readToUpdate(ctx context.Context, by audit.Actor, on target) (cloudapi.Cluster, error) {
+	now, err := s.readCluster(ctx, by, ClusterRef{AccountID: on.Account.ID, ClusterID: on.ID})
+	if err != nil {
+		return cloudapi.Cluster{}, err
+	}
+	return now, s.authorize(ctx, by, ActClusterUpdate, on.labelled(labelsOf(now.Labels)))
+}
+
 // lastRead is a cluster as its snapshot has it.
 func (s *Service) lastRead(ctx context.Context, g cloudapi.Generation, ref ClusterRef) (cloudapi.Cluster, error) {
 	stored, err := s.clusterByRef(ctx, ref)
@@ -214,15 +231,16 @@ func (s *Service) lastRead(ctx context.Context, g cloudapi.Generation, ref Clust
 
 // asFilledIn returns the cluster that the form was filled in for. Only where the snapshot is another
 // one upstream is read; *StaleError when it has another one, too.
-func (s *Service) asFilledIn(ctx context.Context, by audit.Actor, a Account, ref ClusterRef, form ClusterUpdateForm) (cloudapi.Cluster, error) {
-	was, err := s.lastRead(ctx, a.Generation, ref)
+func (s *Service) asFilledIn(ctx context.Context, by audit.Actor, known actedCluster, form ClusterUpdateForm) (cloudapi.Cluster, error) {
+	a := known.account
+	was, err := s.lastRead(ctx, a.Generation, ClusterRef{AccountID: a.ID, ClusterID: known.on.ID})
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
 	if was.Revision() == form.Revision {
 		return was, nil
 	}
-	now, err := s.readCluster(ctx, by, ref)
+	now, err := s.readToUpdate(ctx, by, known.on)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}

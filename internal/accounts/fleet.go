@@ -87,6 +87,43 @@ func (s *Service) addSyncFrom(ctx context.Context, db querier, accounts []Accoun
 	return nil
 }
 
+// countVisible counts anew in accounts of whose clusters the member may not read all: nobody learns how
+// many clusters others have, nor what went wrong with them.
+func (s *Service) countVisible(ctx context.Context, by audit.Actor, accounts []Account) error {
+	rights := s.rights(by)
+	var at []int
+	var partly []Account
+	for i, a := range accounts {
+		if !rights.Allows(ActClusterRead.Needs, accountTarget(a.ref()).access()) {
+			at, partly = append(at, i), append(partly, a)
+			accounts[i].Clusters, accounts[i].Sync = 0, a.Sync.ofSome()
+		}
+	}
+	if len(partly) == 0 {
+		return nil
+	}
+	err := pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		in, err := s.fleetAccounts(ctx, tx, s.visible(by, ActClusterRead))
+		if err != nil {
+			return err
+		}
+		return countEach(ctx, tx, partly, in)
+	})
+	if err != nil {
+		return dbError("counting clusters", err)
+	}
+	for n, i := range at {
+		accounts[i].Clusters = partly[n].Clusters
+	}
+	return nil
+}
+
+func (s *Service) withVisibleCount(ctx context.Context, by audit.Actor, a Account) (Account, error) {
+	one := []Account{a}
+	err := s.countVisible(ctx, by, one)
+	return one[0], err
+}
+
 // clusterColumns belong to ClusterRow: a accounts, c clusters, r refresh, $1 the age past which a
 // snapshot is stale.
 const clusterColumns = `
@@ -225,8 +262,13 @@ type fleetAccounts struct {
 	clusters   []access.ClusterRef
 }
 
-// fleetAccounts reads the accounts of a scope as the fleet needs them, which is without their keys.
+// fleetAccounts reads the accounts of a scope as the fleet needs them, which is without their keys. What
+// the scope picks by labels are the clusters that have them now.
 func (s *Service) fleetAccounts(ctx context.Context, tx pgx.Tx, scope access.Scope) (fleetAccounts, error) {
+	scope, err := withLabelled(ctx, tx, scope)
+	if err != nil {
+		return fleetAccounts{}, err
+	}
 	in := fleetAccounts{everything: scope.Everything, clusters: scope.Clusters, whole: map[uuid.UUID]bool{}}
 	listed := make([]uuid.UUID, len(scope.Clusters))
 	for i, ref := range scope.Clusters {

@@ -22,6 +22,7 @@ type oracleRow struct {
 	nodes                                                     int
 	ram                                                       int64
 	created                                                   int64
+	labels                                                    map[string]string
 }
 
 func (o oracleRow) value(sort string) any {
@@ -70,6 +71,10 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 	seed := uint64(time.Now().UnixNano())
 	t.Log("seed", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
+	labelSets := []string{
+		`{}`, `{}`, `{"team": "search"}`, `{"team": "ads"}`, `{"team": "search", "tier": "gold"}`, `{"tier": "gold"}`, `{"team": "Search"}`, `{"team": ""}`,
+		`{"team": "search ", "tier": "silver"}`, `{"search": "team"}`, `{"team": "search,ads"}`,
+	}
 	var ids []uuid.UUID
 	for i := range many {
 		id, _ := r.account(t, []string{"unit ", "Unit ", "ÜNIT ", "_%"}[random.IntN(4)]+fmt.Sprint(i), Environments[random.IntN(len(Environments))])
@@ -87,14 +92,15 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 			r.exec(t, `
 				INSERT INTO clusters (account_id, cluster_id, name, phase, reason, cloud, region, version, version_order, nodes_up, nodes, package_id,
 					package, ram_mib, cpu_milli, disk_mib, endpoint, labels, search, created_at, raw, digest, seen_at, changed_at, gone_at)
-				VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, 1, $9, 'p', 'mx', $10, 1, 1, '', '{}', lower($3), $11, '{}', '\x00', now(), now(), $12)
+				VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, 1, $9, 'p', 'mx', $10, 1, 1, '', $13, lower($3), $11, '{}', '\x00', now(), now(), $12)
 				ON CONFLICT DO NOTHING`,
 				id, pick("c1", "c2", "c3", "C1", "_", "%", "é", "zz", "c10"), name, pick("HEALTHY", "healthy", "SCALING", "", "SUSPENDED"), pick("aws", "AWS", "gcp", ""),
-				pick("r1", "R1", "r2", "", "é"), version, versionOrder(version), random.IntN(3), int64(random.IntN(3)*1024), created, gone)
+				pick("r1", "R1", "r2", "", "é"), version, versionOrder(version), random.IntN(3), int64(random.IntN(3)*1024), created, gone,
+				labelSets[random.IntN(len(labelSets))])
 		}
 	}
 	var all []oracleRow
-	rows, err := r.db.Pool.Query(t.Context(), `SELECT c.account_id, c.cluster_id, a.name, a.environment, c.name, c.phase, c.cloud, c.region, c.version, c.search, c.nodes, c.ram_mib, c.created_at, lower(c.name)
+	rows, err := r.db.Pool.Query(t.Context(), `SELECT c.account_id, c.cluster_id, a.name, a.environment, c.name, c.phase, c.cloud, c.region, c.version, c.search, c.nodes, c.ram_mib, c.created_at, lower(c.name), c.labels
 		FROM clusters c JOIN accounts a ON a.id = c.account_id WHERE c.gone_at IS NULL`)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +110,7 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 		var o oracleRow
 		var at *time.Time
 		var low string
-		if err := rows.Scan(&o.ref.AccountID, &o.ref.ClusterID, &o.account, &o.environment, &o.name, &o.phase, &o.cloud, &o.region, &o.version, &o.search, &o.nodes, &o.ram, &at, &low); err != nil {
+		if err := rows.Scan(&o.ref.AccountID, &o.ref.ClusterID, &o.account, &o.environment, &o.name, &o.phase, &o.cloud, &o.region, &o.version, &o.search, &o.nodes, &o.ram, &at, &low, &o.labels); err != nil {
 			t.Fatal(err)
 		}
 		if at != nil {
@@ -134,6 +140,18 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 			if random.IntN(3) == 0 {
 				scope.Environments, scope.Accounts = nil, nil
 			}
+			for _, text := range []string{"team=search", "team in (search,ads)", "tier=gold", "team=search,tier=gold", "team=nobody", "team in (ads,Search),tier in (gold,silver)"} {
+				if random.IntN(6) == 0 {
+					l, err := access.ParseSelector(text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					scope.Labels = append(scope.Labels, l)
+				}
+			}
+			if random.IntN(4) == 0 {
+				scope.Clusters = nil
+			}
 		}
 		q := FleetQuery{Sort: append(slices.Clone(everySort), "", "nonsense")[random.IntN(len(everySort)+2)], Limit: 1 + random.IntN(12)}
 		if random.IntN(2) == 0 {
@@ -154,7 +172,7 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 		some(func() { q.Version = anyOf.version })
 		var visible, want []oracleRow
 		for _, o := range all {
-			if !scope.Covers(access.Target{AccountID: o.ref.AccountID, Environment: o.environment, ClusterID: o.ref.ClusterID}) {
+			if !scope.Covers(access.Target{AccountID: o.ref.AccountID, Environment: o.environment, ClusterID: o.ref.ClusterID, Labels: o.labels}) {
 				continue
 			}
 			visible = append(visible, o)
@@ -209,6 +227,7 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 		// Accounts and what is counted of each.
 		for _, a := range last.Accounts {
 			n, covered := 0, scope.Covers(access.Target{AccountID: a.ID, Environment: string(a.Environment)}) || slices.ContainsFunc(scope.Clusters, func(c access.ClusterRef) bool { return c.AccountID == a.ID })
+			covered = covered || slices.ContainsFunc(visible, func(o oracleRow) bool { return o.ref.AccountID == a.ID })
 			for _, o := range visible {
 				if o.ref.AccountID == a.ID {
 					n++

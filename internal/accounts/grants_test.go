@@ -1,15 +1,11 @@
 package accounts
 
 import (
-	"context"
 	"errors"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/uuid"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -156,5 +152,3 @@ func TestGrantIsStoredRecordedAndActs(t *testing.T) {
 		t.Errorf("as it ended: %+v, %v", ended, err)
 	}
 }
-
-var _ = []any{context.Background, slices.Sort[[]string], strings.Cut, uuid.Nil}

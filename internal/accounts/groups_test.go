@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"quartermaster/internal/accounts/access"
 )
 
 // manyGroups returns n groups of the length, the last of which is one that configuration names.
@@ -333,5 +335,45 @@ func TestGroupsReadingSurvivesJSON(t *testing.T) {
 	var got Reading
 	if err := json.Unmarshal(text, &got); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestGroupsExplainStoredGrants: what was granted to a group or a member is explained beside what
+// configuration gives, in the dry run and in the list, and a grant to a group that nobody saw is told.
+func TestGroupsExplainStoredGrants(t *testing.T) {
+	s := newStage(t)
+	who := outsider("team-search", "staff")
+	s.put(s.signedGrant(SubjectGroup, "team-search", "viewer", access.ScopeEnvironment, "staging"))
+	s.put(s.signedGrant(SubjectMember, who.Subject, "operator", access.ScopeEnvironment, "staging"))
+	s.put(s.signedGrant(SubjectGroup, "team-unheard-of", "viewer", access.ScopeEnvironment, "staging"))
+	unsigned := s.signedGrant(SubjectGroup, "staff", "platform-admin", access.ScopeEnvironment, "staging")
+	unsigned.MAC[0] ^= 1
+	s.put(unsigned)
+	s.rightsNow(who)
+	trial, err := s.svc.TryClaims(t.Context(), JobActor("test"), Identity{Issuer: who.Issuer, Subject: who.Subject, Groups: who.Groups})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, row := range trial.Rows {
+		line := row.By + " " + row.Value + ":"
+		for _, g := range row.Gives {
+			line += fmt.Sprintf(" %s %s %v", g.Role.ID, g.Source, g.Scope.Environments)
+		}
+		got = append(got, line+row.Why)
+	}
+	want := []string{"member : operator granted by Test [staging]", "group team-search: viewer granted by Test [staging]", "group staff:No grant names it."}
+	if !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+	if !slices.Equal(trial.Roles, []string{"operator", "viewer"}) {
+		t.Errorf("roles %v", trial.Roles)
+	}
+	page, err := s.svc.Groups(t.Context(), JobActor("test"), GroupsQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(page.NeverSeen, func(g GroupRow) bool { return g.Value == "team-unheard-of" && len(g.Gives) == 1 }) {
+		t.Errorf("never seen: %+v", page.NeverSeen)
 	}
 }

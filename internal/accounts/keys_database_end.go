@@ -15,6 +15,8 @@ type AskedKey struct {
 	Cluster cloudapi.Cluster
 	Key     ClusterKey
 	Choices []OpenedCluster // for the update of an admin key: the clusters to choose from
+
+	opens []target // the clusters that an admin key opens
 }
 
 // AskKeyDelete reads a key for the page that asks before it is deleted. ErrNotFound when there is no such
@@ -43,12 +45,14 @@ func (s *Service) keyToDelete(ctx context.Context, by audit.Actor, ref ClusterRe
 }
 
 func (s *Service) askKey(ctx context.Context, by audit.Actor, ref ClusterRef, known actedCluster, act Act, key ClusterKey) (AskedKey, error) {
+	var opens []target
 	if key.Admin {
 		clusters, err := s.clusterTargets(ctx, known.account)
 		if err != nil {
 			return AskedKey{}, err
 		}
-		if err := s.authorizeEach(ctx, by, act, known.keyTarget(key.DatabaseKey), openedBy(key.DatabaseKey, known, clusters)); err != nil {
+		opens = openedBy(key.DatabaseKey, known, clusters)
+		if err := s.authorizeEach(ctx, by, act, known.keyTarget(key.DatabaseKey), opens); err != nil {
 			return AskedKey{}, err
 		}
 	}
@@ -59,7 +63,7 @@ func (s *Service) askKey(ctx context.Context, by audit.Actor, ref ClusterRef, kn
 	if err != nil {
 		return AskedKey{}, err
 	}
-	return AskedKey{Account: detail.Account, Cluster: detail.Cluster, Key: key}, nil
+	return AskedKey{Account: detail.Account, Cluster: detail.Cluster, Key: key, opens: opens}, nil
 }
 
 // DeleteKey deletes a key of either kind. confirm must be its KeyMark. Deleting the old key of a
@@ -73,7 +77,7 @@ func (s *Service) DeleteKey(ctx context.Context, by audit.Actor, ref ClusterRef,
 	if confirm != KeyMark(key.DatabaseKey) {
 		return invalidField("confirm", "These are not the key's characters.")
 	}
-	op := operation{act: act, parent: key.rotation, on: known.keyTarget(key.DatabaseKey), intended: deletedChange(key.DatabaseKey)}
+	op := operation{act: act, parent: key.rotation, on: known.keyTarget(key.DatabaseKey), opens: asked.opens, intended: deletedChange(key.DatabaseKey)}
 	defer s.keyrings.drop(ref.AccountID)
 	return s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		var err error
@@ -145,7 +149,10 @@ func (s *Service) UpdateAdminKey(ctx context.Context, by audit.Actor, ref Cluste
 	}
 	key := asked.Key.DatabaseKey
 	before := slices.Sorted(slices.Values(key.Clusters))
-	op := operation{act: ActAdminKeyUpdate, on: known.keyTarget(key), intended: audit.Change{changeClusters: {before, chosen}}}
+	op := operation{
+		act: ActAdminKeyUpdate, on: known.keyTarget(key), opens: append(slices.Clone(asked.opens), among(may, chosen)...),
+		intended: audit.Change{changeClusters: {before, chosen}},
+	}
 	defer s.keyrings.drop(ref.AccountID)
 	return s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		after, err := up.cloud.UpdateAdminKey(ctx, key.ID, chosen)

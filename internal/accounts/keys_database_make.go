@@ -141,9 +141,10 @@ func (s *Service) createAdminKey(ctx context.Context, by audit.Actor, known acte
 	if problem != "" {
 		return MadeKey{}, invalidField("clusters", problem)
 	}
-	op := operation{id: s.newID(), act: ActAdminKeyCreate, on: known.key(KindAdminKey, "", ""), intended: audit.Change{
-		changeCluster: {nil, known.on.ID}, changeClusters: {nil, chosen},
-	}}
+	op := operation{
+		id: s.newID(), act: ActAdminKeyCreate, on: known.key(KindAdminKey, "", ""), opens: among(clusters, chosen),
+		intended: audit.Change{changeCluster: {nil, known.on.ID}, changeClusters: {nil, chosen}},
+	}
 	return s.makeKey(ctx, by, op, n.FormToken, made, func(ctx context.Context, up *link) (cloudapi.DatabaseKey, cloudapi.Secret, error) {
 		return up.cloud.CreateAdminKey(ctx, chosen)
 	})
@@ -163,6 +164,11 @@ func chosenClusters(typed []string, may []target, here string) (chosen []string,
 	}
 	slices.Sort(chosen)
 	return slices.Compact(chosen), ""
+}
+
+// among are the clusters with these ids.
+func among(clusters []target, ids []string) []target {
+	return slices.DeleteFunc(slices.Clone(clusters), func(t target) bool { return !slices.Contains(ids, t.ID) })
 }
 
 // askedChange is what the log keeps of a key that is asked for.

@@ -21,7 +21,7 @@ func missingOnAny(rights access.Rights, act Act, opened []target) string {
 // authorizeEach is authorize on every cluster of a key that the actor was shown already, so that a
 // refusal hides nothing: *ForbiddenError.
 func (s *Service) authorizeEach(ctx context.Context, by audit.Actor, act Act, on target, opened []target) error {
-	missing := missingOnAny(s.rights(by), act, opened)
+	missing := missingOnAny(s.rightsFor(by, act), act, opened)
 	if missing == "" {
 		return nil
 	}

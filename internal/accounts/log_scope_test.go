@@ -72,6 +72,28 @@ func (s *logScopeStage) logScopes() map[string]access.Scope {
 	}
 }
 
+// TestLogScopeByLabels: labels show the events of the clusters that have them now, and of no other.
+func TestLogScopeByLabels(t *testing.T) {
+	s := newLogScopeStage(t)
+	selector, err := access.ParseSelector("canary-team=mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.grant(access.Scope{Labels: []access.Selector{selector}}, access.AuditRead, access.AuditExport)
+	if page, err := s.svc.SearchLog(t.Context(), s.scoped, audit.Query{}); err != nil || len(page.Operations) != 0 {
+		t.Errorf("labels that nothing has show %d operations, %v", len(page.Operations), err)
+	}
+	s.exec(s.db.OwnerURL, `UPDATE clusters SET labels = '{"canary-team": "mine"}' WHERE account_id = $1 AND cluster_id = $2`, s.myOne.AccountID, s.myOne.ClusterID)
+	page, err := s.svc.SearchLog(t.Context(), s.scoped, audit.Query{})
+	if err != nil || len(page.Operations) != 1 || page.Operations[0].Target.ID != s.myOne.ClusterID {
+		t.Errorf("%+v, %v", page.Operations, err)
+	}
+	s.tellsNothing("labels", page)
+	if reach, err := s.svc.LogReach(t.Context(), s.scoped); err != nil || reach.Whole || len(reach.Accounts) != 1 || reach.Accounts[0].Name != "Mine" {
+		t.Errorf("%+v, %v", reach, err)
+	}
+}
+
 // TestLogScopeTellsNothingOfOthers: the list, searches for what only others have, single events, what filters offer and an
 // export hold events of the scope and nothing of others, and each has something of its own.
 func TestLogScopeTellsNothingOfOthers(t *testing.T) {

@@ -35,6 +35,8 @@ type operation struct {
 	act      Act
 	on       target
 	intended audit.Change
+	opens    []target          // clusters that the act reaches besides, each of which needs the right
+	labels   map[string]string // that the cluster is to have; nil: they stay
 }
 
 // done is what a call did. A thing that upstream made is named here, for the attempt could not.
@@ -49,7 +51,8 @@ type done struct {
 // perform is the one way through for every change upstream and every answer that carries a
 // secret. In this order:
 //
-//  1. The actor is authorised; a refusal is recorded and is the error.
+//  1. The actor is authorised, where their right rests on labels on those that upstream tells now; a
+//     refusal is recorded and is the error.
 //  2. The attempt is recorded with what is intended. When that fails the error is
 //     ErrAuditUnavailable and upstream is not called.
 //  3. The key is unsealed and call runs, with a deadline and detached from the client's context.
@@ -71,7 +74,7 @@ type done struct {
 // is recorded.
 func (s *Service) perform(ctx context.Context, by audit.Actor, op operation, call func(ctx context.Context, up *link) (done, error)) error {
 	act, on := op.act, op.on
-	if err := s.authorize(ctx, by, act, on); err != nil {
+	if err := s.authorizeOperation(ctx, by, op); err != nil {
 		return err
 	}
 	if reason := notPossible(act, on.Account); reason != "" {

@@ -72,7 +72,7 @@ func snapshotOf(c cloudapi.Cluster, booked nodeSize) snapshot {
 		packageID: plain(c.Configuration.PackageID),
 		size:      booked,
 		endpoint:  plain(c.State.EndpointURL),
-		labels:    make(map[string]string, len(c.Labels)),
+		labels:    labelsOf(c.Labels),
 		raw:       c.Raw,
 	}
 	if sn.phase == "" {
@@ -99,7 +99,6 @@ func snapshotOf(c cloudapi.Cluster, booked nodeSize) snapshot {
 	}
 	words := []string{sn.name, sn.clusterID, sn.endpoint}
 	for _, l := range c.Labels {
-		sn.labels[plain(l.Key)] = plain(l.Value)
 		words = append(words, plain(l.Key)+"="+plain(l.Value))
 	}
 	sn.search = strings.ToLower(strings.Join(words, "\n"))

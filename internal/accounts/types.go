@@ -194,6 +194,7 @@ type ClusterDetail struct {
 	Cluster cloudapi.Cluster
 	Row     ClusterRow
 	Offers  map[string]Offer // by act, for the acts on a cluster
+	Backups Offer            // whether a deletion may delete the backups, too
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool
@@ -263,8 +264,9 @@ var (
 	ErrBlocked          = errors.New("the member is blocked")
 )
 
-// ForbiddenError is a refusal on a target that the actor may read.
-type ForbiddenError struct{ Act, Missing string }
+// ForbiddenError is a refusal on a target that the actor may read. Reason says more, in a sentence; it is
+// often empty.
+type ForbiddenError struct{ Act, Missing, Reason string }
 
 func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
 

@@ -362,6 +362,55 @@ func TestWaiterThatLeavesIsNotRecorded(t *testing.T) {
 	}
 }
 
+// TestWhoeverLeavesCostsTheOthersNothing has the first of three, who writes alone and commits for itself,
+// leave while it does, and the second while it waits behind.
+func TestWhoeverLeavesCostsTheOthersNothing(t *testing.T) {
+	b := setup(t)
+	tx, err := b.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }() // after a failure; else it has ended
+	if err := b.log.Record(t.Context(), tx, single("test.holder")); err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		seq int64
+		err error
+	}
+	appending := func(ctx context.Context, act string) chan answer {
+		told := make(chan answer, 1)
+		go func() {
+			seq, err := b.log.Append(ctx, single(act))
+			told <- answer{seq, err}
+		}()
+		return told
+	}
+	leaving, leave := context.WithCancel(t.Context())
+	defer leave()
+	first := appending(leaving, "test.first")
+	for waits := 0; waits == 0; time.Sleep(5 * time.Millisecond) {
+		if err := b.Pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second, third := appending(leaving, "test.second"), appending(t.Context(), "test.third")
+	leave()
+	if got := <-second; !errors.Is(got.err, context.Canceled) {
+		t.Errorf("the second, who left while waiting, was told %+v", got)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-first; got.err != nil || got.seq != 2 {
+		t.Errorf("the first, who left while committing, was told %+v, want number 2", got)
+	}
+	if got := <-third; got.err != nil || got.seq != 3 {
+		t.Errorf("the third, who stayed, was told %+v, want number 3", got)
+	}
+	b.verifies(t)
+}
+
 func TestCloseCommitsWhatWaits(t *testing.T) {
 	b := setup(t)
 	log := b.open(t)

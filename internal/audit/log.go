@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -91,6 +92,11 @@ type Log struct {
 	queue chan *waiting
 	stop  context.CancelFunc
 	ended sync.WaitGroup
+
+	queued   atomic.Int64  // events that were handed to the appender and that it has not begun to commit
+	turn     sync.Mutex    // held by whoever commits; guards the next two
+	together int           // events that were under way when the last commit ended
+	long     time.Duration // that it took
 
 	mu     sync.RWMutex // guards closed against a send on the closed queue
 	closed bool
@@ -169,43 +175,82 @@ func (l *Log) Close() {
 	l.mu.Unlock()
 	l.stop()
 	l.ended.Wait()
+	l.turn.Lock() // one who writes alone may be committing
+	defer l.turn.Unlock()
 	l.pool.Close()
 }
 
 // Append commits one event, together with whatever else is waiting, and returns its number once it is durable.
 // Errors wrap ErrUnwritable. A database that answers nothing costs at most five seconds, and five
-// more when the commit before this one waits as well; ctx can end it earlier, and the event may
-// then be written or not.
+// more when the commit before this one waits as well. ctx can end it earlier while others write, and the
+// event may then be written or not; a commit that is the caller's alone goes on to its end.
 func (l *Log) Append(ctx context.Context, e Event) (seq int64, err error) {
 	defer func() { l.metrics.count(1, err) }()
 	w := &waiting{ctx: ctx, body: Encode(l.completed(e)), done: make(chan result, 1)}
-	if err := l.enqueue(w); err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrUnwritable, err)
+	r := result{err: l.submit(w)}
+	if r.err == nil {
+		r = l.await(w)
 	}
-	select {
-	case r := <-w.done:
-		if r.err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrUnwritable, r.err)
-		}
-		return r.seq, nil
-	case <-ctx.Done():
-		return 0, fmt.Errorf("%w: %w", ErrUnwritable, ctx.Err())
+	if r.err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnwritable, r.err)
 	}
+	return r.seq, nil
 }
 
-func (l *Log) enqueue(w *waiting) error {
+// submit commits the event of one who writes alone, and hands any other to the appender.
+func (l *Log) submit(w *waiting) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
+	if !l.takeTurn() {
+		return l.enqueue(w)
+	}
+	defer l.turn.Unlock()
+	l.commit([]*waiting{w})
+	return nil
+}
+
+func (l *Log) await(w *waiting) result {
+	select {
+	case r := <-w.done: // what is known counts, also when the caller has gone meanwhile
+		return r
+	default:
+	}
+	select {
+	case r := <-w.done:
+		return r
+	case <-w.ctx.Done():
+		return result{err: w.ctx.Err()}
+	}
+}
+
+// takeTurn takes the turn to commit when nobody else writes: waking the appender and being woken by
+// it takes time and gains nothing then. Where others write as well, sharing a commit is worth more.
+func (l *Log) takeTurn() bool {
+	if !l.turn.TryLock() {
+		return false
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed || l.together > 1 || l.queued.Load() > 0 {
+		l.turn.Unlock()
+		return false
+	}
+	return true
+}
+
+func (l *Log) enqueue(w *waiting) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.closed {
 		return errClosed
 	}
+	l.queued.Add(1)
 	select {
 	case l.queue <- w:
 		return nil
 	default:
+		l.queued.Add(-1)
 		return errFull
 	}
 }
@@ -243,16 +288,15 @@ func (l *Log) completed(e Event) Event {
 	return e
 }
 
-// appendWaiting is the one goroutine that commits. While it waits for the database, events
+// appendWaiting commits for all but one who writes alone. While it waits for the database, events
 // gather and share the next commit.
 func (l *Log) appendWaiting() {
-	var together int       // events that were under way when the last commit ended
-	var long time.Duration // that it took
 	for first := range l.queue {
-		batch := l.gather(first, together, min(long/2, maxGather))
-		start := time.Now()
+		l.turn.Lock()
+		batch := l.gather(first, l.together, min(l.long/2, maxGather))
+		l.queued.Add(-int64(len(batch)))
 		l.commit(batch)
-		together, long = len(batch)+len(l.queue), time.Since(start)
+		l.turn.Unlock()
 	}
 }
 
@@ -292,8 +336,10 @@ func (l *Log) gather(first *waiting, together int, wait time.Duration) []*waitin
 	return batch
 }
 
-// commit writes the batch and answers each of its waiters.
+// commit writes the batch and answers each of its waiters. The caller has the turn. No context of a
+// waiter ends it, since that would cost the others their events.
 func (l *Log) commit(batch []*waiting) {
+	defer func(start time.Time) { l.together, l.long = len(batch)+int(l.queued.Load()), time.Since(start) }(time.Now())
 	var wanted []*waiting
 	for _, w := range batch {
 		// Nobody waits any more, so what the event tells of does not happen.

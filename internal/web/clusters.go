@@ -637,6 +637,10 @@ func (s *Server) renderClusterDelete(c echo.Context, status int, ref accounts.Cl
 			{Value: "yes", Label: "Delete the backups, too", Hint: "Nothing of the cluster remains.", Selected: form.DeleteBackups == "yes"},
 		},
 	}}
+	if !d.Backups.Offered {
+		v.Radios[0].Hint = "Deleting the backups, too, is not offered. " + d.Backups.Reason
+		v.Radios[0].Choices = v.Radios[0].Choices[:1]
+	}
 	return s.render(c, status, templates.Confirm(v))
 }
 

@@ -32,6 +32,9 @@ const (
 // adminLinks are the pages for those who administer the console, as far as the member may open them.
 func adminLinks(permissions []string) []templates.Link {
 	var links []templates.Link
+	if slices.Contains(permissions, access.MembersManage) {
+		links = append(links, templates.Link{Label: "Members", Href: pathMembers})
+	}
 	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.MembersManage) {
 		links = append(links, templates.Link{Label: "Groups", Href: pathGroups})
 	}

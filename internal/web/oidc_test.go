@@ -345,10 +345,7 @@ func TestProviderFailuresDuringCallback(t *testing.T) {
 			p.keys = func(w http.ResponseWriter) bool { _, _ = w.Write([]byte("<html>")); return true }
 		},
 		"token endpoint": func(p *testProvider) { p.token = unavailable },
-		"token endpoint over 1 MiB": func(p *testProvider) {
-			p.token = func(w http.ResponseWriter) bool { _, _ = w.Write(make([]byte, 2*providerBody)); return true }
-		},
-		"everything": func(p *testProvider) { p.setDown(true) },
+		"everything":     func(p *testProvider) { p.setDown(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConsole(t)

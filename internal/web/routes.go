@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 )
@@ -45,7 +46,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodPost, Path: pathBreakGlass + "/:id/end", Handler: s.handleBreakGlassEnd},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
-	}, append(s.pageRoutes(), s.keyRoutes()...)...)
+	}, slices.Concat(s.pageRoutes(), s.keyRoutes(), s.memberRoutes())...)
 }
 
 // pageRoutes are the pages and their forms.

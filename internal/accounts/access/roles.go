@@ -15,6 +15,7 @@ const (
 	ReadAPIKeys          = "read:api_keys"
 	WriteAPIKeys         = "write:api_keys"
 	DeleteAPIKeys        = "delete:api_keys"
+	DeleteBackups        = "delete:backups"
 	ReadManagementKeys   = "read:management_keys"
 	WriteManagementKeys  = "write:management_keys"
 	DeleteManagementKeys = "delete:management_keys"
