@@ -193,7 +193,7 @@ func (s *Service) MemberNamed(ctx context.Context, by audit.Actor, act Act, id s
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return "", "", err
 	}
-	if err := s.authorize(ctx, by, act, memberTarget(m)); err != nil {
+	if err := s.permit(ctx, by, act, memberTarget(m)); err != nil {
 		return "", "", err
 	}
 	return m.Issuer, m.Subject, err
@@ -476,7 +476,7 @@ func (s *Service) Member(ctx context.Context, by audit.Actor, issuer, subject st
 }
 
 // AskMember is Member for a page that asks before an act. Who may not do the act is refused here, and recorded, as the
-// act itself would; *ConflictError when it is not offered.
+// act itself would; *ConflictError when it is not offered. That a fresh sign-in is missing the act's offer says.
 func (s *Service) AskMember(ctx context.Context, by audit.Actor, act Act, id string) (MemberDetail, error) {
 	issuer, subject, err := s.MemberNamed(ctx, by, act, id)
 	if err != nil {
@@ -506,7 +506,7 @@ func (s *Service) memberOffers(by audit.Actor, d MemberDetail) map[string]Offer 
 		if act.Name == ActMemberSignOut.Name && len(d.Live) == 0 {
 			reason = "They are signed in nowhere."
 		}
-		offers[act.Name] = Offer{Act: act.Name, Offered: reason == "", Reason: reason}
+		offers[act.Name] = Offer{Act: act.Name, Offered: reason == "", Reason: reason, StepUp: s.stepUpDue(by, act, memberTarget(d.Member))}
 	}
 	return offers
 }

@@ -323,7 +323,9 @@ func (s *Server) handleMemberBlockForm(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read member: %w", err)
 	}
-	return s.renderMemberBlock(c, http.StatusOK, d, memberBlockForm{}, nil)
+	var form memberBlockForm
+	takeTyped(s, c, &form)
+	return s.renderMemberBlock(c, http.StatusOK, d, form, nil)
 }
 
 func (s *Server) renderMemberBlock(c echo.Context, status int, d accounts.MemberDetail, form memberBlockForm, invalid map[string]string) error {
@@ -343,6 +345,7 @@ func (s *Server) renderMemberBlock(c echo.Context, status int, d accounts.Member
 		Action: self + "/block", Button: "Block member", Danger: true, Back: self, Needed: true,
 		Confirm: d.ConfirmWord(), Reason: cut(form.Reason, 4000), Typed: cut(form.Confirm, 300), Errors: invalid,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActMemberBlock.Name])
 	if n := seen.Open() + seen.Hidden; n > 0 {
 		v.Warning = templates.Count(n, "key") + " that they made or pasted here may go on working at Qdrant Cloud. The next page lists them, to be rotated or deleted."
 	}
@@ -396,7 +399,9 @@ func (s *Server) handleMemberUnblockForm(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read member: %w", err)
 	}
-	return s.renderMemberUnblock(c, http.StatusOK, d, memberUnblockForm{}, nil)
+	var form memberUnblockForm
+	takeTyped(s, c, &form)
+	return s.renderMemberUnblock(c, http.StatusOK, d, form, nil)
 }
 
 func (s *Server) renderMemberUnblock(c echo.Context, status int, d accounts.MemberDetail, form memberUnblockForm, invalid map[string]string) error {
@@ -407,6 +412,7 @@ func (s *Server) renderMemberUnblock(c echo.Context, status int, d accounts.Memb
 		Points: []string{"What they may do then follows from their groups at that sign-in, and from the grants that they hold."},
 		Action: self + "/unblock", Button: "Unblock member", Back: self, Reason: cut(form.Reason, 4000), Errors: invalid,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActMemberUnblock.Name])
 	return s.render(c, status, templates.MemberAct(v))
 }
 
