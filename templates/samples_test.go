@@ -125,6 +125,7 @@ func samplePages() map[string]templ.Component {
 	}
 	maps.Copy(pages, keyPages())
 	maps.Copy(pages, grantPages())
+	maps.Copy(pages, stepUpSamples())
 	maps.Copy(pages, memberPages())
 	return pages
 }

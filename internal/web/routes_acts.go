@@ -76,7 +76,7 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActMemberBlock, member+"/block")
 	both(accounts.ActMemberUnblock, member+"/unblock")
 	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
-	post(accounts.ActBreakGlassEnd, "/break-glass/:id/end")
+	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
 	return acts
 }()
 
