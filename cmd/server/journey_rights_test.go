@@ -203,8 +203,14 @@ func nobodyAnywhere(t *testing.T, st *stage, cluster string) {
 			t.Errorf("%s %s tells of clusters", r.method, r.path)
 		}
 	}
-	// Another journey may have tried as this member, and its minute be over.
-	if got := st.events(t, `outcome = 'denied' AND actor_email = $1`, nobody); got < 1 || got > before+1 {
+	asked := []string{"cluster.read", "account.read", "account.create", "audit.read", "cluster.delete"}
+	for _, act := range asked {
+		if st.events(t, `outcome = 'denied' AND actor_email = $1 AND act = $2`, nobody, act) == 0 {
+			t.Errorf("the refusal of %s is not on record", act)
+		}
+	}
+	// One event an act, whatever the target. Another journey may have tried as this member, and its minute be over.
+	if got := st.events(t, `outcome = 'denied' AND actor_email = $1`, nobody); got > before+len(asked) {
 		t.Errorf("the refusals left %d events, and there were %d before", got, before)
 	}
 	if got := v.get("/me"); got.status != http.StatusOK {
