@@ -300,8 +300,8 @@ func TestLogScopeExportEndsWithItsRight(t *testing.T) {
 		for _, format := range audit.Formats() {
 			s.moveQuietly(s.mine.ID, Staging)
 			s.grant(tt.scope, access.AuditRead, access.AuditExport)
-			at := s.svc.now()
-			token, err := s.svc.SignIn(t.Context(), audit.Actor{Via: audit.ViaBrowser}, Identity{Issuer: s.scoped.Issuer, Subject: s.scoped.Subject, AuthTime: &at})
+			signedIn := s.svc.now() // exports ask for a fresh sign-in
+			token, err := s.svc.SignIn(t.Context(), audit.Actor{Via: audit.ViaBrowser}, Identity{Issuer: s.scoped.Issuer, Subject: s.scoped.Subject, AuthTime: &signedIn})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -313,7 +313,11 @@ func TestLogScopeExportEndsWithItsRight(t *testing.T) {
 			gate := &logScopeGate{first: make(chan struct{}), release: make(chan struct{})}
 			ended := make(chan error, 1)
 			go func() { ended <- s.svc.ExportLog(t.Context(), by, audit.Query{}, format, gate) }()
-			<-gate.first
+			select {
+			case <-gate.first:
+			case err := <-ended:
+				t.Fatalf("%s as %s: nothing went out: %v", name, format, err)
+			}
 			tt.ends(session)
 			close(gate.release)
 			err = <-ended
