@@ -260,6 +260,11 @@ func TestScopedPageAtScale(t *testing.T) {
 			t.Errorf("%s takes %.2f times as long as an admin's", target, ratio)
 		}
 	}
+	waitFor(t, 10*time.Second, "the index of labels to be used", func() bool {
+		var used bool
+		err := db.Pool.QueryRow(t.Context(), `SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname = 'clusters_by_labels'`).Scan(&used)
+		return err == nil && used
+	})
 }
 
 // everyIndexIsUsed fails for an index of clusters that no way to look at them needed. Who may see
