@@ -23,7 +23,7 @@ func (s *stage) signedIn(group string) audit.Actor {
 	at := s.clock.now()
 	token, err := s.svc.SignIn(s.t.Context(), browser(), Identity{
 		AuthTime: &at,
-		Issuer: "https://id.example.test", Subject: "sub-" + group, Name: "Name of " + group, Email: group + "@example.test", EmailVerified: true, Groups: []string{group},
+		Issuer:   "https://id.example.test", Subject: "sub-" + group, Name: "Name of " + group, Email: group + "@example.test", EmailVerified: true, Groups: []string{group},
 	})
 	if err != nil {
 		s.t.Fatal(err)
