@@ -125,6 +125,7 @@ func samplePages() map[string]templ.Component {
 	}
 	maps.Copy(pages, keyPages())
 	maps.Copy(pages, memberPages())
+	maps.Copy(pages, reviewPages())
 	return pages
 }
 

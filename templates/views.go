@@ -18,7 +18,9 @@ type Page struct {
 	StepUp  *StepUp       // the act that the page asks about needs a fresh sign-in; nil when it does not, or there is one
 	// BreakGlass are the live sessions that a break-glass link gave; every page says so.
 	BreakGlass []BreakGlassNotice
-	Now        time.Time
+	// ReviewDue is since when the next access review is overdue, for those who can do it; zero when it is not.
+	ReviewDue time.Time
+	Now       time.Time
 }
 
 // BreakGlassNotice is somebody who works without the identity provider.

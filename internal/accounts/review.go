@@ -164,8 +164,8 @@ func readReviews(ctx context.Context, tx pgx.Tx, until time.Time) (reviewHistory
 			return nil //nolint:nilerr // no event of ours
 		}
 		if e.Act == ActReviewStart.Name {
-			begun[e.Target.ID] = OpenReview{ID: id, StartedAt: e.RecordedAt, StartedBy: nameOf(e.Actor)}
-			h.open = &OpenReview{ID: id, StartedAt: e.RecordedAt, StartedBy: nameOf(e.Actor)}
+			open := OpenReview{ID: id, StartedAt: e.At, StartedBy: nameOf(e.Actor)}
+			begun[e.Target.ID], h.open = open, &open
 			return nil
 		}
 		if h.open != nil && h.open.ID == id {
@@ -517,8 +517,8 @@ func (s *Service) StartReview(ctx context.Context, by audit.Actor) (OpenReview, 
 			return nil
 		}
 		open = OpenReview{ID: s.newID(), StartedAt: s.now(), StartedBy: nameOf(by)}
-		e := singleEvent(reviewTarget(open.ID, open.StartedAt), by, ActReviewStart, audit.Change{"started_at": {nil, open.StartedAt.Format(time.RFC3339Nano)}})
-		e.Parent = open.ID
+		e := singleEvent(reviewTarget(open.ID, open.StartedAt), by, ActReviewStart, nil)
+		e.Parent, e.At = open.ID, open.StartedAt
 		return s.recordLast(ctx, tx, e)
 	})
 	if err != nil {
@@ -685,6 +685,43 @@ func (s *Service) RevokeLine(ctx context.Context, by audit.Actor, key, reason st
 		full += ": " + reason
 	}
 	return s.endGrant(ctx, by, id, full, open.ID)
+}
+
+// ReviewStepUp reports whether a fresh sign-in is due before the actor decides on lines or signs a review off.
+func (s *Service) ReviewStepUp(by audit.Actor) bool {
+	return s.stepUpDue(by, ActReviewSign, installation(KindReview))
+}
+
+// ReviewProgress is how far the review under way has come.
+type ReviewProgress struct {
+	Open                               OpenReview
+	All, Undecided, Kept, Revoked, Own int
+}
+
+// AskSignReview tells how far the review under way has come, for a page that asks before it is signed off. Who may not sign
+// one off is refused here, and recorded; *ConflictError when none is under way.
+func (s *Service) AskSignReview(ctx context.Context, by audit.Actor) (ReviewProgress, error) {
+	if err := s.permit(ctx, by, ActReviewSign, installation(KindReview)); err != nil {
+		return ReviewProgress{}, err
+	}
+	var p ReviewProgress
+	err := s.readReview(ctx, by, ActReviewRead, time.Time{}, func(tx pgx.Tx, r *reviewed) error {
+		var out AccessReview
+		if err := r.progress(ctx, tx, by, &out); err != nil {
+			return err
+		}
+		if out.Open == nil {
+			return errNoReview
+		}
+		p = ReviewProgress{Open: *out.Open, All: len(r.lines), Undecided: out.Undecided, Kept: out.Kept, Revoked: out.Revoked}
+		for _, line := range r.lines {
+			if line.Decided != nil && line.Decided.Own {
+				p.Own++
+			}
+		}
+		return nil
+	})
+	return p, err
 }
 
 // SignOff is what a sign-off says.

@@ -191,10 +191,16 @@ func (r *reviewed) addLines(out *ReviewRights, lines []*reviewLine) {
 // console itself.
 func (r *reviewed) placesOf(rights access.Rights, account LogAccount) []ReviewPlace {
 	var places []ReviewPlace
+	grants := rights.Grants()
 	allowed := func(on access.Target, but []string) []string {
-		return slices.DeleteFunc(rights.Permissions(), func(p string) bool {
-			return slices.Contains(but, p) || !rights.Allows(access.Needs(p), on)
-		})
+		var all []string
+		for _, g := range grants {
+			if g.Scope.Covers(on) {
+				all = append(all, g.Role.Permissions...)
+			}
+		}
+		slices.Sort(all)
+		return slices.DeleteFunc(slices.Compact(all), func(p string) bool { return slices.Contains(but, p) })
 	}
 	if account.ID == uuid.Nil {
 		own := slices.DeleteFunc(allowed(access.Target{}, nil), func(p string) bool { return !slices.Contains(access.Own(), p) })
@@ -203,18 +209,22 @@ func (r *reviewed) placesOf(rights access.Rights, account LogAccount) []ReviewPl
 		}
 		return places
 	}
-	whole := allowed(access.Target{AccountID: account.ID}, nil)
+	environment := ""
+	if a := r.ledger.accounts[account.ID.String()]; a != nil {
+		environment = a.text("environment")
+	}
+	whole := allowed(access.Target{AccountID: account.ID, Environment: environment}, nil)
 	if len(whole) > 0 {
 		places = append(places, ReviewPlace{Account: account, Permissions: whole})
 	}
 	seen := map[access.ClusterRef]bool{}
-	for _, g := range rights.Grants() {
+	for _, g := range grants {
 		for _, ref := range g.Scope.Clusters {
 			if ref.AccountID != account.ID || seen[ref] {
 				continue
 			}
 			seen[ref] = true
-			if more := allowed(access.Target{AccountID: ref.AccountID, ClusterID: ref.ClusterID}, whole); len(more) > 0 {
+			if more := allowed(access.Target{AccountID: ref.AccountID, Environment: environment, ClusterID: ref.ClusterID}, whole); len(more) > 0 {
 				name := r.clusters[ref]
 				if name == "" {
 					name = ref.ClusterID

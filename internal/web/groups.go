@@ -38,6 +38,9 @@ func adminLinks(permissions []string) []templates.Link {
 	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.MembersManage) {
 		links = append(links, templates.Link{Label: "Groups", Href: pathGroups})
 	}
+	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.AuditRead) {
+		links = append(links, templates.Link{Label: "Access review", Href: pathReview})
+	}
 	return links
 }
 

@@ -62,6 +62,14 @@ var askedActs = func() map[string]accounts.Act {
 	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
 	get(accounts.ActAuditExport, pathAuditExport)
 	both(accounts.ActAuditVerify, pathAuditVerify)
+
+	const review = pathReview
+	get(accounts.ActReviewRead, review, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", review+"/accounts/:id")
+	post(accounts.ActReviewStart, review+"/start")
+	post(accounts.ActReviewDecide, review+"/keep")
+	both(accounts.ActReviewDecide, review+"/lines/:line/revoke")
+	both(accounts.ActReviewSign, pathReviewSign)
+	get(accounts.ActReviewExport, pathReviewExport)
 	return acts
 }()
 
