@@ -1,0 +1,38 @@
+package accounts
+
+import (
+	"testing"
+
+	"quartermaster/internal/accounts/access"
+)
+
+// TestGrantToAnAddressThatWasWrittenIntoTheDatabase: with the console's own database role somebody writes the address
+// of a colleague beside their own name, and waits for what is granted to it.
+func TestGrantToAnAddressThatWasWrittenIntoTheDatabase(t *testing.T) {
+	f := newGrantsField(t)
+	mallory := f.grantee(t, "mallory")
+	f.exec(t, `UPDATE members SET email = 'new.admin@example.test', email_verified = true, name = 'New Admin' WHERE subject = 'mallory'`)
+	g := f.give(t, f.admin, SubjectMember, "new.admin@example.test", "platform-admin", access.ScopeEverything, "")
+	if g.SubjectKind != SubjectEmail || !g.Pending {
+		t.Errorf("the grant is for %s %s", g.SubjectKind, g.Subject)
+	}
+	if f.svc.May(mallory, access.GrantsManage) {
+		t.Error("who wrote the address manages grants")
+	}
+	// Sessions that no sign-in wrote say nothing either.
+	f.exec(t, `
+		INSERT INTO sessions (id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, sid, ip, user_agent, created_at, last_seen_at, expires_at)
+		SELECT gen_random_uuid(), sha256('x'), 'forged', issuer, subject, name, email, true, '{}', false, '{}', '', '', '', now() + interval '1 day', now(), now() + interval '2 days'
+		FROM members WHERE subject = 'mallory'`)
+	if g = f.give(t, f.admin, SubjectMember, "New.Admin@example.test", "viewer", access.ScopeEverything, ""); g.SubjectKind != SubjectEmail {
+		t.Errorf("by a forged session the grant is for %s %s", g.SubjectKind, g.Subject)
+	}
+	// Whom it is for gets it, and is found by the address from then on.
+	real := f.grantee(t, "new.admin")
+	if !f.svc.May(real, access.GrantsManage) {
+		t.Error("the real one holds nothing")
+	}
+	if g = f.give(t, f.admin, SubjectMember, "new.admin@example.test", "auditor", access.ScopeEverything, ""); g.SubjectKind != SubjectMember || g.Subject != "new.admin" {
+		t.Errorf("the grant is for %s %s", g.SubjectKind, g.Subject)
+	}
+}
