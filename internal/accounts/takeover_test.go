@@ -1,9 +1,11 @@
 package accounts
 
 import (
+	"errors"
 	"testing"
 
 	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/audit"
 )
 
 // TestGrantToAnAddressThatWasWrittenIntoTheDatabase: with the console's own database role somebody writes the address
@@ -34,5 +36,30 @@ func TestGrantToAnAddressThatWasWrittenIntoTheDatabase(t *testing.T) {
 	}
 	if g = f.give(t, f.admin, SubjectMember, "new.admin@example.test", "auditor", access.ScopeEverything, ""); g.SubjectKind != SubjectMember || g.Subject != "new.admin" {
 		t.Errorf("the grant is for %s %s", g.SubjectKind, g.Subject)
+	}
+}
+
+// TestBreakGlassExportEndsWithItsSession: a long answer to a session that a link gave ends when that session does.
+func TestBreakGlassExportEndsWithItsSession(t *testing.T) {
+	for name, end := range map[string]func(r *rig, by audit.Actor) error{
+		"signed out": func(r *rig, by audit.Actor) error { _, err := r.svc.SignOut(t.Context(), by); return err },
+		"time is up": func(r *rig, _ audit.Actor) error { r.clock.advance(BreakGlassLife); return nil },
+	} {
+		r := newRig(t)
+		_, by := useLink(t, r.svc, breakGlassLink(t, r.svc))
+		w := r.svc.watch(by, ActAuditExport, nil)
+		if err := w.ask(t.Context()); err != nil {
+			t.Fatalf("%s: before: %v", name, err)
+		}
+		if err := end(r, by); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.ask(t.Context()); !errors.Is(err, ErrNoSession) {
+			t.Errorf("%s: the export goes on: %v", name, err)
+		}
+	}
+	r := newRig(t)
+	if err := r.svc.sessionLives(t.Context(), commandLine()); err != nil {
+		t.Errorf("the command line: %v", err)
 	}
 }
