@@ -2,7 +2,9 @@ package accounts
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -61,5 +63,64 @@ func TestBreakGlassExportEndsWithItsSession(t *testing.T) {
 	r := newRig(t)
 	if err := r.svc.sessionLives(t.Context(), commandLine()); err != nil {
 		t.Errorf("the command line: %v", err)
+	}
+}
+
+// TestMoveToWhereOneHoldsMore: who may edit an account moves it into an environment in which they, or others, hold rights
+// that they do not hold on it.
+func TestMoveToWhereOneHoldsMore(t *testing.T) {
+	f := newGrantsField(t)
+	mallory := f.grantee(t, "mallory")
+	registrar := f.role("registrar", access.AccountsManage, access.ReadAccount)
+	f.give(t, f.admin, SubjectMember, "mallory", registrar, access.ScopeAccount, f.prod.String())
+	f.give(t, f.admin, SubjectMember, "mallory", "operator", access.ScopeEnvironment, "development")
+	account, err := accountByID(t.Context(), f.db.Pool, f.prod, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := AccountEdit{Revision: account.Revision(), AccountDetails: detailsOf(account)}
+	edit.Environment = Development
+	err = f.svc.EditAccount(t.Context(), mallory, f.prod, edit)
+	f.wantForbidden("moving an account to oneself", err, ActAccountEdit, access.WriteClusters)
+	if err := f.svc.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.svc.rights(mallory).Allows(access.Needs(access.DeleteClusters), access.Target{AccountID: f.prod}) {
+		t.Error("the move gave them the clusters")
+	}
+	// Who holds on the account all that the environment's grants give may move it.
+	f.give(t, f.admin, SubjectMember, "mallory", "operator", access.ScopeAccount, f.prod.String())
+	if err := f.svc.EditAccount(t.Context(), mallory, f.prod, edit); err != nil {
+		t.Errorf("with the rights held there: %v", err)
+	}
+}
+
+// TestAlteredEnvironmentIsAMove: an environment that was written into the database is not made certain by who may not
+// move the account there, nor without a fresh sign-in.
+func TestAlteredEnvironmentIsAMove(t *testing.T) {
+	f := newGrantsField(t)
+	mallory := f.grantee(t, "mallory")
+	f.give(t, f.admin, SubjectMember, "mallory", f.role("registrar", access.AccountsManage, access.ReadAccount), access.ScopeAccount, f.prod.String())
+	f.give(t, f.admin, SubjectMember, "mallory", "operator", access.ScopeEnvironment, "development")
+	f.exec(t, `UPDATE accounts SET environment = 'development' WHERE id = '`+f.prod.String()+`'`)
+	if err := f.svc.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	account, err := accountByID(t.Context(), f.db.Pool, f.prod, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := AccountEdit{Revision: account.Revision(), AccountDetails: detailsOf(account)}
+	edit.Note = "a harmless note"
+	if err := f.svc.EditAccount(t.Context(), mallory, f.prod, edit); err == nil || !strings.Contains(err.Error(), access.WriteClusters) {
+		t.Errorf("who may not move it: %v", err)
+	}
+	stale := f.admin
+	stale.SignedInAt = f.clock.Now().Add(-48 * time.Hour)
+	if _, ok := errors.AsType[*StepUpError](f.svc.EditAccount(t.Context(), stale, f.prod, edit)); !ok {
+		t.Error("the altered environment is saved without a fresh sign-in")
+	}
+	if err := f.svc.EditAccount(t.Context(), f.admin, f.prod, edit); err != nil {
+		t.Errorf("an administrator who has signed in freshly: %v", err)
 	}
 }
