@@ -1,10 +1,13 @@
 package accounts
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -122,5 +125,55 @@ func TestAlteredEnvironmentIsAMove(t *testing.T) {
 	}
 	if err := f.svc.EditAccount(t.Context(), f.admin, f.prod, edit); err != nil {
 		t.Errorf("an administrator who has signed in freshly: %v", err)
+	}
+}
+
+// TestManyForgedRowsStallNobody: with the console's own database role somebody writes thousands of grants. They count for nothing,
+// do not fill the log, and nobody waits while they are told of, least of all while the log cannot be written.
+func TestManyForgedRowsStallNobody(t *testing.T) {
+	f := newGrantsField(t)
+	if err := f.svc.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	forge := `INSERT INTO grants (id, subject_kind, issuer, subject, role, scope_kind, scope, reason, created_at, granted_by, granted_by_issuer, granted_by_subject, mac)
+		SELECT gen_random_uuid(), 'group', 'x', 'y', 'viewer', 'everything', '', 'r', now(), 'a', 'b', 'c', '\x00' FROM generate_series(1, 500)`
+	before := len(f.events(t, ActRightsUnverified.Name))
+	f.exec(t, forge)
+	if err := f.svc.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.events(t, ActRightsUnverified.Name)) - before; n != unverifiedTold {
+		t.Errorf("%d events", n)
+	}
+	if n := len(f.svc.UnverifiedRows()); n != 500 {
+		t.Errorf("the banner counts %d rows", n)
+	}
+	holder, err := pgx.Connect(t.Context(), f.db.OwnerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Close(context.WithoutCancel(t.Context())) }()
+	if _, err := holder.Exec(t.Context(), `BEGIN; SELECT FROM audit.head FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	f.exec(t, forge)
+	told := make(chan error, 1)
+	go func() { told <- f.svc.freshRights(t.Context()) }()
+	for len(f.svc.UnverifiedRows()) < 1000 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	f.exec(t, `UPDATE grants SET end_reason = '' WHERE false`) // a change, so that the next request reads, too
+	began := time.Now()
+	if _, err := f.svc.newerRights(t.Context(), value[int64](t, f.rig, `SELECT version FROM rights_version`)); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("another request waited %v", took)
+	}
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it was tried for %v to tell of the rows", took)
 	}
 }
