@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,5 +176,34 @@ func TestManyForgedRowsStallNobody(t *testing.T) {
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it was tried for %v to tell of the rows", took)
+	}
+}
+
+// TestAnotherProviderLeavesNoAdmin: after the console was given another identity provider, whom the one before vouched for
+// has no right any more, and does not count as who is left to do everything.
+func TestAnotherProviderLeavesNoAdmin(t *testing.T) {
+	f := newGrantsField(t)
+	_, olga := f.granteeAt(t, f.svc, Identity{Issuer: "https://before.example.test", Subject: "olga", Name: "Olga", Groups: []string{"admins"}})
+	ada := f.grantee(t, "ada")
+	f.give(t, f.admin, SubjectMember, "https://before.example.test|olga", "platform-admin", access.ScopeEverything, "")
+	otto := f.grantee(t, "otto")
+	f.give(t, f.admin, SubjectMember, "otto", "platform-admin", access.ScopeEverything, "")
+	after := f.replica(t, func(c *Config) { c.StepUpAfter, c.Rights = 24*time.Hour, access.Configured{Issuer: grantsIssuer} })
+	if err := after.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after.May(olga, access.GrantsManage) {
+		t.Error("the session of the provider before still manages grants")
+	}
+	if !after.May(otto, access.GrantsManage) || after.May(ada, access.GrantsManage) {
+		t.Fatal("otto is not the only one left")
+	}
+	page, err := after.Grants(t.Context(), otto, GrantQuery{Subject: "otto"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(page.Grants, func(g Grant) bool { return g.Role.ID == "platform-admin" })
+	if _, ok := errors.AsType[*ConflictError](after.EndGrant(t.Context(), otto, page.Grants[i].ID, "")); !ok {
+		t.Error("the last administrator who can sign in took their own right back")
 	}
 }
