@@ -6,12 +6,15 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
 
@@ -128,7 +131,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 			return &AccountChangedError{Now: before}
 		}
 		// Here, where the row is locked: elsewhere it might have another environment by now.
-		if before.Environment != after.Environment && s.stepUpDue(by, ActAccountEdit, accountTarget(before.ref())) {
+		// What somebody altered beside the console is made certain by saving it, and that moves the account as well.
+		_, altered := change["verified"]
+		if (altered || before.Environment != after.Environment) && s.stepUpDue(by, ActAccountEdit, accountTarget(before.ref())) {
 			stale = true
 			return &StepUpError{Act: ActAccountEdit.Name, After: s.cfg.StepUpAfter}
 		}
@@ -163,14 +168,44 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 
 var errMovedMeanwhile = errors.New("the account is of another environment by now")
 
-// authorizeMove asks for the right on the account as it is to be, when it is to be of another environment. The member was
+// authorizeMove asks for the right on the account as it is to be, when it is to be of another environment than it certainly
+// is. The move gives the account to everybody with a grant on that environment, the member included, so it takes every right
+// that those grants give: nobody comes by a right, or gives one, by moving an account to where it is held. The member was
 // allowed on it as it is, so a refusal hides nothing: *ForbiddenError, and it is recorded.
 func (s *Service) authorizeMove(ctx context.Context, by audit.Actor, act Act, account Account, to Environment) error {
 	on := accountTarget(account.ref())
-	if to == account.Environment || s.rights(by).AllowsAsMoved(act.Needs, on.access(), string(to)) {
+	rights, book, from := s.rights(by), s.keeper.book.Load(), account.Environment
+	if book != nil {
+		from = Environment(book.environments[account.ID])
+	}
+	if to == from {
 		return nil
 	}
-	missing := act.Needs.String() + " in " + string(to)
-	s.denied(ctx, by, act, on, missing)
-	return &ForbiddenError{Act: act.Name, Missing: missing}
+	refused := &ForbiddenError{Act: act.Name}
+	if !rights.AllowsAsMoved(act.Needs, on.access(), string(to)) {
+		refused.Missing = act.Needs.String() + " in " + string(to)
+	} else if lacking := slices.DeleteFunc(book.givenIn(string(to), s.now()), func(p string) bool { return rights.Allows(access.Needs(p), on.access()) }); len(lacking) > 0 {
+		refused.Missing = strings.Join(lacking, " and ")
+		refused.Reason = "Who has a grant on the environment " + string(to) + " would come by a right on this account that you do not hold."
+	} else {
+		return nil
+	}
+	s.denied(ctx, by, act, on, refused.Missing)
+	return refused
+}
+
+// givenIn are the permissions of the live grants on an environment, sorted.
+func (b *rightsBook) givenIn(environment string, now time.Time) []string {
+	if b == nil {
+		return nil
+	}
+	given := map[string]bool{}
+	for _, g := range b.grants {
+		if g.live(now) && slices.Contains(g.scope.Environments, environment) {
+			for _, permission := range b.roles[g.row.Role].Permissions {
+				given[permission] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(given))
 }

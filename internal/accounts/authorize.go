@@ -91,7 +91,7 @@ func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) acces
 		}
 		return access.Rights{}
 	}
-	if by.Issuer == "" || by.Subject == "" {
+	if by.Issuer == "" || by.Subject == "" || !s.vouches(by.Issuer) {
 		return access.Rights{}
 	}
 	if book == nil { // nobody signs in before it is read
@@ -102,6 +102,12 @@ func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) acces
 	}
 	m := memberOf(by)
 	return access.NewRights(append(s.cfg.Rights.Grants(m), book.of(m, by.Subject, at)...)...).In(book.environments)
+}
+
+// vouches reports whether the issuer is the identity provider of the console. What one before it vouched for, sessions and
+// grants, counts for nothing: it may have been replaced because it was hostile, and nobody can sign in with it.
+func (s *Service) vouches(issuer string) bool {
+	return s.cfg.Rights.Issuer == "" || issuer == s.cfg.Rights.Issuer
 }
 
 func memberOf(by audit.Actor) access.Member {

@@ -153,7 +153,7 @@ func (s *Service) readSubject(ctx context.Context, tx pgx.Tx, by audit.Actor, n 
 	case !wellFormed(text, maxIssuer+maxSubject+1):
 		return "This is not text, or too long.", nil
 	}
-	found, err := membersCalled(ctx, tx, s.issuerFor(by), text)
+	found, err := s.membersCalled(ctx, tx, s.issuerFor(by), text)
 	if err != nil {
 		return "", err
 	}
@@ -197,7 +197,11 @@ func (m knownMember) shownName() string {
 // membersCalled returns the members that a text names: by issuer and subject, by the subject, or by the
 // address that the provider vouched for when they last signed in. More than one only by an address or
 // a subject; no more than two are looked for.
-func membersCalled(ctx context.Context, db querier, issuer, text string) ([]knownMember, error) {
+//
+// What the list of members says of addresses is for pages, and whoever writes to the database could write an
+// address there. So one counts only when a session says so too, which its mark seals; sessions are kept for a
+// month, and a grant to the address of whoever was not here since waits for them as if they were new.
+func (s *Service) membersCalled(ctx context.Context, db querier, issuer, text string) ([]knownMember, error) {
 	of, subject, both := strings.Cut(text, "|")
 	if both {
 		exact, err := knownMembers(ctx, db, `issuer = $1 AND subject = $2`, of, subject)
@@ -209,7 +213,57 @@ func membersCalled(ctx context.Context, db querier, issuer, text string) ([]know
 	if err != nil || len(exact) > 0 || !strings.Contains(text, "@") {
 		return exact, err
 	}
-	return knownMembers(ctx, db, `issuer = $1 AND email_verified AND lower(email COLLATE "C") = $2`, issuer, access.FoldASCII(text))
+	address := access.FoldASCII(text)
+	listed, err := knownMembers(ctx, db, `issuer = $1 AND email_verified AND lower(email COLLATE "C") = $2`, issuer, address)
+	if err != nil {
+		return nil, err
+	}
+	var found []knownMember
+	for _, m := range listed {
+		vouched, err := s.lastVouched(ctx, db, m.Issuer, m.Subject)
+		if err != nil {
+			return nil, err
+		}
+		if vouched == address {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+// sealedLookedAt is how many of a member's newest sessions are looked at for one that a sign-in wrote.
+const sealedLookedAt = 10
+
+// lastVouched is the address that the provider vouched for at the newest sign-in of a member that is still known,
+// as addresses are compared; empty when it vouched for none, or no session is known that a sign-in wrote.
+func (s *Service) lastVouched(ctx context.Context, db querier, issuer, subject string) (string, error) {
+	rows, err := db.Query(ctx, `SELECT `+sessionColumns+`, token_hash FROM sessions WHERE issuer = $1 AND subject = $2 ORDER BY created_at DESC, id DESC LIMIT $3`,
+		issuer, subject, sealedLookedAt)
+	if err != nil {
+		return "", dbError("looking for the member's sign-in", err)
+	}
+	type sealedRow struct {
+		sessionRow
+		TokenHash []byte
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[sealedRow])
+	if err != nil {
+		return "", dbError("looking for the member's sign-in", err)
+	}
+	for _, row := range stored {
+		mark, err := s.markOf(row.TokenHash, row.sessionRow)
+		if err != nil {
+			return "", err
+		}
+		if mark != row.Mark {
+			continue
+		}
+		if !row.EmailVerified {
+			return "", nil
+		}
+		return access.FoldASCII(row.Email), nil
+	}
+	return "", nil
 }
 
 func knownMembers(ctx context.Context, db querier, where string, arguments ...any) ([]knownMember, error) {

@@ -194,18 +194,27 @@ func (s *Service) keepRights(ctx context.Context, version int64) error {
 	if book := s.keeper.book.Load(); book != nil && book.version == version {
 		return nil
 	}
-	s.keeper.reading.Lock()
-	defer s.keeper.reading.Unlock()
-	if book := s.keeper.book.Load(); book != nil && book.version >= version {
-		return nil
-	}
-	book, err := s.readRights(ctx)
+	book, err := s.newerRights(ctx, version)
 	if err != nil {
 		return fmt.Errorf("reading the rights: %w", unavailable(err))
 	}
-	s.keeper.book.Store(book)
-	s.tellUnverified(ctx, book.unverified)
+	s.tellUnverified(ctx, book.unverified) // others do not wait for the log
 	return nil
+}
+
+// newerRights makes what rights follow from at least as new as the version, for one request at a time.
+func (s *Service) newerRights(ctx context.Context, version int64) (*rightsBook, error) {
+	s.keeper.reading.Lock()
+	defer s.keeper.reading.Unlock()
+	if book := s.keeper.book.Load(); book != nil && book.version >= version {
+		return book, nil
+	}
+	book, err := s.readRights(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.keeper.book.Store(book)
+	return book, nil
 }
 
 // freshRights reads what rights follow from when it has changed; for what goes on without a request.
@@ -383,13 +392,23 @@ func (s *Service) readEnvironments(ctx context.Context, tx pgx.Tx, b *rightsBook
 	return nil
 }
 
-// tellUnverified records each row that does not verify, once for each process and not again when the
+// unverifiedTold bounds how many rows that do not verify one reading records: whoever can write some can write a million,
+// and a request waits for it. The banner counts them all, and VerifyState names each.
+const unverifiedTold = 50
+
+// tellUnverified records rows that do not verify, each once for each process and not again when the
 // log has it. What cannot be recorded now is told with the next reading.
 func (s *Service) tellUnverified(ctx context.Context, found []Unverified) {
+	told := 0
 	for _, u := range found {
+		if told == unverifiedTold {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "there are more rows of the rights that count for nothing", slog.Int("unverified", len(found)))
+			return
+		}
 		if _, known := s.keeper.told.LoadOrStore(u, true); known {
 			continue
 		}
+		told++
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "a row of the rights was not written by this console, or was altered since, and counts for nothing",
 			slog.String("kind", u.Kind), slog.String("id", u.ID))
 		e := singleEvent(target{Kind: KindRights, ID: u.ID, Name: u.Kind + " " + u.Name}, JobActor("rights"), ActRightsUnverified, audit.Change{"kind": {nil, u.Kind}})
@@ -400,6 +419,7 @@ func (s *Service) tellUnverified(ctx context.Context, found []Unverified) {
 		if err := s.appendEvent(ctx, e); err != nil {
 			s.keeper.told.Delete(u)
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "an unverified row was not recorded", slog.String("id", u.ID), slog.Any("error", err))
+			return // nor would the others be, and each try takes its time
 		}
 	}
 }
