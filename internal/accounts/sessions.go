@@ -176,6 +176,9 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 			return "", fmt.Errorf("sealing the ID token: %w", err)
 		}
 	}
+	if err := s.freshRights(ctx); err != nil { // the event tells roles, and groups that give something first
+		return "", fmt.Errorf("signing in: %w", err)
+	}
 	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
 	event.Change = s.groupsChange(row)
 	maps.Copy(event.Change, o.change)
