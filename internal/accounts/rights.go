@@ -191,7 +191,7 @@ type rightsKeeper struct {
 
 // keepRights makes sure that what rights follow from is at least as new as the version.
 func (s *Service) keepRights(ctx context.Context, version int64) error {
-	if book := s.keeper.book.Load(); book != nil && book.version == version {
+	if book := s.keeper.book.Load(); book != nil && book.version >= version {
 		return nil
 	}
 	s.keeper.reading.Lock()
@@ -383,13 +383,23 @@ func (s *Service) readEnvironments(ctx context.Context, tx pgx.Tx, b *rightsBook
 	return nil
 }
 
-// tellUnverified records each row that does not verify, once for each process and not again when the
-// log has it. What cannot be recorded now is told with the next reading.
+// unverifiedAtOnce is how many rows that do not verify are recorded with one reading: a request waits for it, and
+// whoever can write to the database can write any number of them.
+const unverifiedAtOnce = 20
+
+// tellUnverified records the rows that do not verify, each once in each process, also after a restart. What
+// cannot be recorded now, or is too much for one reading, is told with the next one.
 func (s *Service) tellUnverified(ctx context.Context, found []Unverified) {
+	recorded := 0
 	for _, u := range found {
+		if recorded == unverifiedAtOnce {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "more rows of the rights count for nothing than are recorded at once", slog.Int("rows", len(found)))
+			return
+		}
 		if _, known := s.keeper.told.LoadOrStore(u, true); known {
 			continue
 		}
+		recorded++
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "a row of the rights was not written by this console, or was altered since, and counts for nothing",
 			slog.String("kind", u.Kind), slog.String("id", u.ID))
 		e := singleEvent(target{Kind: KindRights, ID: u.ID, Name: u.Kind + " " + u.Name}, JobActor("rights"), ActRightsUnverified, audit.Change{"kind": {nil, u.Kind}})
@@ -400,6 +410,7 @@ func (s *Service) tellUnverified(ctx context.Context, found []Unverified) {
 		if err := s.appendEvent(ctx, e); err != nil {
 			s.keeper.told.Delete(u)
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "an unverified row was not recorded", slog.String("id", u.ID), slog.Any("error", err))
+			return // the next one would wait as long
 		}
 	}
 }
