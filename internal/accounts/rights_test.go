@@ -281,6 +281,15 @@ func TestAnAdministratorSavesWhatWasAltered(t *testing.T) {
 	s.rightsNow(member("admins"))
 	now := s.account(account)
 	edit := AccountEdit{Revision: now.Revision(), AccountDetails: AccountDetails{Name: now.Name, Environment: now.Environment, Owner: now.Owner, Note: now.Note}}
+	stale := member("admins")
+	stale.SignedInAt = time.Time{}
+	err := s.svc.EditAccount(t.Context(), stale, account.ID, edit)
+	if _, asked := errors.AsType[*StepUpError](err); !asked {
+		t.Errorf("with a sign-in of long ago: %v, want *StepUpError", err)
+	}
+	if s.rightsNow(stale); len(s.svc.UnverifiedRows()) != 1 {
+		t.Error("an altered environment is made certain without a fresh sign-in")
+	}
 	if err := s.svc.EditAccount(t.Context(), member("admins"), account.ID, edit); err != nil {
 		t.Fatal(err)
 	}
