@@ -333,7 +333,7 @@ func (s *Service) readBlocked(ctx context.Context, tx pgx.Tx, b *rightsBook) err
 		return err
 	}
 	for _, row := range stored {
-		verifies := s.cfg.Vault.Verify(row.place(), row.says(), row.MAC)
+		verifies := row.verifies(s)
 		if !verifies {
 			b.unverified = append(b.unverified, Unverified{Kind: KindMember, ID: row.ID.String(), Name: row.Subject})
 		}

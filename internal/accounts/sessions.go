@@ -115,13 +115,8 @@ func (s *Service) keyedHash(use, text string) []byte {
 // write to the database could give a token of theirs another's groups, and cannot make the mark
 // that belongs to them. It is of no use as a token.
 func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
-	var signedIn *int64
-	if row.AuthTime != nil {
-		at := row.AuthTime.UnixMicro()
-		signedIn = &at
-	}
 	fields := []any{
-		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, signedIn,
+		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, microseconds(row.AuthTime),
 		row.CreatedAt.UnixMicro(), row.ExpiresAt.UnixMicro(),
 	}
 	if row.Prompted { // only where it is set: the release before this one seals rows without it
