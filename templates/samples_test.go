@@ -127,6 +127,7 @@ func samplePages() map[string]templ.Component {
 	maps.Copy(pages, grantPages())
 	maps.Copy(pages, stepUpSamples())
 	maps.Copy(pages, memberPages())
+	maps.Copy(pages, reviewPages())
 	return pages
 }
 

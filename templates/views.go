@@ -20,6 +20,8 @@ type Page struct {
 	BreakGlass []BreakGlassNotice
 	Now        time.Time
 	Unverified *UnverifiedView // for those who may do something about it; nil when every row verifies
+	// ReviewDue is since when the next access review is overdue, for those who can do it; zero when it is not.
+	ReviewDue time.Time
 }
 
 // UnverifiedView tells of rows that rights follow from and that the console did not write.

@@ -23,6 +23,7 @@ const (
 	KindGrant         = "grant"
 	KindRole          = "role"
 	KindMember        = "member"
+	KindReview        = "review" // an access review
 	KindRights        = "rights" // the rows that rights follow from, as a whole
 )
 
@@ -215,6 +216,13 @@ var (
 	// Ending the sessions of a member, one or all; they may sign in again.
 	ActMemberSignOut = Act{Name: "member.sign_out", Needs: access.Needs(access.MembersManage), TargetKind: KindMember, Mutates: true, Idempotent: true}
 
+	// An access review. Revoking a line of it is grant.delete, with the review as its parent.
+	ActReviewRead   = Act{Name: "review.read", Needs: access.Requirement{Any: []string{access.AuditRead, access.GrantsManage}}, TargetKind: KindReview, Idempotent: true}
+	ActReviewExport = Act{Name: "review.export", Needs: access.Needs(access.AuditExport), TargetKind: KindReview, Idempotent: true, StepUp: StepUpAlways}
+	ActReviewStart  = Act{Name: "review.start", Needs: access.Needs(access.GrantsManage), TargetKind: KindReview, Mutates: true, Idempotent: true}
+	ActReviewDecide = Act{Name: "review.decide", Needs: access.Needs(access.GrantsManage), TargetKind: KindReview, Mutates: true, Idempotent: true, StepUp: StepUpAlways}
+	ActReviewSign   = Act{Name: "review.sign", Needs: access.Needs(access.GrantsManage), TargetKind: KindReview, Mutates: true, StepUp: StepUpAlways}
+
 	// A row that the console did not write was found among those that rights follow from.
 	ActRightsUnverified = Act{Name: "rights.unverified", Self: true, TargetKind: KindRights}
 )
@@ -237,6 +245,7 @@ func Acts() []Act {
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,
+		ActReviewRead, ActReviewExport, ActReviewStart, ActReviewDecide, ActReviewSign,
 		ActMemberRead, ActMemberBlock, ActMemberUnblock, ActMemberSignOut, ActRightsUnverified,
 	}
 }

@@ -293,6 +293,11 @@ func (s *Service) insertGrant(ctx context.Context, tx pgx.Tx, row grantRow) erro
 // ErrNotFound when there is no such grant or it may not be seen, *ConflictError when nobody would be
 // left who may do everything, *InvalidError when the reason is not fit to be kept.
 func (s *Service) EndGrant(ctx context.Context, by audit.Actor, id uuid.UUID, reason string) error {
+	return s.endGrant(ctx, by, id, reason, uuid.Nil)
+}
+
+// endGrant is EndGrant as a part of a larger act, when parent names one.
+func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, reason string, parent uuid.UUID) error {
 	if err := s.managesGrants(ctx, by, ActGrantDelete); err != nil {
 		return err
 	}
@@ -336,7 +341,9 @@ func (s *Service) EndGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 		}
 		change := grantChange(row.grantRow, true)
 		change["end_reason"] = [2]any{nil, reason}
-		return s.recordLast(ctx, tx, singleEvent(on, by, ActGrantDelete, change))
+		e := singleEvent(on, by, ActGrantDelete, change)
+		e.Parent = parent
+		return s.recordLast(ctx, tx, e)
 	})
 	if err != nil {
 		return s.refused(ctx, by, ActGrantDelete, err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"time"
 
 	"quartermaster/internal/audit"
 )
@@ -52,6 +54,7 @@ type ledgerMember struct {
 	name, email string
 	groups      []string
 	loginSeq    int64
+	loginAt     time.Time
 	blocked     bool
 	blockedSeq  int64
 }
@@ -118,6 +121,15 @@ func (v values) text(name string) string {
 	return text
 }
 
+// number returns a field as a number; 0 when it is none.
+func (v values) number(name string) int {
+	n, err := strconv.Atoi(fmt.Sprint(v[name]))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // list returns a field as a sorted list of texts.
 func (v values) list(name string) []string {
 	var out []string
@@ -182,7 +194,7 @@ func (l *ledger) applyRole(e audit.Stored) {
 func (l *ledger) applyMember(e audit.Stored) {
 	if e.Act == ActSessionLogin.Name {
 		m := l.member(principal{e.Actor.Issuer, e.Actor.Subject})
-		m.name, m.email, m.loginSeq = e.Actor.Name, e.Actor.Email, e.Seq
+		m.name, m.email, m.loginSeq, m.loginAt = e.Actor.Name, e.Actor.Email, e.Seq, e.RecordedAt
 		m.groups = values{}.after(e.Change).list("groups")
 		return
 	}

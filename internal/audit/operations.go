@@ -238,14 +238,28 @@ func (c *csvOperations) end(head, int64) error { return nil }
 // record writes one line. A bufio.Writer keeps its first error, so the last write tells of all.
 func (c *csvOperations) record(cell func(Column) string) error {
 	for i, column := range c.columns {
-		if i > 0 {
-			_ = c.w.WriteByte(',')
-		}
-		_ = c.w.WriteByte('"')
-		_, _ = c.w.WriteString(strings.ReplaceAll(cell(column), `"`, `""`))
-		_ = c.w.WriteByte('"')
+		writeCell(c.w, i, cell(column))
 	}
 	_, err := c.w.WriteString("\r\n")
+	return err
+}
+
+func writeCell(w *bufio.Writer, i int, cell string) {
+	if i > 0 {
+		_ = w.WriteByte(',')
+	}
+	_ = w.WriteByte('"')
+	_, _ = w.WriteString(strings.ReplaceAll(cell, `"`, `""`))
+	_ = w.WriteByte('"')
+}
+
+// WriteCSV writes one line of RFC 4180 as exports of the log are written: every cell is quoted, and harmless in a
+// spreadsheet. A bufio.Writer keeps its first error, which the last line returns at the latest.
+func WriteCSV(w *bufio.Writer, cells ...string) error {
+	for i, cell := range cells {
+		writeCell(w, i, harmless(cell))
+	}
+	_, err := w.WriteString("\r\n")
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -44,4 +45,114 @@ func timeOrNil(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
+}
+
+// ReplayPart calls f with the single events and outcomes of one larger act that came to pass, oldest first: those that
+// name it as their parent.
+func ReplayPart(ctx context.Context, tx pgx.Tx, parent uuid.UUID, f func(Stored) error) error {
+	rows, err := tx.Query(ctx, `
+		SELECT `+storedColumns+` FROM audit.events e
+		WHERE e.parent_id = $1 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') ORDER BY e.seq`, parent)
+	if err != nil {
+		return fmt.Errorf("replaying a part of the log: %w", err)
+	}
+	read, err := pgx.CollectRows(rows, pgx.RowToStructByName[storedRow])
+	if err != nil {
+		return fmt.Errorf("replaying a part of the log: %w", err)
+	}
+	for _, row := range read {
+		if err := f(row.stored()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LastByActor calls f with the newest event of the act that came to pass by each actor, recorded at or before the time;
+// the zero time is now. Actors of the issuer that is left out have none. It goes from actor to actor by the index, so that
+// what it costs grows with their number and not with how often each did it.
+func LastByActor(ctx context.Context, tx pgx.Tx, act, leftOut string, until time.Time, f func(Stored)) error {
+	rows, err := tx.Query(ctx, `
+		WITH RECURSIVE actors AS (
+			(SELECT e.actor_subject AS subject, e.actor_issuer AS issuer FROM audit.events e ORDER BY e.actor_subject, e.actor_issuer LIMIT 1)
+			UNION ALL
+			SELECT next.subject, next.issuer FROM actors a CROSS JOIN LATERAL (
+				SELECT e.actor_subject AS subject, e.actor_issuer AS issuer FROM audit.events e
+				WHERE (e.actor_subject, e.actor_issuer) > (a.subject, a.issuer) ORDER BY e.actor_subject, e.actor_issuer LIMIT 1
+			) next
+		)
+		SELECT last.* FROM actors a CROSS JOIN LATERAL (
+			SELECT `+storedColumns+` FROM audit.events e
+			WHERE e.actor_subject = a.subject AND e.actor_issuer = a.issuer AND e.act = $1 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome')
+				AND e.recorded_at <= coalesce($3::timestamptz, 'infinity')
+			ORDER BY e.seq DESC LIMIT 1
+		) last
+		WHERE a.issuer <> $2`, act, leftOut, timeOrNil(until))
+	if err != nil {
+		return fmt.Errorf("reading the last events of each actor: %w", err)
+	}
+	read, err := pgx.CollectRows(rows, pgx.RowToStructByName[storedRow])
+	if err != nil {
+		return fmt.Errorf("reading the last events of each actor: %w", err)
+	}
+	for _, row := range read {
+		f(row.stored())
+	}
+	return nil
+}
+
+// Activity is when an actor last did something, or tried, in one place. Refusals are none.
+type Activity struct {
+	Issuer, Subject string
+	Account         string // empty: in no account
+	Cluster         string // that the event, or a key that it is about, belongs to; empty: none, or several
+	Act             string // set only for the acts that are told apart
+	Last            time.Time
+}
+
+// ActivityBetween gives what actors did after one time and until another, one row an actor and place; those of the acts in
+// apart have rows of their own. Events of the issuer that is left out are not read.
+func ActivityBetween(ctx context.Context, tx pgx.Tx, after, until time.Time, apart []string, leftOut string) ([]Activity, error) {
+	if err := withoutJIT(ctx, tx); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT e.actor_issuer AS issuer, e.actor_subject AS subject, e.account_id AS account,
+			CASE WHEN `+isCluster+` THEN e.target_id
+				WHEN `+isKey+` THEN coalesce(convert_from(e.body, 'UTF8')::jsonb #>> '{change,cluster_id,1}', convert_from(e.body, 'UTF8')::jsonb #>> '{change,cluster_id,0}', '')
+				ELSE '' END AS cluster,
+			CASE WHEN e.act = ANY($3::text[]) THEN e.act ELSE '' END AS act, max(e.recorded_at) AS last
+		FROM audit.events e
+		WHERE e.recorded_at > $1 AND e.recorded_at <= $2 AND e.outcome <> 'denied' AND e.phase IN ('single', 'outcome') AND e.actor_issuer <> $4
+		GROUP BY 1, 2, 3, 4, 5`, after, until, apart, leftOut)
+	if err != nil {
+		return nil, fmt.Errorf("reading what actors did: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[Activity])
+	if err != nil {
+		return nil, fmt.Errorf("reading what actors did: %w", err)
+	}
+	return found, nil
+}
+
+// NamesOf gives the name that things of a kind had at a time, where an event until then tells it; the zero time is now.
+func NamesOf(ctx context.Context, tx pgx.Tx, kind string, ids []string, until time.Time) (map[Cluster]string, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT DISTINCT ON (e.account_id, e.target_id) e.account_id, e.target_id, coalesce(convert_from(e.body, 'UTF8')::jsonb #>> '{target,name}', '')
+		FROM unnest($2::text[]) AS wanted (id) JOIN audit.events e ON e.target_kind = $1 AND e.target_id = wanted.id
+		WHERE e.phase <> 'attempt' AND e.recorded_at <= coalesce($3::timestamptz, 'infinity')
+		ORDER BY e.account_id, e.target_id, e.seq DESC`, kind, ids, timeOrNil(until))
+	if err != nil {
+		return nil, fmt.Errorf("reading names in the log: %w", err)
+	}
+	names := map[Cluster]string{}
+	var of Cluster
+	var name string
+	if _, err := pgx.ForEachRow(rows, []any{&of.Account, &of.ID, &name}, func() error {
+		names[of] = name
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("reading names in the log: %w", err)
+	}
+	return names, nil
 }

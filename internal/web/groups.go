@@ -45,6 +45,9 @@ func adminLinks(permissions []string) []templates.Link {
 	if manages || members {
 		links = append(links, templates.Link{Label: "Groups", Href: pathGroups})
 	}
+	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.AuditRead) {
+		links = append(links, templates.Link{Label: "Access review", Href: pathReview})
+	}
 	return links
 }
 

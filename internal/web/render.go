@@ -178,6 +178,9 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 		if len(session.Permissions) > 0 {
 			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)
 		}
+		if section == sectionAdmin {
+			p.ReviewDue = s.reviewDue(c, session.Permissions)
+		}
 	}
 	p.Unverified = s.unverified(c)
 	return p

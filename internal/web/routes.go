@@ -46,7 +46,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodPost, Path: pathBreakGlass + "/:id/end", Handler: s.handleBreakGlassEnd},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
-	}, slices.Concat(s.pageRoutes(), s.keyRoutes(), s.memberRoutes())...)
+	}, slices.Concat(s.pageRoutes(), s.keyRoutes(), s.memberRoutes(), s.reviewRoutes())...)
 }
 
 // pageRoutes are the pages and their forms.

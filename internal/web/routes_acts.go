@@ -77,6 +77,13 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActMemberUnblock, member+"/unblock")
 	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
 	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
+	const review = pathReview
+	get(accounts.ActReviewRead, review, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", review+"/accounts/:id")
+	post(accounts.ActReviewStart, review+"/start")
+	post(accounts.ActReviewDecide, review+"/keep")
+	both(accounts.ActReviewDecide, review+"/lines/:line/revoke")
+	both(accounts.ActReviewSign, pathReviewSign)
+	get(accounts.ActReviewExport, pathReviewExport)
 	return acts
 }()
 

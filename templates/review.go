@@ -1,0 +1,223 @@
+package templates
+
+import (
+	"strconv"
+	"time"
+)
+
+// ReviewView is the page of an access review: who could do what at a moment, and how far the review has come.
+type ReviewView struct {
+	Page    Page
+	Tabs    []Tab
+	At      string // the date as asked, for the field; empty for now
+	AtError string
+	Moment  time.Time // of what is shown
+	Past    bool
+	Config  []ReviewConfigView // changed since
+
+	Member, Group     string
+	Account, Role     Select
+	Undecided, Unused bool
+	Rows              []ReviewRow
+	Total, All        int
+	Members           int
+	First, Next       string
+	Narrowed          bool
+	Self              string // the address of what is shown, to come back to
+	Clear             string // the address of all lines at that moment
+	Chosen            []string
+
+	Open      *ReviewOpenView
+	Last      *SignedRow
+	MayDecide bool
+	WhyNot    string
+	StepUp    bool
+	Offers    []Offer
+	Problem   string
+}
+
+// chosen reports whether a line was ticked before a fresh sign-in.
+func (v ReviewView) chosen(token string) bool {
+	for _, t := range v.Chosen {
+		if t == token {
+			return true
+		}
+	}
+	return false
+}
+
+// ticks reports whether lines can be chosen.
+func (v ReviewView) ticks() bool { return v.Open != nil && v.MayDecide && !v.Past }
+
+// ReviewOpenView is a review under way.
+type ReviewOpenView struct {
+	StartedAt                time.Time
+	StartedBy                string
+	Undecided, Kept, Revoked int
+}
+
+// share is how much of the lines is decided, in hundredths.
+func (v ReviewOpenView) share() string {
+	if v.Kept+v.Undecided == 0 {
+		return "100"
+	}
+	return strconv.Itoa(v.Kept * 100 / (v.Kept + v.Undecided))
+}
+
+// ReviewConfigView is a change of the configuration.
+type ReviewConfigView struct {
+	At    time.Time
+	Names string
+}
+
+// ReviewRow is one line.
+type ReviewRow struct {
+	Key         string
+	Token       string
+	Kind        string // member, group, address
+	Name        string
+	Href        string // what one member could do; empty for others
+	Members     []Link
+	More        int // members that are not named
+	None        string
+	Role        string
+	Permissions []PermissionGroup
+	Where       string
+	GrantedBy   string
+	Reason      string
+	Since       time.Time
+	ExpiresAt   *time.Time
+	Source      string // of a configured one
+	Pending     bool
+	LastUse     *time.Time
+	ReadOnly    bool
+	Own         bool
+	Decided     *ReviewDecidedView
+	Changed     string
+	Revoke      string // page that asks before; empty when it cannot be revoked here
+	GrantHref   string
+}
+
+// ReviewDecidedView says who kept a line.
+type ReviewDecidedView struct {
+	At       time.Time
+	By, Note string
+	Own      bool
+}
+
+// SignedRow is a review that was signed off.
+type SignedRow struct {
+	Seq, Href                 string
+	StartedAt, AsOf, SignedAt time.Time
+	StartedBy, SignedBy, Note string
+	DueOn                     time.Time
+	Overdue                   bool
+	Lines, Kept, Revoked, Own int
+	KeptDigest, RevokedDigest string
+	AsOfHref                  string
+}
+
+// SignedView lists reviews that were signed off.
+type SignedView struct {
+	Page Page
+	Tabs []Tab
+	Rows []SignedRow
+}
+
+// ReviewSignView asks before a review is signed off.
+type ReviewSignView struct {
+	Page      Page
+	Crumbs    []Link
+	Open      ReviewOpenView
+	Lines     int
+	Own       int
+	Note, Due string
+	Errors    map[string]string
+	Undecided string // address of the lines without a decision
+	Back      string
+}
+
+func (v ReviewSignView) problems() []Link {
+	var out []Link
+	for _, name := range []string{"", "note", "due_on"} {
+		if e := v.Errors[name]; e != "" {
+			l := Link{Label: e}
+			if name != "" {
+				l.Href = "#f-" + name
+			}
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// ReviewRevokeView asks before the grant of a line is taken back.
+type ReviewRevokeView struct {
+	Page   Page
+	Crumbs []Link
+	Row    ReviewRow
+	Action string
+	Back   string
+	Reason string
+	Errors map[string]string
+}
+
+func (v ReviewRevokeView) problems() []Link {
+	if e := v.Errors["reason"]; e != "" {
+		return []Link{{Label: e, Href: "#f-reason"}}
+	}
+	return nil
+}
+
+// ReviewMembersView lists who had signed in by a moment.
+type ReviewMembersView struct {
+	Page        Page
+	Tabs        []Tab
+	At          string
+	AtError     string
+	Moment      time.Time
+	Past        bool
+	Text        string
+	Rows        []ReviewPersonRow
+	Total, All  int
+	First, Next string
+	Clear       string
+}
+
+// ReviewPersonRow is a member as of a moment.
+type ReviewPersonRow struct {
+	Name, Email, Subject, Href string
+	Blocked                    bool
+	Groups                     []string
+	MoreGroups                 int
+	Roles                      []string
+	Lines                      int
+	LastSignIn                 time.Time
+}
+
+// ReviewRightsView is what somebody could do, or what could be done in an account, at a moment.
+type ReviewRightsView struct {
+	Page    Page
+	Crumbs  []Link
+	Heading string
+	Lead    string
+	At      string
+	AtError string
+	Moment  time.Time
+	Past    bool
+	Action  string // of the date's form
+	Groups  []string
+	OfOne   bool // member; else of an account
+	Places  []ReviewPlaceRow
+	Rows    []ReviewRow
+	More    int
+	Config  []ReviewConfigView
+}
+
+// ReviewPlaceRow is what somebody could do in one place.
+type ReviewPlaceRow struct {
+	Who, WhoHref string
+	Where        string
+	WhereHref    string
+	Permissions  []PermissionGroup
+}
