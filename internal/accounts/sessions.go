@@ -296,9 +296,9 @@ const endSession = `UPDATE sessions SET ended_at = $1, end_reason = $2, id_token
 
 // Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
 // has ended or expired, ErrUnavailable when that cannot be told. by carries ip, user agent and
-// request id; the rest is filled in. Rights follow from the configuration at the time of the call
-// and from the groups as received at the sign-in. The member counts as active: the idle limit
-// starts anew.
+// request id; the rest is filled in. Rights follow from configuration and grants at the time of the
+// call and from the groups as received at the sign-in; a blocked member has no session. The member
+// counts as active: the idle limit starts anew.
 func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
 	return s.authenticate(ctx, by, token, true)
 }
