@@ -52,6 +52,7 @@ type ledgerRole struct {
 
 type ledgerMember struct {
 	name, email string
+	verified    bool // the address
 	groups      []string
 	loginSeq    int64
 	loginAt     time.Time
@@ -194,7 +195,8 @@ func (l *ledger) applyRole(e audit.Stored) {
 func (l *ledger) applyMember(e audit.Stored) {
 	if e.Act == ActSessionLogin.Name {
 		m := l.member(principal{e.Actor.Issuer, e.Actor.Subject})
-		m.name, m.email, m.loginSeq, m.loginAt = e.Actor.Name, e.Actor.Email, e.Seq, e.RecordedAt
+		m.name, m.email, m.verified = e.Actor.Name, e.Actor.Email, e.Actor.EmailVerified
+		m.loginSeq, m.loginAt = e.Seq, e.RecordedAt
 		m.groups = values{}.after(e.Change).list("groups")
 		return
 	}

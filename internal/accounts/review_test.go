@@ -107,13 +107,13 @@ func (f *reviewField) keep(by audit.Actor, lines ...ReviewLine) KeptLines {
 
 // reviewModel is what a person with a notebook would know.
 type reviewModel struct {
-	grants map[string]modelGrant
+	grants map[string]reviewedGrant
 	roles  map[string][]string // permissions by id
 	groups map[string][]string // of each member at their last sign-in
 	names  map[uuid.UUID]string
 }
 
-type modelGrant struct {
+type reviewedGrant struct {
 	kind, subject, role string
 	where               func(m reviewModel) string
 	expires             *time.Time
@@ -147,7 +147,7 @@ func (m reviewModel) copied() reviewModel {
 func TestReviewAsOfARecordedHistory(t *testing.T) {
 	f := newReviewField(t)
 	m := reviewModel{
-		grants: map[string]modelGrant{}, roles: map[string][]string{"viewer": access.Viewer().Permissions}, groups: map[string][]string{"ada": {"admins"}},
+		grants: map[string]reviewedGrant{}, roles: map[string][]string{"viewer": access.Viewer().Permissions}, groups: map[string][]string{"ada": {"admins"}},
 		names: map[uuid.UUID]string{f.prod: "Search", f.dev: "Ads"},
 	}
 	type asked struct {
@@ -162,7 +162,7 @@ func TestReviewAsOfARecordedHistory(t *testing.T) {
 	}
 	give := func(kind, subject, role string, scopeKind access.ScopeKind, scope string, where func(reviewModel) string) Grant {
 		g := f.give(t, f.ada, kind, subject, role, scopeKind, scope)
-		m.grants[g.ID.String()] = modelGrant{kind: g.SubjectKind, subject: g.Subject, role: g.Role.ID, where: where}
+		m.grants[g.ID.String()] = reviewedGrant{kind: g.SubjectKind, subject: g.Subject, role: g.Role.ID, where: where}
 		return g
 	}
 	on := func(id uuid.UUID) func(reviewModel) string {
@@ -212,7 +212,7 @@ func TestReviewAsOfARecordedHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, fieldsOfInvalid(err))
 	}
-	m.grants[g.ID.String()] = modelGrant{kind: SubjectGroup, subject: "everybody", role: "viewer", where: on(f.dev), expires: &soon}
+	m.grants[g.ID.String()] = reviewedGrant{kind: SubjectGroup, subject: "everybody", role: "viewer", where: on(f.dev), expires: &soon}
 	note("a grant for an hour")
 	moments = append(moments, asked{"an hour later", soon, m.copied().lines(soon)}, asked{"a moment before", soon.Add(-time.Microsecond), m.copied().lines(soon.Add(-time.Microsecond))})
 	if err := f.svc.EndGrant(t.Context(), f.ada, group.ID, ""); err != nil {
