@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ import (
 type team struct {
 	name     string // the canary
 	browser  *browser
+	tries    *browser // of the member who crawls and tries
 	account  uuid.UUID
 	shared   bool // the account is the other team's, too
 	clusters []string
@@ -36,7 +38,11 @@ type team struct {
 	canaries []string
 }
 
-// ref is the path of one of the team's clusters.
+// plain is the subject of the member who tries the other team's things. Their name is no canary: who was refused
+// on an account is told to its auditors, and that is theirs to know.
+func (m *team) plain() string { return "member-" + strconv.Itoa(len(m.name)) }
+
+// path is that of one of the team's clusters.
 func (m *team) path() string { return clusterPath(m.account, m.clusters[0]) }
 
 // twoTeams is a console with two teams, told apart by a kind of scope.
@@ -144,6 +150,7 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 		m.canaries = append(m.canaries, m.ids["grant"]...)
 		m.canaries = append(m.canaries, m.ids["session"]...)
 		// What filters offer, and what only lists show.
+		m.browser = m.tries
 		w.sql(`UPDATE clusters SET cloud = $2, region = $2, version = $2, version_order = $2, package = $2, phase = upper($2), endpoint = 'https://' || $2 WHERE cluster_id = ANY($1)`,
 			m.clusters, m.name)
 	}
@@ -183,11 +190,18 @@ func (w *twoTeams) register(f sandbox.Fixture, name, canary string, environment 
 // signIn has the team's member sign in, so that they are known.
 func (w *twoTeams) signIn(m *team) {
 	w.t.Helper()
+	m.browser = w.signedIn(m.name+"-subject", m.name+" member", m.name+"@example.test", m.name+"-group")
+	m.tries = w.signedIn(m.plain(), "Member", m.plain()+"@example.test", m.name+"-group")
+}
+
+func (w *twoTeams) signedIn(subject, name, email, group string) *browser {
+	w.t.Helper()
 	w.idp.claims = func(c map[string]any) {
-		c["sub"], c["name"], c["email"], c["email_verified"], c["groups"] = m.name+"-subject", m.name+" member", m.name+"@example.test", true, []string{m.name + "-group"}
+		c["sub"], c["name"], c["email"], c["email_verified"], c["groups"] = subject, name, email, true, []string{group}
 	}
-	m.browser = w.browser()
-	wantStatus(w.t, m.browser.signIn("/login?go=1"), http.StatusSeeOther)
+	b := w.browser()
+	wantStatus(w.t, b.signIn("/login?go=1"), http.StatusSeeOther)
+	return b
 }
 
 // grant gives the team's member account admin, and its group viewer.
@@ -195,6 +209,7 @@ func (w *twoTeams) grant(m *team, kind, scope string) {
 	w.t.Helper()
 	for _, n := range []accounts.NewGrant{
 		{SubjectKind: accounts.SubjectMember, Subject: w.idp.URL + "|" + m.name + "-subject", Role: "account-admin"},
+		{SubjectKind: accounts.SubjectMember, Subject: w.idp.URL + "|" + m.plain(), Role: "account-admin"},
 		{SubjectKind: accounts.SubjectGroup, Subject: m.name + "-group", Role: "viewer"},
 		{SubjectKind: accounts.SubjectMember, Subject: m.name + "-waits@example.test", Role: "viewer"},
 	} {
