@@ -1268,7 +1268,7 @@ func NoRights(v NoRightsView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Contact) == 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 98, "<p>Ask whoever runs this console to give one of your groups a role.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 98, "<p>Ask whoever runs this console to give you or one of your groups a role.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -75,7 +75,7 @@ func (s *Service) describe(a *Account, d AccountDetails, say func(field, problem
 // EditAccount changes what the team says of an account and records account.edit in the same
 // transaction. When nothing differs nothing is recorded. *InvalidError tells everything that is wrong
 // with the form, *AccountChangedError that the revision is not the account's any more, *StepUpError that
-// another environment takes a fresh sign-in.
+// another environment takes a fresh sign-in, or the saving of a row that somebody altered.
 //
 // An account that changes its environment leaves the reach of some and comes into that of others, so the right is asked for
 // on it in both: *ForbiddenError, which names the environment, when it is missing in the new one.
@@ -130,10 +130,11 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		if before.Revision() != e.Revision {
 			return &AccountChangedError{Now: before}
 		}
-		// Here, where the row is locked: elsewhere it might have another environment by now.
-		// What somebody altered beside the console is made certain by saving it, and that moves the account as well.
+		// Here, where the row is locked: elsewhere it might have another environment by now. Saving a row that was altered
+		// makes certain what it says, which is as good as changing it.
+		_, moves := change["environment"]
 		_, altered := change["verified"]
-		if (altered || before.Environment != after.Environment) && s.stepUpDue(by, ActAccountEdit, accountTarget(before.ref())) {
+		if (moves || altered) && s.stepUpDue(by, ActAccountEdit, accountTarget(before.ref())) {
 			stale = true
 			return &StepUpError{Act: ActAccountEdit.Name, After: s.cfg.StepUpAfter}
 		}

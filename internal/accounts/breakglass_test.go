@@ -271,6 +271,33 @@ func TestBreakGlassSessionsAreListedAndEndedByAdmins(t *testing.T) {
 	}
 }
 
+// TestBreakGlassEndsWhatIsUnderWay: a download that runs ends with the session, as a member's does.
+func TestBreakGlassEndsWhatIsUnderWay(t *testing.T) {
+	r := newRig(t)
+	_, glass := useLink(t, r.svc, breakGlassLink(t, r.svc))
+	ada := vera()
+	ada.Subject, ada.Groups = "sub-ada", []string{"admins"}
+	_, admin := signIn(t, r, ada)
+	r.svc.recheck = 0
+	running := r.svc.watch(glass, ActAuditExport, nil)
+	if err := running.check(t.Context()); err != nil {
+		t.Fatalf("while the session lives: %v", err)
+	}
+	list, err := r.svc.BreakGlassSessions(t.Context(), admin)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if err := r.svc.EndBreakGlass(t.Context(), admin, list[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := running.check(t.Context()); !errors.Is(err, ErrNoSession) {
+		t.Errorf("once the session was ended: %v, want ErrNoSession", err)
+	}
+	if err := r.svc.watch(commandLine(), ActAuditExport, nil).check(t.Context()); err != nil {
+		t.Errorf("the command line has no session, and is refused: %v", err)
+	}
+}
+
 // TestBreakGlassNothingIsMadeThatCannotBeRecorded takes the log away.
 func TestBreakGlassNothingIsMadeThatCannotBeRecorded(t *testing.T) {
 	r := newRig(t)

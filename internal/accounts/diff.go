@@ -30,7 +30,7 @@ func accountFields() []field[Account] {
 		{of: "ID", treatment: ignored},   // it is the event's target
 		{of: "Sync", treatment: ignored}, // state of the snapshot, no decision of anyone's
 		{of: "Clusters", treatment: ignored},
-		{of: "Hidden", treatment: ignored}, // what the one who asks may open
+		{of: "Hidden", treatment: ignored},    // what the one who asks may open
 		{of: "CreatedAt", treatment: ignored}, // the event's own time
 		{of: "CreatedBy", treatment: ignored}, // the event's actor
 		{of: "Key", name: "management_key", treatment: secret, value: func(a Account) any { return a.Key.ID.String() }},

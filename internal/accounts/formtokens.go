@@ -100,6 +100,27 @@ func (s *Service) finishFormToken(ctx context.Context, tx pgx.Tx, token, result 
 	return nil
 }
 
+// madeByForm is useFormToken for what has an id of ours: it returns what the first post of the form made, and the nil id
+// when nothing yet, or when no form was sent. formMade follows in the same transaction.
+func (s *Service) madeByForm(ctx context.Context, tx pgx.Tx, by audit.Actor, act Act, token string) (uuid.UUID, error) {
+	if token == "" {
+		return uuid.Nil, nil
+	}
+	already, err := s.useFormToken(ctx, tx, by, act.Name, token)
+	if err != nil || already == "" {
+		return uuid.Nil, err
+	}
+	return uuid.Parse(already)
+}
+
+// formMade is finishFormToken with what the form made; it does nothing when no form was sent.
+func (s *Service) formMade(ctx context.Context, tx pgx.Tx, token string, made uuid.UUID) error {
+	if token == "" {
+		return nil
+	}
+	return s.finishFormToken(ctx, tx, token, made.String())
+}
+
 // formResult only looks at a form's token, for who must ask upstream before the transaction that takes
 // it: it returns what the form has made, empty when nothing yet. *InvalidError as useFormToken.
 func (s *Service) formResult(ctx context.Context, by audit.Actor, act Act, token string) (string, error) {

@@ -130,15 +130,9 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 	}
 	var made uuid.UUID
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		if n.FormToken != "" {
-			already, err := s.useFormToken(ctx, tx, by, ActGrantCreate.Name, n.FormToken)
-			if err != nil {
-				return err
-			}
-			if already != "" {
-				made, err = uuid.Parse(already)
-				return err
-			}
+		var err error
+		if made, err = s.madeByForm(ctx, tx, by, ActGrantCreate, n.FormToken); err != nil || made != uuid.Nil {
+			return err
 		}
 		book, err := s.lockRights(ctx, tx)
 		if err != nil {
@@ -156,10 +150,8 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 		if err := s.insertGrant(ctx, tx, want.row); err != nil {
 			return err
 		}
-		if n.FormToken != "" {
-			if err := s.finishFormToken(ctx, tx, n.FormToken, made.String()); err != nil {
-				return err
-			}
+		if err := s.formMade(ctx, tx, n.FormToken, made); err != nil {
+			return err
 		}
 		return s.recordLast(ctx, tx, singleEvent(want.target(), by, ActGrantCreate, grantChange(want.row, false)))
 	})

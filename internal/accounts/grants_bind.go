@@ -71,18 +71,11 @@ func (s *Service) bindGrants(ctx context.Context, tx pgx.Tx, by audit.Actor, row
 
 // standsBlocked reports whether a member is blocked now. A newest row that does not verify blocks.
 func (s *Service) standsBlocked(ctx context.Context, db querier, who principal) (bool, error) {
-	rows, err := db.Query(ctx, `SELECT `+memberStandingColumns+` FROM member_standings WHERE issuer = $1 AND subject = $2 ORDER BY version DESC LIMIT 1`, who.issuer, who.name)
-	if err != nil {
-		return false, fmt.Errorf("reading whether the member is blocked: %w", err)
-	}
-	last, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[memberStanding])
-	if errors.Is(err, pgx.ErrNoRows) {
+	last, err := lastMemberStanding(ctx, db, who.issuer, who.name)
+	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading whether the member is blocked: %w", err)
-	}
-	return last.Blocked || !s.cfg.Vault.Verify(last.place(), last.says(), last.MAC), nil
+	return err == nil && (last.Blocked || !last.verifies(s)), err
 }
 
 // refusedAsBlocked reports whether the database refused to begin a session because its member is blocked.

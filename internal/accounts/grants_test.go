@@ -63,6 +63,27 @@ func (r *rig) grantsStored(t testing.TB) int {
 	return value[int](t, r, `SELECT count(*)::int FROM grants`)
 }
 
+// TestGrantIsToldOfTheFirstSignInAfterAStart: what the log says of a sign-in follows from the rights as they are, also
+// in a process that nobody has asked anything yet.
+func TestGrantIsToldOfTheFirstSignInAfterAStart(t *testing.T) {
+	r := newRig(t)
+	admin := r.grantee(t, "ada", "admins")
+	r.give(t, admin, SubjectGroup, "team", access.Operator().ID, access.ScopeEverything, "")
+	started := r.replica(t, nil)
+	now := r.clock.Now()
+	if _, err := started.SignIn(t.Context(), browser(), Identity{Issuer: grantsIssuer, Subject: "olga", Name: "Olga", Groups: []string{"a-group", "team"}, AuthTime: &now}); err != nil {
+		t.Fatal(err)
+	}
+	events := r.events(t, ActSessionLogin.Name)
+	last := events[len(events)-1]
+	if diff := cmp.Diff([]string{access.Operator().Name}, last.Actor.Roles); diff != "" {
+		t.Errorf("roles on record (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([2]any{nil, []any{"team", "a-group"}}, last.Change["groups"]); diff != "" {
+		t.Errorf("what gives something does not come first (-want +got)\n%s", diff)
+	}
+}
+
 func TestGrantIsStoredRecordedAndActs(t *testing.T) {
 	r := newRig(t)
 	account, at := r.account(t, "Search", Staging)

@@ -197,7 +197,7 @@ func (w *watch) ask(ctx context.Context) error {
 }
 
 // sessionLives returns ErrNoSession when the session that the actor came with has ended or expired. Jobs and the command
-// line have none; a break-glass link gives one.
+// line have none; who came by a break-glass link has one.
 func (s *Service) sessionLives(ctx context.Context, by audit.Actor) error {
 	if by.Issuer == InternalIssuer && !isBreakGlass(by) {
 		return nil

@@ -17,9 +17,6 @@ import (
 // changeIssuer tells with the target of an event about a member whose provider it is: subjects are unique only there.
 const changeIssuer = "issuer"
 
-// longestReason is how long the reason of a block is at most, in characters.
-const longestReason = 500
-
 // Why a member cannot be blocked, whoever asks.
 const (
 	notOneself   = "You cannot block yourself. Another administrator can."
@@ -93,7 +90,7 @@ func (s *Service) Unblock(ctx context.Context, by audit.Actor, issuer, subject, 
 		return err
 	}
 	reason = tidy(reason)
-	if problem := textProblem(reason, longestReason, true); problem != "" {
+	if problem := textProblem(reason, reasonLength, true); problem != "" {
 		return invalidField("reason", problem)
 	}
 	err := s.changeStanding(ctx, issuer, subject, "", func(ctx context.Context, tx pgx.Tx, change standingChange) error {
@@ -118,7 +115,7 @@ func blockReason(typed string) (reason, problem string) {
 	if reason == "" {
 		return "", "Say why, for whoever reads it in the log later."
 	}
-	return reason, textProblem(reason, longestReason, true)
+	return reason, textProblem(reason, reasonLength, true)
 }
 
 // refuseBlock records that a block was refused whoever asks, and returns the refusal.

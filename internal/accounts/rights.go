@@ -191,7 +191,7 @@ type rightsKeeper struct {
 
 // keepRights makes sure that what rights follow from is at least as new as the version.
 func (s *Service) keepRights(ctx context.Context, version int64) error {
-	if book := s.keeper.book.Load(); book != nil && book.version == version {
+	if book := s.keeper.book.Load(); book != nil && book.version >= version {
 		return nil
 	}
 	book, err := s.newerRights(ctx, version)
@@ -342,7 +342,7 @@ func (s *Service) readBlocked(ctx context.Context, tx pgx.Tx, b *rightsBook) err
 		return err
 	}
 	for _, row := range stored {
-		verifies := s.cfg.Vault.Verify(row.place(), row.says(), row.MAC)
+		verifies := row.verifies(s)
 		if !verifies {
 			b.unverified = append(b.unverified, Unverified{Kind: KindMember, ID: row.ID.String(), Name: row.Subject})
 		}
@@ -396,8 +396,8 @@ func (s *Service) readEnvironments(ctx context.Context, tx pgx.Tx, b *rightsBook
 // and a request waits for it. The banner counts them all, and VerifyState names each.
 const unverifiedTold = 50
 
-// tellUnverified records rows that do not verify, each once for each process and not again when the
-// log has it. What cannot be recorded now is told with the next reading.
+// tellUnverified records rows that do not verify, each once in each process, also after a restart. What
+// cannot be recorded now, or is too much for one reading, is told with the next one.
 func (s *Service) tellUnverified(ctx context.Context, found []Unverified) {
 	told := 0
 	for _, u := range found {

@@ -175,6 +175,30 @@ func TestRowsWrittenBySQLGainNothing(t *testing.T) {
 	}
 }
 
+// TestManyRowsWrittenBySQLHoldNobodyUp: of thousands of rows that do not verify as many are recorded at a reading as take
+// no time to speak of, and the rest at the next ones.
+func TestManyRowsWrittenBySQLHoldNobodyUp(t *testing.T) {
+	s := newStage(t)
+	const forged = 2*unverifiedTold + 1
+	s.exec(s.db.AppURL, `INSERT INTO grants (`+grantColumns+`)
+		SELECT gen_random_uuid(), 'group', 'https://idp.example.test', 'team-search', 'platform-admin', 'everything', '', NULL, 'r', NULL, now(), '', '', '', '\x00'
+		FROM generate_series(1, $1)`, forged)
+	for reading, want := range []int{unverifiedTold, 2 * unverifiedTold, forged, forged} {
+		if reading > 0 {
+			s.exec(s.db.AppURL, `UPDATE grants SET end_reason = end_reason WHERE false`) // counts as a change
+		}
+		if !s.rightsNow(outsider("team-search")).Empty() {
+			t.Fatal("a forged row gives something")
+		}
+		if found := s.svc.UnverifiedRows(); len(found) != forged {
+			t.Errorf("the banner would tell of %d rows, want %d", len(found), forged)
+		}
+		if n := len(s.eventsOf(ActRightsUnverified)); n != want {
+			t.Errorf("reading %d: %d events, want %d", reading+1, n, want)
+		}
+	}
+}
+
 // TestWhatWasCannotBePutBack: rows are only added to, whatever the database's password allows beside.
 func TestWhatWasCannotBePutBack(t *testing.T) {
 	s := newStage(t)
@@ -257,6 +281,15 @@ func TestAnAdministratorSavesWhatWasAltered(t *testing.T) {
 	s.rightsNow(member("admins"))
 	now := s.account(account)
 	edit := AccountEdit{Revision: now.Revision(), AccountDetails: AccountDetails{Name: now.Name, Environment: now.Environment, Owner: now.Owner, Note: now.Note}}
+	stale := member("admins")
+	stale.SignedInAt = time.Time{}
+	err := s.svc.EditAccount(t.Context(), stale, account.ID, edit)
+	if _, asked := errors.AsType[*StepUpError](err); !asked {
+		t.Errorf("with a sign-in of long ago: %v, want *StepUpError", err)
+	}
+	if s.rightsNow(stale); len(s.svc.UnverifiedRows()) != 1 {
+		t.Error("an altered environment is made certain without a fresh sign-in")
+	}
 	if err := s.svc.EditAccount(t.Context(), member("admins"), account.ID, edit); err != nil {
 		t.Fatal(err)
 	}

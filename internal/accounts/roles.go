@@ -78,15 +78,9 @@ func (s *Service) CreateRole(ctx context.Context, by audit.Actor, n NewRole) (Ro
 	}
 	var made uuid.UUID
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		if n.FormToken != "" {
-			already, err := s.useFormToken(ctx, tx, by, ActRoleCreate.Name, n.FormToken)
-			if err != nil {
-				return err
-			}
-			if already != "" {
-				made, err = uuid.Parse(already)
-				return err
-			}
+		var err error
+		if made, err = s.madeByForm(ctx, tx, by, ActRoleCreate, n.FormToken); err != nil || made != uuid.Nil {
+			return err
 		}
 		book, err := s.lockRights(ctx, tx)
 		if err != nil {
@@ -106,10 +100,8 @@ func (s *Service) CreateRole(ctx context.Context, by audit.Actor, n NewRole) (Ro
 		if err := s.insertRole(ctx, tx, row); err != nil {
 			return err
 		}
-		if n.FormToken != "" {
-			if err := s.finishFormToken(ctx, tx, n.FormToken, made.String()); err != nil {
-				return err
-			}
+		if err := s.formMade(ctx, tx, n.FormToken, made); err != nil {
+			return err
 		}
 		return s.recordLast(ctx, tx, singleEvent(row.target(), by, ActRoleCreate, roleChange(roleRow{}, row)))
 	})

@@ -115,13 +115,8 @@ func (s *Service) keyedHash(use, text string) []byte {
 // write to the database could give a token of theirs another's groups, and cannot make the mark
 // that belongs to them. It is of no use as a token.
 func (s *Service) markOf(tokenHash []byte, row sessionRow) (string, error) {
-	var signedIn *int64
-	if row.AuthTime != nil {
-		at := row.AuthTime.UnixMicro()
-		signedIn = &at
-	}
 	fields := []any{
-		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, signedIn,
+		tokenHash, row.ID, row.Issuer, row.Subject, row.Name, row.Email, row.EmailVerified, row.Groups, microseconds(row.AuthTime),
 		row.CreatedAt.UnixMicro(), row.ExpiresAt.UnixMicro(),
 	}
 	if row.Prompted { // only where it is set: the release before this one seals rows without it
@@ -175,6 +170,9 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 		if sealed, err = s.cfg.Vault.Seal(vault.IDTokens, idTokenPlace(row.ID), []byte(id.IDToken)); err != nil {
 			return "", fmt.Errorf("sealing the ID token: %w", err)
 		}
+	}
+	if err := s.freshRights(ctx); err != nil { // the event tells roles, and groups that give something first
+		return "", fmt.Errorf("signing in: %w", err)
 	}
 	event := s.sessionEvent(s.actorOf(by, row), ActSessionLogin, row)
 	event.Change = s.groupsChange(row)
@@ -298,9 +296,9 @@ const endSession = `UPDATE sessions SET ended_at = $1, end_reason = $2, id_token
 
 // Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
 // has ended or expired, ErrUnavailable when that cannot be told. by carries ip, user agent and
-// request id; the rest is filled in. Rights follow from the configuration at the time of the call
-// and from the groups as received at the sign-in. The member counts as active: the idle limit
-// starts anew.
+// request id; the rest is filled in. Rights follow from configuration and grants at the time of the
+// call and from the groups as received at the sign-in; a blocked member has no session. The member
+// counts as active: the idle limit starts anew.
 func (s *Service) Authenticate(ctx context.Context, by audit.Actor, token string) (Session, audit.Actor, error) {
 	return s.authenticate(ctx, by, token, true)
 }

@@ -16,7 +16,8 @@ func TestStepUpIsAskedOfTheActsThatTheTableMarks(t *testing.T) {
 	production := target{Account: accountRef{Environment: Production}}
 	staging := target{Account: accountRef{Environment: Staging}}
 	always := []string{"account.delete", "account.key", "account.switch", "account.edit", "management_key.create", "audit.export",
-		"grant.create", "grant.delete", "role.create", "role.edit", "role.delete", "member.block", "member.unblock"}
+		"grant.create", "grant.delete", "role.create", "role.edit", "role.delete", "member.block", "member.unblock",
+		"review.export", "review.decide", "review.sign"}
 	s := &Service{}
 	for _, act := range Acts() {
 		want := slices.Contains(always, act.Name) || act.Escapes

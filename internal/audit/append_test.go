@@ -389,7 +389,11 @@ func TestWhoeverLeavesCostsTheOthersNothing(t *testing.T) {
 	leaving, leave := context.WithCancel(t.Context())
 	defer leave()
 	first := appending(leaving, "test.first")
+	deadline := time.Now().Add(10 * time.Second)
 	for waits := 0; waits == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the append does not come to wait for the lock")
+		}
 		if err := b.Pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waits); err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,7 @@
 //
 // What is guaranteed: nothing is allowed that no grant allows. A requirement that names no
 // permission allows nobody, a target outside every scope allows nobody, and a group or an address
-// counts only when it is exactly the configured one.
+// counts only when it is exactly the one that configuration or a grant names.
 package access
 
 import (
