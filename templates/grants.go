@@ -8,13 +8,15 @@ import (
 
 // GrantsView is the list of grants.
 type GrantsView struct {
-	Page   Page
-	Filter GrantsFilter
-	Rows   []GrantRow
-	Total  int // that fit, configured ones among them
-	First  string
-	Next   string
-	May    bool // give rights, somewhere
+	Page        Page
+	Filter      GrantsFilter
+	Rows        []GrantRow
+	Total       int // that fit, configured ones among them
+	First       string
+	Next        string
+	May         bool // give rights, somewhere
+	Waiting     int  // for the first sign-in with an address, and so not among those in force
+	WaitingHref string
 }
 
 // GrantsFilter is what the list is narrowed by.

@@ -1,6 +1,9 @@
 package templates
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // MappingRow is one thing that the identity provider vouches for, and what it gives.
 type MappingRow struct {
@@ -12,6 +15,16 @@ type MappingRow struct {
 
 // Giving is a role, where it holds and where it comes from.
 type Giving struct{ Role, Where, Source string }
+
+// everywhere is where a grant without bounds holds.
+const everywhere = "everything"
+
+// somewhereOnly reports whether a right holds in some places only.
+func (m Mapping) somewhereOnly() bool {
+	return slices.ContainsFunc(m.Giving, func(r MappingRow) bool {
+		return slices.ContainsFunc(r.Gives, func(g Giving) bool { return g.Where != everywhere })
+	})
+}
 
 // Mapping is how what a provider vouches for becomes rights.
 type Mapping struct {
@@ -65,6 +78,7 @@ type SeenGroup struct {
 	Issuer    string
 	Value     string
 	Gives     []Giving
+	GiveHref  string // gives it a right; empty: the reader may not
 	Members   int
 	FirstSeen time.Time
 	LastSeen  time.Time

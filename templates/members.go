@@ -53,8 +53,9 @@ type MemberView struct {
 	GroupClaim  string
 	Holds       []HeldView
 	Sessions    []SessionRow
-	MoreSession int  // live ones that are not listed
-	MayEnd      bool // the sessions
+	MoreSession int    // live ones that are not listed
+	MayEnd      bool   // the sessions
+	ReachHref   string // says where they may do what; empty: the reader may not ask
 	Events      []MemberEventView
 }
 

@@ -72,7 +72,7 @@ func sampleGrants(rows []GrantRow) GrantsView {
 	choice := func(name, label, all string, choices ...Choice) Select {
 		return Select{Name: name, Label: label, Any: all, Choices: choices}
 	}
-	v := GrantsView{Page: grantsPage("Grants", "grants-index"), Rows: rows, Total: len(rows), May: true}
+	v := GrantsView{Page: grantsPage("Grants", "grants-index"), Rows: rows, Total: len(rows), May: true, Waiting: 1, WaitingHref: "/admin/grants?state=pending"}
 	v.Filter = GrantsFilter{
 		State:       choice("state", "State", "", Choice{Value: "live", Label: "In force", Selected: true}, Choice{Value: "all", Label: "All"}),
 		SubjectKind: choice("subject_kind", "To", "Anybody", Choice{Value: "group", Label: "Groups"}),

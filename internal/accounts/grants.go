@@ -223,10 +223,17 @@ func (s *Service) refused(ctx context.Context, by audit.Actor, act Act, err erro
 	return s.refuse(ctx, by, act, r.on, r.missing)
 }
 
+// anotherAdministrator begins what is missing when nobody but somebody else may do it.
+const anotherAdministrator = "another administrator"
+
 // mayGive decides delegation by the book.
 func (s *Service) mayGive(by audit.Actor, book *rightsBook, want wantedGrant) error {
 	if toOneself(by, want.row) {
-		return &refusal{on: want.target(), missing: "another administrator, because nobody gives rights to themselves"}
+		because := "nobody gives rights to themselves"
+		if want.row.SubjectKind == SubjectGroup {
+			because = "you are in the group " + want.row.Subject + " and " + because
+		}
+		return &refusal{on: want.target(), missing: anotherAdministrator + ", because " + because}
 	}
 	needed := append([]string{access.GrantsManage}, want.role.Permissions...)
 	if lacking := lacksWithin(s.rightsBy(book, by, s.now()), needed, want.scope); len(lacking) > 0 {

@@ -100,6 +100,14 @@ func (s *Server) handleGrants(c echo.Context) error {
 	for _, g := range page.Grants {
 		v.Rows = append(v.Rows, grantRow(g))
 	}
+	// Who just gave a right to an address looks for it here.
+	if !v.Filter.Active && q.After == "" {
+		waiting, err := s.accounts.Grants(ctx, by, accounts.GrantQuery{State: accounts.GrantsPending})
+		if err != nil {
+			return fmt.Errorf("count grants that wait: %w", err)
+		}
+		v.Waiting, v.WaitingHref = waiting.Total, grantsQuery{State: accounts.GrantsPending}.address()
+	}
 	return s.render(c, http.StatusOK, templates.Grants(v))
 }
 
@@ -395,9 +403,11 @@ func (s *Server) handleGrantCreate(c echo.Context) error {
 	}
 	// What one may not give is said in the form, so that it can be made smaller.
 	if e, ok := errors.AsType[*accounts.ForbiddenError](err); ok {
-		return s.renderGrantForm(c, http.StatusForbidden, form, map[string]string{
-			"": "You may not give this. It needs " + e.Missing + ". One gives only what one holds, where one holds it, and never to oneself.",
-		})
+		why := "You may not give this. It needs " + e.Missing + "."
+		if !strings.HasPrefix(e.Missing, "another administrator") {
+			why += " One gives only what one holds, where one holds it."
+		}
+		return s.renderGrantForm(c, http.StatusForbidden, form, map[string]string{"": why})
 	}
 	if err != nil {
 		return fmt.Errorf("create grant: %w", err)

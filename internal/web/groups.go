@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"quartermaster/internal/accounts"
@@ -73,6 +74,14 @@ func (s *Server) handleGroups(c echo.Context) error {
 		Page: s.page(c, "Groups", "admin-groups", "admin"), Text: text, Total: page.Total, All: page.All, Full: page.Full,
 		Claim: s.opts.GroupsClaim, Rows: seenGroups(page.Rows), NeverSeen: seenGroups(page.NeverSeen), MoreNeverSeen: page.MoreNeverSeen,
 	}
+	if by := actorFrom(c); s.accounts.May(by, access.GrantsManage) {
+		for i, g := range v.Rows {
+			// Nobody gives a right to a group of their own.
+			if g.Issuer == s.provider.issuer && !slices.Contains(by.Groups, g.Value) {
+				v.Rows[i].GiveHref = withQuery(pathGrantNew, url.Values{"subject_kind": {accounts.SubjectGroup}, "subject": {g.Value}})
+			}
+		}
+	}
 	v.Troubles = claimTroubles(page.Claims, s.opts.GroupsClaim)
 	v.Providers = slices.ContainsFunc(page.Rows, func(g accounts.GroupRow) bool { return g.Issuer != s.provider.issuer })
 	at := func(after [2]string) string {
@@ -113,22 +122,49 @@ func seenGroups(rows []accounts.GroupRow) []templates.SeenGroup {
 	all := make([]templates.SeenGroup, 0, len(rows))
 	for _, r := range rows {
 		all = append(all, templates.SeenGroup{
-			Issuer: r.Issuer, Value: r.Value, Gives: givings(r.Gives), Members: r.Members, FirstSeen: r.FirstSeen, LastSeen: r.LastSeen,
+			Issuer: r.Issuer, Value: r.Value, Gives: givings(r.Gives, nil), Members: r.Members, FirstSeen: r.FirstSeen, LastSeen: r.LastSeen,
 		})
 	}
 	return all
 }
 
-func givings(all []access.Grant) []templates.Giving {
+func givings(all []access.Grant, named placeNames) []templates.Giving {
 	out := make([]templates.Giving, 0, len(all))
 	for _, g := range all {
-		out = append(out, templates.Giving{Role: g.Role.Name, Where: scopeWords(g.Scope), Source: g.Source})
+		out = append(out, templates.Giving{Role: g.Role.Name, Where: scopeWords(g.Scope, named), Source: g.Source})
 	}
 	return out
 }
 
-// scopeWords says in short where a grant holds.
-func scopeWords(scope access.Scope) string {
+// placeNames tells what an account or cluster is called; empty when that is not known.
+type placeNames func(accountID uuid.UUID, clusterID string) string
+
+// mostNamed is how many places one page looks up to call them by their names.
+const mostNamed = 20
+
+// namesFor are the names of the places that the member may read.
+func (s *Server) namesFor(c echo.Context) placeNames {
+	ctx, by, asked := c.Request().Context(), actorFrom(c), 0
+	return func(accountID uuid.UUID, clusterID string) string {
+		if asked++; asked > mostNamed {
+			return ""
+		}
+		if clusterID == "" {
+			if d, err := s.accounts.Account(ctx, by, accountID); err == nil {
+				return d.Name
+			}
+			return ""
+		}
+		if d, err := s.accounts.Cluster(ctx, by, accounts.ClusterRef{AccountID: accountID, ClusterID: clusterID}); err == nil {
+			return d.Cluster.Name
+		}
+		return ""
+	}
+}
+
+// scopeWords says in short where a grant holds. A place without a name is counted. Without names it tells
+// no labels either.
+func scopeWords(scope access.Scope, named placeNames) string {
 	switch {
 	case scope.Everything:
 		return "everything"
@@ -139,22 +175,37 @@ func scopeWords(scope access.Scope) string {
 	if len(scope.Environments) > 0 {
 		parts = append(parts, strings.Join(scope.Environments, ", "))
 	}
-	for _, of := range []struct {
-		n    int
-		noun string
-	}{{len(scope.Accounts), "account"}, {len(scope.Clusters), "cluster"}} {
-		if of.n > 0 {
-			parts = append(parts, templates.Count(of.n, of.noun))
+	places := func(noun string, n int, at func(i int) string) {
+		unnamed := 0
+		for i := range n {
+			name := ""
+			if named != nil {
+				name = at(i)
+			}
+			if name == "" {
+				unnamed++
+			} else {
+				parts = append(parts, noun+" "+name)
+			}
+		}
+		if unnamed > 0 {
+			parts = append(parts, templates.Count(unnamed, noun))
 		}
 	}
-	if len(parts) == 0 {
-		return "by labels"
+	places("account", len(scope.Accounts), func(i int) string { return named(scope.Accounts[i], "") })
+	places("cluster", len(scope.Clusters), func(i int) string { return named(scope.Clusters[i].AccountID, scope.Clusters[i].ClusterID) })
+	for _, selector := range scope.Labels {
+		if named == nil {
+			parts = append(parts, "by labels")
+			break
+		}
+		parts = append(parts, "clusters labelled "+selector.String())
 	}
 	return strings.Join(parts, ", ")
 }
 
 // mappingOf is the table that tells how rights come about.
-func mappingOf(rows []access.Row) templates.Mapping {
+func mappingOf(rows []access.Row, named placeNames) templates.Mapping {
 	var m templates.Mapping
 	for _, r := range rows {
 		what := "group"
@@ -164,7 +215,7 @@ func mappingOf(rows []access.Row) templates.Mapping {
 		case access.ByMember:
 			what = "the member"
 		}
-		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives), Why: r.Why}
+		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why}
 		switch {
 		case len(r.Gives) > 0:
 			m.Giving = append(m.Giving, row)
@@ -223,7 +274,7 @@ func (s *Server) handleGroupsTryClaims(c echo.Context) error {
 	v.Result = &templates.ClaimsResult{
 		Refused: s.provider.refusals(all), Problems: trial.Identity.Reading.Problems(), Email: trial.Identity.Email, Verified: trial.Identity.EmailVerified,
 		Groups: len(trial.Identity.Groups), Path: strings.Join(trial.Identity.Reading.Path, " → "), Roles: trial.Roles,
-		Permissions: permissionGroups(trial.Permissions), Mapping: mappingOf(trial.Rows),
+		Permissions: permissionGroups(trial.Permissions), Mapping: mappingOf(trial.Rows, nil),
 	}
 	return s.showClaims(c, http.StatusOK, v)
 }

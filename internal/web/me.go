@@ -25,7 +25,7 @@ func (s *Server) handleMe(c echo.Context) error {
 	v := templates.MeView{
 		Page: s.page(c, "Your access", "me-show", "me"), Name: me.Name, Email: me.Email, Subject: me.Subject, Issuer: me.Issuer,
 		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Verified: by.EmailVerified, Groups: len(me.Groups), GroupClaim: s.opts.GroupsClaim,
-		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: mappingOf(s.accounts.Explain(by)),
+		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: mappingOf(s.accounts.Explain(by), s.namesFor(c)),
 		SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Prompted: me.Prompted, Claims: sortedPairs(me.Claims), MoreClaims: me.Reading.ClaimsLeftOut,
 	}
 	for _, one := range sessions {

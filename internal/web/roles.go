@@ -96,6 +96,9 @@ func (s *Server) handleRole(c echo.Context) error {
 			{Label: "Remove", Href: row.Href + "/delete", Danger: true, Offered: r.MayDelete, Reason: r.WhyNotDelete},
 		},
 	}
+	if s.accounts.May(by, access.GrantsManage) {
+		v.GiveHref = withQuery(pathGrantNew, url.Values{"role": {r.ID}})
+	}
 	v.Differs, v.Compare = roleDifference(r, all, q.Compare)
 	for _, g := range uses.Grants[:min(len(uses.Grants), usesShown)] {
 		v.Uses = append(v.Uses, grantRow(g))

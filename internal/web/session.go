@@ -190,7 +190,7 @@ func (s *Server) showNoRights(c echo.Context) error {
 		GroupClaim: s.opts.GroupsClaim,
 		MoreClaims: session.Reading.ClaimsLeftOut,
 		Problems:   session.Reading.Problems(),
-		Mapping:    mappingOf(s.accounts.Explain(actorFrom(c))),
+		Mapping:    mappingOf(s.accounts.Explain(actorFrom(c)), nil),
 		Contact:    s.opts.Contact,
 	}))
 }
