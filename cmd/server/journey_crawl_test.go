@@ -31,7 +31,8 @@ func everyLink(t *testing.T, st *stage) {
 		}
 		want := []string{"accounts-index", "account-show", "clusters-index", "cluster-show", "keys-index", "me-show"}
 		if member == admin {
-			want = append(want, "account-new", "account-delete", "account-edit", "account-key", "account-mint", "account-switch", "cluster-update", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event", "key-new", "key-rotate", "key-update", "key-delete")
+			want = append(want, "account-new", "account-delete", "account-edit", "account-key", "account-mint", "account-switch", "cluster-update", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event", "key-new", "key-rotate", "key-update", "key-delete",
+				"members-index", "member-show", "member-keys", "member-block")
 		}
 		for _, kind := range want {
 			if kinds[kind] == "" {

@@ -101,11 +101,11 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 	if len(invalid) > 0 {
 		return &InvalidError{Fields: invalid}
 	}
+	stale := false
 	if err := s.authorizeMove(ctx, by, ActAccountEdit, account, edited.Environment); err != nil {
 		return err
 	}
 	var moved *Account
-	stale := false
 	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		before, err := accountByID(ctx, tx, id, true)
 		if err != nil {
@@ -142,10 +142,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
 	})
-	if stale {
-		return s.refuseStale(ctx, by, ActAccountEdit, accountTarget(account.ref()))
-	}
 	switch {
+	case stale:
+		return s.refuseStale(ctx, by, ActAccountEdit, accountTarget(account.ref()))
 	case errors.Is(err, errMovedMeanwhile):
 		if err := s.freshRights(ctx); err != nil { // they know the account as it was
 			return err

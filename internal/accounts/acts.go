@@ -18,8 +18,8 @@ const (
 	KindSession       = "session"
 	KindAudit         = "audit"
 	KindConfig        = "config"
-	KindGroup         = "group"       // a value of the groups claim
 	KindBreakGlass    = "break_glass" // a way in without the identity provider
+	KindGroup         = "group"       // a value of the groups claim
 	KindGrant         = "grant"
 	KindRole          = "role"
 	KindMember        = "member"
@@ -240,8 +240,8 @@ func Acts() []Act {
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,
 		ActSessionLogin, ActSessionLogout, ActSessionRevoke,
-		ActGroupRead,
 		ActBreakGlassCreate, ActBreakGlassRead, ActBreakGlassEnd,
+		ActGroupRead,
 		ActAuditRead, ActAuditSearch, ActAuditVerify, ActAuditExport,
 		ActConfigChanged,
 		ActGrantRead, ActGrantCreate, ActGrantDelete, ActGrantBind, ActRoleRead, ActRoleCreate, ActRoleEdit, ActRoleDelete,

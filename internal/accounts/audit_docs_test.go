@@ -169,7 +169,10 @@ an event itself, ` + "`audit.export`" + ` with the query and the format, written
 it arrived. A process runs two exports at a time; each has at most 15 minutes, and a client that takes nothing for 30 seconds is cut off.
 
 An export that breaks off, for whatever reason, ends without the proper end of an HTTP answer, so that clients report an error (curl: exit code 18 or 92; browsers: a failed download) and do not keep it as complete.
-As NDJSON it also lacks its last line. The whole log, from the first event to the last with every event of an operation, comes from ` + "`quartermaster audit export`" + `, which can be verified without a database.
+As NDJSON it also lacks its last line. It also breaks off when the member's session or right ends meanwhile, within a second of the next piece. The whole log, from the first event to the last with every event of an operation, comes from ` + "`quartermaster audit export`" + `, which can be verified without a database.
+
+Who holds ` + "`audit:export`" + ` on single environments, accounts or clusters gets the events of these, and nothing of others. Such a file is called ` + "`quartermaster-audit-part-…`" + `, and says in itself that it is
+a part: as CSV in a last column ` + "`part_of_the_log`" + `, as NDJSON in its last line. It cannot be verified as a chain. Each event in it can be proven by its leaf, which equals that of the same number in the whole log.
 
 ### CSV
 
@@ -190,6 +193,7 @@ The exact evidence: one JSON object a line, ` + "`body`" + ` with the very bytes
 ` + "```" + `
 
 with the number of lines before it, and the number and chain value of the log's last event at that moment, to be compared with what ` + "`quartermaster audit verify`" + ` prints. A file without that line is not whole.
+In an export of a part ` + "`part`" + ` with ` + "`accounts`, `clusters` and a `note`" + ` stands in place of the last two.
 
 To check a line: ` + "`leaf`" + ` is SHA-256 of a zero byte, ` + "`seq`" + ` and ` + "`recorded_at`" + ` in microseconds since 1970 as 8 bytes each, big-endian, and the body. ` + "`chain`" + ` is SHA-256 of a byte 1, the chain value of the event ` + "`seq - 1`" + ` and ` + "`leaf`" + `; a filtered
 export rarely holds that event, the whole log does.

@@ -72,7 +72,10 @@ func (s *Service) ClusterHistory(ctx context.Context, by audit.Actor, ref Cluste
 	if err != nil {
 		return ClusterHistory{}, err
 	}
-	part := logPart(s.visible(by, ActAuditRead))
+	part, err := s.logPartNow(ctx, s.visible(by, ActAuditRead))
+	if err != nil {
+		return ClusterHistory{}, err
+	}
 	for _, o := range page.Operations {
 		h.Entries = append(h.Entries, historyEntry(o, shown, part))
 	}

@@ -166,7 +166,23 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 	if err != nil {
 		return Grant{}, s.refused(ctx, by, ActGrantCreate, err)
 	}
-	return s.Grant(ctx, by, made)
+	return s.grantMade(ctx, by, made)
+}
+
+// grantMade returns a grant to who made it, also when what they may see was taken back meanwhile.
+func (s *Service) grantMade(ctx context.Context, by audit.Actor, id uuid.UUID) (Grant, error) {
+	if err := s.freshRights(ctx); err != nil {
+		return Grant{}, err
+	}
+	row, err := grantByID(ctx, s.cfg.DB, id)
+	if err != nil {
+		return Grant{}, err
+	}
+	look, err := s.lookAt(ctx, s.cfg.DB, by, s.keeper.book.Load(), []endedGrantRow{row})
+	if err != nil {
+		return Grant{}, err
+	}
+	return look.grant(row), nil
 }
 
 // managesGrants refuses who manages grants nowhere. Where they do is decided for each grant.

@@ -213,7 +213,7 @@ func membersCalled(ctx context.Context, db querier, issuer, text string) ([]know
 }
 
 func knownMembers(ctx context.Context, db querier, where string, arguments ...any) ([]knownMember, error) {
-	rows, err := db.Query(ctx, `SELECT `+knownMemberColumns+` FROM members WHERE `+where+` ORDER BY issuer, subject LIMIT 2`, arguments...)
+	rows, err := db.Query(ctx, `SELECT `+knownMemberColumns+` FROM members WHERE `+where+` AND issuer <> '`+InternalIssuer+`' ORDER BY issuer, subject LIMIT 2`, arguments...)
 	if err != nil {
 		return nil, dbError("looking for the member", err)
 	}

@@ -164,7 +164,7 @@ type MemberAccess struct {
 	Name    string
 	Email   string
 	Blocked bool
-	Groups  []string // of the last sign-in that is still known, as far as grants of them are seen here
+	Groups  []string // of the last sign-in, those by which something is held that is seen here
 	Grants  []Grant  // that count for them now, their groups' and the configuration's included
 	Scopes  []ScopeAccess
 	Partial bool // there may be more that the actor may not see
@@ -261,10 +261,7 @@ func lastSignInOf(ctx context.Context, db querier, issuer, subject string) (last
 	if !wellFormed(issuer, maxIssuer) || !wellFormed(subject, maxSubject) {
 		return lastSignIn{}, ErrNotFound
 	}
-	rows, err := db.Query(ctx, `SELECT m.issuer, m.subject, m.name, m.email, m.email_verified, coalesce((
-			SELECT s.groups FROM sessions s WHERE s.issuer = m.issuer AND s.subject = m.subject ORDER BY s.created_at DESC, s.id DESC LIMIT 1
-		), '{}') AS groups
-		FROM members m WHERE m.issuer = $1 AND m.subject = $2`, issuer, subject)
+	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+` FROM members WHERE issuer = $1 AND subject = $2`, issuer, subject)
 	if err != nil {
 		return lastSignIn{}, dbError("reading the member", err)
 	}
@@ -333,6 +330,9 @@ func (s *Service) WhyMay(ctx context.Context, by audit.Actor, actName string, re
 	}
 	why.Missing = rights.Missing(act.Needs, on.access())
 	for _, role := range sortedRoles(s.keeper.book.Load()) {
+		if !isBuiltIn(role.ID) && !rights.Holds(access.GrantsManage) {
+			continue // what roles the team made is for who gives them
+		}
 		with := access.NewRights(append(rights.Grants(), access.Grant{Role: role, Scope: access.Scope{Everything: true}})...)
 		if with.Allows(act.Needs, on.access()) {
 			why.Roles = append(why.Roles, role)
@@ -508,8 +508,8 @@ func (s *Service) offerSubjects(ctx context.Context, by audit.Actor, rights acce
 		}
 	}
 	rows, err := s.cfg.DB.Query(ctx, `SELECT `+knownMemberColumns+` FROM members
-		WHERE $1 OR (issuer, subject) IN (SELECT * FROM unnest($2::text[], $3::text[])) ORDER BY lower(name), issuer, subject LIMIT $4`,
-		form.Everything, nonNil(issuers), nonNil(subjects), maxGrantChoices+1)
+		WHERE issuer <> $5 AND ($1 OR (issuer, subject) IN (SELECT * FROM unnest($2::text[], $3::text[]))) ORDER BY lower(name), issuer, subject LIMIT $4`,
+		form.Everything, nonNil(issuers), nonNil(subjects), maxGrantChoices+1, InternalIssuer)
 	if err != nil {
 		return dbError("reading who signed in", err)
 	}
@@ -541,9 +541,9 @@ func (s *Service) offerSubjects(ctx context.Context, by audit.Actor, rights acce
 	return nil
 }
 
-// seenGroups are groups of sessions that are live, as many as the form offers.
+// seenGroups are the groups that sign-ins named, the last ones first, as many as the form offers.
 func (s *Service) seenGroups(ctx context.Context, issuer string) ([]string, error) {
-	rows, err := s.cfg.DB.Query(ctx, `SELECT DISTINCT g FROM sessions, unnest(groups) AS g WHERE issuer = $1 AND ended_at IS NULL ORDER BY g LIMIT $2`, issuer, maxGrantChoices+1)
+	rows, err := s.cfg.DB.Query(ctx, `SELECT value FROM group_values WHERE issuer = $1 ORDER BY last_seen DESC, value LIMIT $2`, issuer, maxGrantChoices+1)
 	if err != nil {
 		return nil, dbError("reading seen groups", err)
 	}

@@ -20,8 +20,10 @@ import (
 // signedIn is someone of a group with a session, as forms with tokens need it.
 func (s *stage) signedIn(group string) audit.Actor {
 	s.t.Helper()
+	at := s.clock.now()
 	token, err := s.svc.SignIn(s.t.Context(), browser(), Identity{
-		Issuer: "https://id.example.test", Subject: "sub-" + group, Name: "Name of " + group, Email: group + "@example.test", EmailVerified: true, Groups: []string{group},
+		AuthTime: &at,
+		Issuer:   "https://id.example.test", Subject: "sub-" + group, Name: "Name of " + group, Email: group + "@example.test", EmailVerified: true, Groups: []string{group},
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -33,6 +33,9 @@ func (s *Service) ExportLog(ctx context.Context, by audit.Actor, q audit.Query, 
 	if err != nil {
 		return err
 	}
+	if err := s.demandFresh(ctx, by, ActAuditExport, installation(KindAudit)); err != nil {
+		return err
+	}
 	if err := checkSearch(q); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const recheckEvery = time.Second
 
 // logPart is the part of the log that lies in a scope; nil is all of it. Rights list the accounts of an environment that are
 // certain, so an environment by its name adds nothing here. What of a scope has no place in the log adds nothing either:
-// a scope that is not understood shows too little and never too much.
+// a scope that is not understood shows too little and never too much. Labels must be resolved before, see logPartNow.
 func logPart(scope access.Scope) *audit.Part {
 	if scope.Everything {
 		return nil
@@ -44,6 +44,15 @@ func (s *Service) logFor(ctx context.Context, by audit.Actor, act Act) (*audit.P
 	}
 	if err := s.demandFresh(ctx, by, act, installation(KindAudit)); err != nil {
 		return nil, err
+	}
+	return s.logPartNow(ctx, scope)
+}
+
+// logPartNow is logPart with the clusters that labels pick now, as the snapshots have them.
+func (s *Service) logPartNow(ctx context.Context, scope access.Scope) (*audit.Part, error) {
+	scope, err := withLabelled(ctx, s.cfg.DB, scope)
+	if err != nil {
+		return nil, dbError("finding what of the log may be seen", err)
 	}
 	return logPart(scope), nil
 }
@@ -76,7 +85,10 @@ type LogAccount struct {
 // LogReach tells it for a member. Of an account of which they see only single clusters they learn the name, as events
 // tell it to them.
 func (s *Service) LogReach(ctx context.Context, by audit.Actor) (LogReach, error) {
-	scope := s.visible(by, ActAuditRead)
+	scope, err := withLabelled(ctx, s.cfg.DB, s.visible(by, ActAuditRead))
+	if err != nil {
+		return LogReach{}, dbError("finding what of the log may be seen", err)
+	}
 	reach := LogReach{Whole: scope.Everything, Export: s.exportReach(by)}
 	of := slices.Clone(scope.Accounts)
 	for _, c := range scope.Clusters {
@@ -106,7 +118,7 @@ func (s *Service) AskLog(ctx context.Context, by audit.Actor) error {
 func (r LogReach) Acts() []string {
 	var names []string
 	for _, act := range Acts() {
-		if r.Whole || !slices.Contains([]string{KindSession, KindAudit, KindConfig}, act.TargetKind) {
+		if r.Whole || slices.Contains([]string{KindAccount, KindManagementKey, KindCluster, KindKey, KindAdminKey, KindPackage}, act.TargetKind) {
 			names = append(names, act.Name)
 		}
 	}
@@ -172,7 +184,10 @@ func (w *watch) ask(ctx context.Context) error {
 	if err := w.s.freshRights(ctx); err != nil {
 		return err
 	}
-	now := logPart(w.s.visible(w.by, w.act))
+	now, err := w.s.logPartNow(ctx, w.s.visible(w.by, w.act))
+	if err != nil {
+		return err
+	}
 	if now == nil || w.part != nil && now.Covers(*w.part) {
 		return nil
 	}

@@ -116,7 +116,14 @@ func (s *Service) CreateRole(ctx context.Context, by audit.Actor, n NewRole) (Ro
 	if err != nil {
 		return RoleDetail{}, s.refused(ctx, by, ActRoleCreate, err)
 	}
-	return s.Role(ctx, by, made.String())
+	if err := s.freshRights(ctx); err != nil {
+		return RoleDetail{}, err
+	}
+	row, err := s.lastRole(ctx, s.cfg.DB, made.String())
+	if err != nil {
+		return RoleDetail{}, err
+	}
+	return s.roleDetail(s.keeper.book.Load(), by, row), nil
 }
 
 // EditRole changes a role and records role.edit in the same transaction; when nothing differs nothing is

@@ -146,7 +146,7 @@ func TestPartEqualsOracle(t *testing.T) {
 			if !partOracle(part, o.Event) || q.Account != "" && o.Account.ID != q.Account || q.Outcome != "" && o.Status != q.Outcome {
 				continue
 			}
-			text := strings.ToLower(o.ID.String() + "\n" + o.Event.Operation.String() + "\n" + o.Act + "\n" + o.Actor.Subject + "\n" + o.Actor.Name + "\n" + o.Account.ID + "\n" + o.Account.Name + "\n" + o.Target.ID)
+			text := strings.ToLower(o.ID.String() + "\n" + o.Operation.String() + "\n" + o.Act + "\n" + o.Actor.Subject + "\n" + o.Actor.Name + "\n" + o.Account.ID + "\n" + o.Account.Name + "\n" + o.Target.ID)
 			if q.Text != "" && !strings.Contains(text, q.Text) {
 				continue
 			}

@@ -171,11 +171,22 @@ func TestMeTellsHowRightsCame(t *testing.T) {
 // TestAnswerOverTheBoundIsSaid: an ID token that is too large to be read signs nobody in, and the
 // page says why.
 func TestAnswerOverTheBoundIsSaid(t *testing.T) {
-	c, _ := newFullConsole(t)
-	c.idp.claims = func(m map[string]any) { m["groups"] = []string{strings.Repeat("g", 1<<20), "admins"} }
-	w := c.browser().signIn("/login?go=1")
-	wantStatus(t, w, http.StatusBadRequest)
-	if body := w.Body.String(); !strings.Contains(body, "over 1 MiB") || !strings.Contains(body, "very many groups") {
-		t.Errorf("the page says:\n%.3000s", body)
+	for name, break_ := range map[string]func(*testProvider){
+		"claims": func(p *testProvider) {
+			p.claims = func(m map[string]any) { m["groups"] = []string{strings.Repeat("g", 1<<20), "admins"} }
+		},
+		"something else": func(p *testProvider) {
+			p.token = func(w http.ResponseWriter) bool { _, _ = w.Write(make([]byte, 2*providerBody)); return true }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := newFullConsole(t)
+			break_(c.idp)
+			w := c.browser().signIn("/login?go=1")
+			wantStatus(t, w, http.StatusBadRequest)
+			if body := w.Body.String(); !strings.Contains(body, "over 1 MiB") || !strings.Contains(body, "very many groups") {
+				t.Errorf("the page says:\n%.3000s", body)
+			}
+		})
 	}
 }

@@ -224,16 +224,20 @@ func (s *Server) handleCallback(c echo.Context) error {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	s.setCookie(c, s.cookies.session, token, s.opts.SessionMax)
+	words := ""
 	switch {
 	case id.Reading.Overage != "":
-		s.setCookie(c, s.cookies.flash, encodeFlash(groupsLeftOut), flashAge)
-		return c.Redirect(http.StatusSeeOther, l.returnTo)
+		words = groupsLeftOut
 	case l.begun.IsZero() || strings.HasPrefix(l.returnTo, pathAuditExport): // a download is no page to say it on
-		return c.Redirect(http.StatusSeeOther, l.returnTo)
 	case id.Prompted:
-		return s.redirect(c, l.returnTo, signedInAgainUntold)
+		words = signedInAgainUntold
+	default:
+		words = signedInAgain
 	}
-	return s.redirect(c, l.returnTo, signedInAgain)
+	if words != "" {
+		s.setCookie(c, s.cookies.flash, encodeFlash(words), flashAge)
+	}
+	return c.Redirect(http.StatusSeeOther, l.returnTo)
 }
 
 // signInFailed answers a sign-in that came to nothing.

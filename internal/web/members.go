@@ -170,7 +170,7 @@ func (s *Server) memberView(c echo.Context, d accounts.MemberDetail) templates.M
 	v := templates.MemberView{
 		Page: s.page(c, d.Name, "member-show", sectionAdmin), Crumbs: []templates.Link{membersCrumb()}, Tabs: memberTabs(d.ID, memberPath(d.ID)),
 		Row: memberRow(d.Member, d.Self), Issuer: d.Issuer, Groups: d.Groups, GroupCount: d.GroupCount, GroupClaim: s.opts.GroupsClaim,
-		Offers: memberOffers(d), MayEnd: d.Offers[accounts.ActMemberSignOut.Name].Offered, MoreSession: max(d.Member.Sessions-len(d.Live), 0),
+		Offers: memberOffers(d), MayEnd: d.Offers[accounts.ActMemberSignOut.Name].Offered, MoreSession: max(d.Sessions-len(d.Live), 0),
 	}
 	for _, h := range d.Holds {
 		where, scope := heldPlace(h)
@@ -323,7 +323,9 @@ func (s *Server) handleMemberBlockForm(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read member: %w", err)
 	}
-	return s.renderMemberBlock(c, http.StatusOK, d, memberBlockForm{}, nil)
+	var form memberBlockForm
+	takeTyped(s, c, &form)
+	return s.renderMemberBlock(c, http.StatusOK, d, form, nil)
 }
 
 func (s *Server) renderMemberBlock(c echo.Context, status int, d accounts.MemberDetail, form memberBlockForm, invalid map[string]string) error {
@@ -336,13 +338,14 @@ func (s *Server) renderMemberBlock(c echo.Context, status int, d accounts.Member
 		Page: s.page(c, "Block "+d.Name, "member-block", sectionAdmin), Crumbs: []templates.Link{membersCrumb(), {Label: d.Name, Href: self}},
 		Lead: fmt.Sprintf("%s is kept out of this console until somebody unblocks them.", d.Name),
 		Points: []string{
-			sessionsEnd(d.Member.Sessions),
+			sessionsEnd(d.Sessions),
 			"They cannot sign in, whatever their identity provider says of them.",
 			"Their grants stay as they are, and count again once they are unblocked.",
 		},
 		Action: self + "/block", Button: "Block member", Danger: true, Back: self, Needed: true,
 		Confirm: d.ConfirmWord(), Reason: cut(form.Reason, 4000), Typed: cut(form.Confirm, 300), Errors: invalid,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActMemberBlock.Name])
 	if n := seen.Open() + seen.Hidden; n > 0 {
 		v.Warning = templates.Count(n, "key") + " that they made or pasted here may go on working at Qdrant Cloud. The next page lists them, to be rotated or deleted."
 	}
@@ -361,12 +364,12 @@ func sessionsEnd(n int) string {
 
 // handleMemberBlock handles POST /admin/members/{member}/block.
 func (s *Server) handleMemberBlock(c echo.Context) error {
-	issuer, subject, err := s.memberFrom(c, accounts.ActMemberBlock)
-	if err != nil {
+	var form memberBlockForm // read first: it is kept for after a fresh sign-in
+	if err := bindForm(c, &form); err != nil {
 		return err
 	}
-	var form memberBlockForm
-	if err := bindForm(c, &form); err != nil {
+	issuer, subject, err := s.memberFrom(c, accounts.ActMemberBlock)
+	if err != nil {
 		return err
 	}
 	ctx, by := c.Request().Context(), actorFrom(c)
@@ -396,7 +399,9 @@ func (s *Server) handleMemberUnblockForm(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read member: %w", err)
 	}
-	return s.renderMemberUnblock(c, http.StatusOK, d, memberUnblockForm{}, nil)
+	var form memberUnblockForm
+	takeTyped(s, c, &form)
+	return s.renderMemberUnblock(c, http.StatusOK, d, form, nil)
 }
 
 func (s *Server) renderMemberUnblock(c echo.Context, status int, d accounts.MemberDetail, form memberUnblockForm, invalid map[string]string) error {
@@ -407,17 +412,18 @@ func (s *Server) renderMemberUnblock(c echo.Context, status int, d accounts.Memb
 		Points: []string{"What they may do then follows from their groups at that sign-in, and from the grants that they hold."},
 		Action: self + "/unblock", Button: "Unblock member", Back: self, Reason: cut(form.Reason, 4000), Errors: invalid,
 	}
+	v.Page.StepUp = s.stepUp(c, d.Offers[accounts.ActMemberUnblock.Name])
 	return s.render(c, status, templates.MemberAct(v))
 }
 
 // handleMemberUnblock handles POST /admin/members/{member}/unblock.
 func (s *Server) handleMemberUnblock(c echo.Context) error {
-	issuer, subject, err := s.memberFrom(c, accounts.ActMemberUnblock)
-	if err != nil {
+	var form memberUnblockForm // read first: it is kept for after a fresh sign-in
+	if err := bindForm(c, &form); err != nil {
 		return err
 	}
-	var form memberUnblockForm
-	if err := bindForm(c, &form); err != nil {
+	issuer, subject, err := s.memberFrom(c, accounts.ActMemberUnblock)
+	if err != nil {
 		return err
 	}
 	ctx, by := c.Request().Context(), actorFrom(c)
