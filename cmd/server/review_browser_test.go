@@ -43,7 +43,7 @@ func TestAccessReviewInTheBrowser(t *testing.T) {
 	ask[int](s, `document.querySelectorAll('input[name="line"]').forEach(box => { box.checked = true }), 0`)
 	s.types("note", "as configured")
 	s.do(chromedp.Click(chromedp.CSS(`[data-testid="keep"]`)), chromedp.WaitVisible(chromedp.CSS(`[data-testid="undecided"][data-count="0"]`)))
-	s.says("kept.", "0 lines to decide", "as configured")
+	s.says("kept.", "0 lines to decide,", "as configured")
 	s.link("/admin/review/sign", "review-sign")
 	s.types("note", "All as it should be.")
 	s.click("main form button.btn-primary", "review-signed")

@@ -45,7 +45,7 @@ func TestReviewOnPages(t *testing.T) {
 		}
 	}
 	w = b.visit(pathReview)
-	if body := w.Body.String(); !strings.Contains(body, "0 lines to decide") || !strings.Contains(body, "&lt;b&gt;fine") || strings.Contains(body, "<b>fine") {
+	if body := w.Body.String(); !strings.Contains(body, "0 lines to decide,") || !strings.Contains(body, "&lt;b&gt;fine") || strings.Contains(body, "<b>fine") {
 		t.Errorf("after keeping all: %s", body)
 	}
 	wantStatus(t, b.visit(pathReview+"/lines/00000000-0000-7000-8000-000000000001/revoke"), http.StatusNotFound)
