@@ -1,9 +1,6 @@
 package templates
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // ReviewView is the page of an access review: who could do what at a moment, and how far the review has come.
 type ReviewView struct {
@@ -54,14 +51,6 @@ type ReviewOpenView struct {
 	StartedAt                time.Time
 	StartedBy                string
 	Undecided, Kept, Revoked int
-}
-
-// share is how much of the lines is decided, in hundredths.
-func (v ReviewOpenView) share() string {
-	if v.Kept+v.Undecided == 0 {
-		return "100"
-	}
-	return strconv.Itoa(v.Kept * 100 / (v.Kept + v.Undecided))
 }
 
 // ReviewConfigView is a change of the configuration.

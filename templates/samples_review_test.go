@@ -50,14 +50,14 @@ func reviewPages() map[string]templ.Component {
 		Page: samplePage("Vera Viewer", "review-rights", "admin"), Crumbs: crumbs, Heading: "Vera Viewer", Lead: "What follows from their own grants and from those of their groups, in each account and cluster.",
 		Action: "/admin/review/members/1", OfOne: true, Groups: []string{"viewers", "search-team"}, Rows: sampleReviewRows()[:3], More: 4,
 		Places: []ReviewPlaceRow{
-			{Where: "This console", Permissions: reviewPermissions()},
-			{Where: "Account Search production", WhereHref: "/admin/review/accounts/1", Permissions: reviewPermissions()},
-			{Where: "Account Search production, clusters labelled team=search", WhereHref: "/admin/review/accounts/1", Permissions: reviewPermissions()[:1]},
+			{Where: "This console", Permissions: sampleReviewPermissions()},
+			{Where: "Account Search production", WhereHref: "/admin/review/accounts/1", Permissions: sampleReviewPermissions()},
+			{Where: "Account Search production, clusters labelled team=search", WhereHref: "/admin/review/accounts/1", Permissions: sampleReviewPermissions()[:1]},
 		},
 	}
 	account := rights
 	account.OfOne, account.Heading, account.Past, account.Moment = false, "Search production", true, before(40*day)
-	account.Places = []ReviewPlaceRow{{Who: "Vera Viewer", WhoHref: "/admin/review/members/1", Where: "Account Search production", Permissions: reviewPermissions()}}
+	account.Places = []ReviewPlaceRow{{Who: "Vera Viewer", WhoHref: "/admin/review/members/1", Where: "Account Search production", Permissions: sampleReviewPermissions()}}
 	nothing := rights
 	nothing.Places, nothing.Rows, nothing.Groups, nothing.More = nil, nil, nil, 0
 	return map[string]templ.Component{
@@ -75,7 +75,7 @@ func sampleReviewTabs(current int) []Tab {
 	return tabs
 }
 
-func reviewPermissions() []PermissionGroup {
+func sampleReviewPermissions() []PermissionGroup {
 	return []PermissionGroup{{Kind: "Clusters", Verbs: []string{"read", "write", "delete"}}, {Kind: "API keys", Verbs: []string{"read"}}}
 }
 
@@ -89,9 +89,9 @@ func sampleSigned() *SignedRow {
 func sampleReviewRows() []ReviewRow {
 	soon, used := sampleNow.Add(6*day), before(3*time.Hour)
 	return []ReviewRow{
-		{Key: "configured-1", Token: "configured-1.aa", Kind: "group", Name: "platform-admins", Members: []Link{{"Ada Admin", "/admin/review/members/3"}, {"Olga Operator", "/admin/review/members/4"}}, More: 3, Role: "platform admin", Permissions: reviewPermissions(), Where: "everything", Source: "QM_ADMIN_GROUPS", LastUse: &used, Own: true, Decided: &ReviewDecidedView{At: before(time.Hour), By: "Grace Auditor", Note: "Checked with the team lead.", Own: true}},
-		{Key: "g1", Token: "g1.bb", Kind: "group", Name: "search-team", None: "nobody who has signed in", Role: "operator", Permissions: reviewPermissions(), Where: "environment staging", GrantedBy: "Olga Operator", Reason: "The team runs its staging clusters itself.", Since: before(200 * day), Revoke: "/admin/review/lines/g1/revoke", Changed: "Somebody has come into the group since it was kept."},
-		{Key: "g2", Token: "g2.cc", Kind: "member", Name: "Vera Viewer", Href: "/admin/review/members/1", Role: "key manager", Permissions: reviewPermissions(), Where: "cluster catalogue-embeddings-europe of account Search production", GrantedBy: "Olga Operator", Reason: "On call this week.", Since: before(day), ExpiresAt: &soon, LastUse: &used, Revoke: "/admin/review/lines/g2/revoke"},
+		{Key: "configured-1", Token: "configured-1.aa", Kind: "group", Name: "platform-admins", Members: []Link{{"Ada Admin", "/admin/review/members/3"}, {"Olga Operator", "/admin/review/members/4"}}, More: 3, Role: "platform admin", Permissions: sampleReviewPermissions(), Where: "everything", Source: "QM_ADMIN_GROUPS", LastUse: &used, Own: true, Decided: &ReviewDecidedView{At: before(time.Hour), By: "Grace Auditor", Note: "Checked with the team lead.", Own: true}},
+		{Key: "g1", Token: "g1.bb", Kind: "group", Name: "search-team", None: "nobody who has signed in", Role: "operator", Permissions: sampleReviewPermissions(), Where: "environment staging", GrantedBy: "Olga Operator", Reason: "The team runs its staging clusters itself.", Since: before(200 * day), Revoke: "/admin/review/lines/g1/revoke", Changed: "Somebody has come into the group since it was kept."},
+		{Key: "g2", Token: "g2.cc", Kind: "member", Name: "Vera Viewer", Href: "/admin/review/members/1", Role: "key manager", Permissions: sampleReviewPermissions(), Where: "cluster catalogue-embeddings-europe of account Search production", GrantedBy: "Olga Operator", Reason: "On call this week.", Since: before(day), ExpiresAt: &soon, LastUse: &used, Revoke: "/admin/review/lines/g2/revoke"},
 		{Key: "g3", Token: "g3.dd", Kind: "address", Name: "later-with-a-long-address-that-goes-on-and-on@example.test", Pending: true, Role: "a role that was deleted", Where: "clusters labelled team=search,tier in (gold,silver)", GrantedBy: "Ada Admin", Reason: "Starts in December.", Since: before(9 * day), Revoke: "/admin/review/lines/g3/revoke", Decided: &ReviewDecidedView{At: before(time.Hour), By: "Grace Auditor"}},
 	}
 }

@@ -77,6 +77,7 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActMemberUnblock, member+"/unblock")
 	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
 	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
+
 	const review = pathReview
 	get(accounts.ActReviewRead, review, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", review+"/accounts/:id")
 	post(accounts.ActReviewStart, review+"/start")
