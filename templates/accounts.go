@@ -75,6 +75,7 @@ type AccountView struct {
 	CreatedAt      time.Time
 	CreatedBy      string
 	Offers         []Offer
+	WhoCanHref     string // who can touch the account; empty for those who may not ask
 
 	Key         KeyView
 	KeyOffers   []Offer // what can be done with the key

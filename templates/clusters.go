@@ -146,21 +146,22 @@ func (v FleetView) troubled() (trouble, fine []AccountStrip) {
 
 // ClusterView is the page of one cluster.
 type ClusterView struct {
-	Page    Page
-	Self    string
-	Crumbs  []Link
-	Tabs    []Tab
-	Name    string
-	ID      string
-	Phase   string
-	Reason  string
-	Moving  bool
-	Every   string // how often the page asks for itself again, as htmx spells it; empty: not at all
-	Stale   string
-	Gone    bool
-	SeenAt  time.Time
-	Offers  []Offer
-	Pending []PendingView
+	WhoCanHref string // who can touch the cluster; empty for those who may not ask
+	Page       Page
+	Self       string
+	Crumbs     []Link
+	Tabs       []Tab
+	Name       string
+	ID         string
+	Phase      string
+	Reason     string
+	Moving     bool
+	Every      string // how often the page asks for itself again, as htmx spells it; empty: not at all
+	Stale      string
+	Gone       bool
+	SeenAt     time.Time
+	Offers     []Offer
+	Pending    []PendingView
 
 	AccountName, AccountHref, Environment string
 	CloudAccountID                        string

@@ -126,6 +126,7 @@ type ConfirmView struct {
 	Ask     string // what is to be typed, where it is no name
 	Typed   string // what was typed, when it was wrong
 	Radios  []Radios
+	Fields  []Field           // asked beside; what is wrong with one stands in Errors
 	Errors  map[string]string // by field; "" is the form
 	Back    string
 }

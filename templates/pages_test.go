@@ -73,7 +73,7 @@ func filled[T any](text string, component func(T) templ.Component) templ.Compone
 
 // hostilePages are all pages with the text in every place that shows text.
 func hostilePages(text string) map[string]templ.Component {
-	return map[string]templ.Component{
+	pages := map[string]templ.Component{
 		"sign-in": filled(text, SignIn), "no-rights": filled(text, NoRights), "error": filled(text, ErrorPage), "fleet": filled(text, Fleet),
 		"cluster": filled(text, Cluster), "confirm": filled(text, Confirm), "accounts": filled(text, Accounts), "account": filled(text, Account),
 		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
@@ -81,6 +81,8 @@ func hostilePages(text string) map[string]templ.Component {
 		"account-edit": filled(text, AccountEdit), "account-key": filled(text, AccountKey), "account-mint": filled(text, AccountMint),
 		"old-key": filled(text, AccountOldKey), "switch": filled(text, AccountSwitch),
 	}
+	maps.Copy(pages, hostileGrantPages(text))
+	return pages
 }
 
 func rendered(t *testing.T, component templ.Component) (*html.Node, string) {
@@ -286,6 +288,9 @@ func TestHooks(t *testing.T) {
 		{"switch-differs", "account-switch", "switch-row", 4, []string{"data-cluster", "data-differs"}},
 		{"accounts", "accounts-index", "account-row", 4, []string{"data-account"}},
 		{"keys", "keys-index", "key-row", 7, []string{"data-key", "data-expires"}},
+		{"grants", "grants-index", "grant-row", 7, []string{"data-state", "data-subject"}},
+		{"roles", "roles-index", "role-row", 4, []string{"data-role"}},
+		{"access-who", "access-who", "holder-row", 3, []string{"data-subject", "data-kind"}},
 		{"audit", "audit-index", "audit-row", 7, []string{"data-act", "data-outcome", "data-actor", "data-seq"}},
 	} {
 		root, _ := rendered(t, pages[want.page])

@@ -125,6 +125,7 @@ func samplePages() map[string]templ.Component {
 	}
 	maps.Copy(pages, keyPages())
 	maps.Copy(pages, stepUpSamples())
+	maps.Copy(pages, grantPages())
 	maps.Copy(pages, memberPages())
 	return pages
 }
@@ -237,7 +238,8 @@ func sampleCluster() ClusterView {
 		{Label: "Delete", Href: "/accounts/1/clusters/c/delete", Offered: true, Danger: true},
 	}
 	return ClusterView{
-		Page: samplePage("search-main", "cluster-show", "clusters"), Self: "/accounts/1/clusters/c", Crumbs: []Link{{"Clusters", "/clusters"}, {"Search production", "/accounts/1"}},
+		WhoCanHref: "/admin/access?account=1",
+		Page:       samplePage("search-main", "cluster-show", "clusters"), Self: "/accounts/1/clusters/c", Crumbs: []Link{{"Clusters", "/clusters"}, {"Search production", "/accounts/1"}},
 		Name: "search-main", ID: "7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa", Phase: "HEALTHY", Every: "15s", SeenAt: before(8 * time.Second), Offers: yes,
 		AccountName: "Search production", AccountHref: "/accounts/1", Environment: "production", CloudAccountID: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55",
 		Cloud: "aws", Region: "eu-central-1", CreatedAt: before(212 * day), CostAllocationLabel: "team-search", Labels: []Pair{{"team", "search"}, {"tier", "gold"}},
@@ -326,7 +328,8 @@ func sampleAccountRows() []AccountRow {
 func sampleAccount() AccountView {
 	soon := sampleNow.Add(60 * day)
 	return AccountView{
-		Page: samplePage("Search production", "account-show", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, ID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d",
+		WhoCanHref: "/admin/access?account=1",
+		Page:       samplePage("Search production", "account-show", "accounts"), Crumbs: []Link{{"Accounts", "/accounts"}}, ID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d",
 		Name: "Search production", CloudAccountID: "1d5c1f36-3bd1-4a2d-91a1-3c2f6a1b7e55", UpstreamName: "ACME Search", OwnerEmail: "billing@example.test", Environment: "production",
 		Owner: "Search platform", Note: "Paid from the search budget.\nAsk before adding clusters.", RotateBy: &soon, Enabled: true, CreatedAt: before(40 * day), CreatedBy: "Ada Admin",
 		Offers: []Offer{{Label: "Edit", Href: "/accounts/1/edit", Offered: true}, {Label: "Disable", Post: true, Href: "/accounts/1/disable", Offered: true}, {Label: "Remove", Href: "/accounts/1/delete", Offered: true, Danger: true}},

@@ -10,7 +10,7 @@ import "time"
 type Page struct {
 	Title   string
 	BodyID  string // <body id>, a hook for tests
-	Section string // clusters, accounts, audit, me: which item of the navigation is current
+	Section string // clusters, accounts, audit, admin, me: which item of the navigation is current
 	Member  *Member
 	Flash   string
 	Dev     bool          // made by dev: a banner says so
@@ -19,6 +19,13 @@ type Page struct {
 	// BreakGlass are the live sessions that a break-glass link gave; every page says so.
 	BreakGlass []BreakGlassNotice
 	Now        time.Time
+	Unverified *UnverifiedView // for those who may do something about it; nil when every row verifies
+}
+
+// UnverifiedView tells of rows that rights follow from and that the console did not write.
+type UnverifiedView struct {
+	Rows    int
+	LogHref string // empty for those who may not read the log
 }
 
 // BreakGlassNotice is somebody who works without the identity provider.
@@ -61,6 +68,7 @@ type ErrorView struct {
 	Heading   string // what happened
 	Detail    string // what to do
 	Reason    string // upstream's own words, when there are any
+	Refusal   *RefusalView
 	RequestID string
 	RetryPath string // empty: no retry link
 	SignIn    bool   // offer the sign-in link

@@ -101,9 +101,24 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 		{"GET", "/audit/export?format=csv&act=cluster.explode", nil, "audit.export", "", "audit:export", [4]int{200, 403, 403, 200}},
+		{"GET", "/admin/grants", nil, "grant.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
+		{"GET", "/admin/grants/new", nil, "grant.create", "", "grants:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/admin/grants/new", fields, "grant.create", "", "grants:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/admin/grants", fields, "grant.create", "", "grants:manage", [4]int{422, 403, 403, 403}},
+		{"GET", "/admin/grants/" + noKey, nil, "grant.read", "", "grants:manage", [4]int{404, 403, 403, 403}},
+		{"GET", "/admin/grants/" + noKey + "/delete", nil, "grant.read", "", "grants:manage", [4]int{404, 403, 403, 403}},
+		{"POST", "/admin/grants/" + noKey + "/delete", nil, "grant.delete", "", "grants:manage", [4]int{404, 403, 403, 403}},
+		{"GET", "/admin/roles", nil, "role.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
+		{"GET", "/admin/roles/new", nil, "role.create", "", "grants:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/admin/roles", fields, "role.create", "", "grants:manage", [4]int{422, 403, 403, 403}},
+		{"GET", "/admin/roles/viewer", nil, "role.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
+		{"POST", "/admin/roles/viewer", nil, "role.edit", "", "grants:manage", [4]int{409, 403, 403, 403}},
+		{"POST", "/admin/roles/viewer/delete", fields, "role.read", "", "grants:manage", [4]int{409, 403, 403, 403}},
+		{"GET", "/admin/access?account=" + st.accounts[production].id, nil, "grant.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/admin/groups", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/admin/groups/try", nil, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
 		{"POST", "/admin/groups/try", url.Values{"claims": {"{}"}}, "group.read", "", "grants:manage or members:manage", [4]int{200, 403, 403, 403}},
+
 		{"GET", "/audit/events/1", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 	} {
 		for i, member := range members {

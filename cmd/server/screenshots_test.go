@@ -69,6 +69,31 @@ func TestScreenshots(t *testing.T) {
 	take("account-light", 1000)
 	s.open("/audit", "audit-index")
 	take("audit-light", 760)
+	s.takesRights(take, st, path)
+}
+
+// takesRights takes the pictures of who may do what, in light and dark.
+func (s *surfer) takesRights(take func(name string, height int64), st *stage, path string) {
+	s.t.Helper()
+	_, cluster := st.cluster(s.t, "product-search-eu")
+	s.open("/admin/grants/new", "grant-new")
+	s.givesViewer(st.accounts[production].id+"/"+cluster, "search-team")
+	grant := ask[string](s, "location.pathname")
+	both := func(name, path, bodyID string, height int64) {
+		for _, scheme := range []string{"light", "dark"} {
+			s.do(asksFor(scheme))
+			s.open(path, bodyID)
+			take(name+"-"+scheme, height)
+		}
+	}
+	both("grants", "/admin/grants", "grants-index", 700)
+	both("grant", grant, "grant-show", 640)
+	both("role-grid", "/admin/roles/new?from=operator", "role-new", 1320)
+	both("access", "/admin/access?account="+st.accounts[production].id+"&cluster="+cluster, "access-who", 700)
+	s.signOut()
+	s.signIn(viewer, "clusters-index")
+	both("why", path+"/delete", "error", 900)
+	s.do(asksFor("light"))
 }
 
 // colours counts the colours of a picture: an empty page has one or two.

@@ -149,12 +149,10 @@ func (m lastSignIn) actor() audit.Actor {
 	return audit.Actor{Issuer: m.Issuer, Subject: m.Subject, Name: m.Name, Email: m.Email, EmailVerified: m.EmailVerified, Groups: m.Groups}
 }
 
-const lastSignInColumns = `m.issuer, m.subject, m.name, m.email, m.email_verified, m.groups`
-
-const lastSignInTables = ` FROM members m`
+const lastSignInColumns = `issuer, subject, name, email, email_verified, groups`
 
 func lastSignIns(ctx context.Context, db querier) ([]lastSignIn, error) {
-	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+lastSignInTables+` WHERE m.issuer <> $1 ORDER BY m.last_seen DESC, m.issuer, m.subject`, InternalIssuer) // a way in past the provider is no person
+	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+` FROM members WHERE issuer <> $1 ORDER BY last_seen DESC, issuer, subject`, InternalIssuer) // a way in past the provider is no person
 	if err != nil {
 		return nil, fmt.Errorf("reading who signed in: %w", err)
 	}

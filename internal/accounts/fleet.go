@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -259,27 +261,24 @@ type fleetAccounts struct {
 	all        []Account // by name
 	everything bool
 	whole      map[uuid.UUID]bool // all of whose clusters are in the scope
-	clusters   []access.ClusterRef
+	picked     picked             // of those of which only some are
 }
 
 // fleetAccounts reads the accounts of a scope as the fleet needs them, which is without their keys. What
 // the scope picks by labels are the clusters that have them now.
 func (s *Service) fleetAccounts(ctx context.Context, tx pgx.Tx, scope access.Scope) (fleetAccounts, error) {
-	scope, err := withLabelled(ctx, tx, scope)
-	if err != nil {
-		return fleetAccounts{}, err
+	in := fleetAccounts{everything: scope.Everything, whole: map[uuid.UUID]bool{}}
+	var err error
+	if in.picked, err = pickedBy(ctx, tx, scope); err != nil {
+		return in, err
 	}
-	in := fleetAccounts{everything: scope.Everything, clusters: scope.Clusters, whole: map[uuid.UUID]bool{}}
-	listed := make([]uuid.UUID, len(scope.Clusters))
-	for i, ref := range scope.Clusters {
-		listed[i] = ref.AccountID
-	}
+	listed := slices.Collect(maps.Keys(in.picked))
 	rows, err := tx.Query(ctx, `
 		SELECT a.id, a.generation, a.name, a.environment, a.enabled, a.environment = ANY($2) OR a.id = ANY($3) AS whole, `+syncColumns+`
 		FROM accounts a
 		LEFT JOIN refresh r ON r.account_id = a.id AND r.kind = 'clusters'
 		WHERE $4 OR a.environment = ANY($2) OR a.id = ANY($3) OR a.id = ANY($5)
-		ORDER BY lower(a.name), a.id`, s.staleAfter(), nonNil(scope.Environments), nonNil(scope.Accounts), scope.Everything, listed)
+		ORDER BY lower(a.name), a.id`, s.staleAfter(), nonNil(scope.Environments), nonNil(scope.Accounts), scope.Everything, nonNil(listed))
 	if err != nil {
 		return in, fmt.Errorf("reading accounts: %w", err)
 	}
@@ -348,20 +347,20 @@ func (c *conditions) of(in fleetAccounts, these []Account) {
 		c.where("false")
 		return
 	}
-	if !in.everything || len(these) < len(in.all) {
+	var places []pgtype.TID
+	whole := slices.DeleteFunc(slices.Clone(these), func(a Account) bool {
+		if !in.whole[a.ID] {
+			places = append(places, in.picked[a.ID]...)
+		}
+		return !in.whole[a.ID]
+	})
+	switch {
+	case in.everything && len(these) == len(in.all):
+	case len(whole) == len(these):
 		c.where("c.account_id = ANY(?::uuid[])", idsOf(these))
+	default:
+		c.where("(c.account_id = ANY(?::uuid[]) OR c.ctid = ANY(?::tid[]))", idsOf(whole), places)
 	}
-	whole := slices.DeleteFunc(slices.Clone(these), func(a Account) bool { return !in.whole[a.ID] })
-	if len(whole) == len(these) {
-		return
-	}
-	accounts := make([]uuid.UUID, len(in.clusters))
-	clusters := make([]string, len(in.clusters))
-	for i, ref := range in.clusters {
-		accounts[i], clusters[i] = ref.AccountID, ref.ClusterID
-	}
-	c.where(`(c.account_id = ANY(?::uuid[]) OR (c.account_id, c.cluster_id) IN (SELECT * FROM unnest(?::uuid[], ?::text[])))`,
-		idsOf(whole), accounts, clusters)
 }
 
 func idsOf(accounts []Account) []uuid.UUID {

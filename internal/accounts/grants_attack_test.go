@@ -31,6 +31,7 @@ type grantsField struct {
 func newGrantsField(t testing.TB) *grantsField {
 	t.Helper()
 	f := &grantsField{rig: newRig(t), t: t}
+	f.svc = f.replica(t, func(c *Config) { c.StepUpAfter = 24 * time.Hour }) // the clock is moved
 	f.prod, f.prodAt = f.account(t, "Search", Production)
 	f.dev, f.devAt = f.account(t, "Ads", Development)
 	for _, at := range []*scriptedAccount{f.prodAt, f.devAt} {

@@ -25,8 +25,8 @@ func (r *rig) grantee(t testing.TB, subject string, groups ...string) audit.Acto
 func (r *rig) granteeAt(t testing.TB, s *Service, id Identity) (string, audit.Actor) {
 	t.Helper()
 	if id.AuthTime == nil {
-		at := s.now()
-		id.AuthTime = &at
+		now := r.clock.Now()
+		id.AuthTime = &now // acts on grants ask for a fresh sign-in
 	}
 	token, err := s.SignIn(t.Context(), audit.Actor{Via: audit.ViaBrowser, IP: "192.0.2.7", UserAgent: "Browser/1", RequestID: "req-" + id.Subject}, id)
 	if err != nil {

@@ -164,7 +164,7 @@ type MemberAccess struct {
 	Name    string
 	Email   string
 	Blocked bool
-	Groups  []string // of the last sign-in that is still known, as far as grants of them are seen here
+	Groups  []string // of the last sign-in, those by which something is held that is seen here
 	Grants  []Grant  // that count for them now, their groups' and the configuration's included
 	Scopes  []ScopeAccess
 	Partial bool // there may be more that the actor may not see
@@ -261,10 +261,7 @@ func lastSignInOf(ctx context.Context, db querier, issuer, subject string) (last
 	if !wellFormed(issuer, maxIssuer) || !wellFormed(subject, maxSubject) {
 		return lastSignIn{}, ErrNotFound
 	}
-	rows, err := db.Query(ctx, `SELECT m.issuer, m.subject, m.name, m.email, m.email_verified, coalesce((
-			SELECT s.groups FROM sessions s WHERE s.issuer = m.issuer AND s.subject = m.subject ORDER BY s.created_at DESC, s.id DESC LIMIT 1
-		), '{}') AS groups
-		FROM members m WHERE m.issuer = $1 AND m.subject = $2`, issuer, subject)
+	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+` FROM members WHERE issuer = $1 AND subject = $2`, issuer, subject)
 	if err != nil {
 		return lastSignIn{}, dbError("reading the member", err)
 	}

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -52,22 +54,53 @@ func (t target) labelled(labels map[string]string) target {
 	return t
 }
 
+// picked are clusters that a scope picks one by one: where their rows stand, by account. Rows stay where
+// they are for as long as the transaction that read it.
+type picked map[uuid.UUID][]pgtype.TID
+
+// pickedBy finds the clusters that a scope lists and those that its selectors pick, as the snapshots have
+// them now.
+func pickedBy(ctx context.Context, tx pgx.Tx, scope access.Scope) (picked, error) {
+	if scope.Everything || len(scope.Clusters) == 0 && len(scope.Labels) == 0 {
+		return nil, nil
+	}
+	accounts, clusters := make([]uuid.UUID, len(scope.Clusters)), make([]string, len(scope.Clusters))
+	for i, ref := range scope.Clusters {
+		accounts[i], clusters[i] = ref.AccountID, ref.ClusterID
+	}
+	enough, err := enoughLabels(scope.Labels)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT found.account_id, array_agg(found.place) FROM (
+			SELECT c.account_id, c.ctid AS place FROM clusters c
+			WHERE c.gone_at IS NULL AND (c.account_id, c.cluster_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+			UNION
+			SELECT c.account_id, c.ctid FROM unnest($3::text[]) asked (labels)
+			JOIN clusters c ON c.labels @> asked.labels::jsonb AND c.gone_at IS NULL) found
+		GROUP BY found.account_id`, accounts, clusters, nonNil(enough))
+	if err != nil {
+		return nil, fmt.Errorf("reading clusters of a scope: %w", err)
+	}
+	found := picked{}
+	var account uuid.UUID
+	var places []pgtype.TID
+	if _, err := pgx.ForEachRow(rows, []any{&account, &places}, func() error {
+		found[account] = slices.Clone(places)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("reading clusters of a scope: %w", err)
+	}
+	return found, nil
+}
+
 // withLabelled is the scope with the clusters that its selectors pick now in place of the selectors, as
 // the snapshots have them.
 func withLabelled(ctx context.Context, db querier, scope access.Scope) (access.Scope, error) {
-	var enough []string
-	for i, l := range scope.Labels {
-		implied := func(o access.Selector) bool { return l.Implies(o) && l.String() != o.String() }
-		if slices.ContainsFunc(scope.Labels[:i], l.Implies) || slices.ContainsFunc(scope.Labels[i+1:], implied) {
-			continue // what it picks another one picks, too
-		}
-		for _, labels := range l.Combinations() {
-			text, err := json.Marshal(labels)
-			if err != nil {
-				return access.Scope{}, fmt.Errorf("encoding labels: %w", err)
-			}
-			enough = append(enough, string(text))
-		}
+	enough, err := enoughLabels(scope.Labels)
+	if err != nil {
+		return access.Scope{}, err
 	}
 	scope.Labels = nil
 	if scope.Everything || len(enough) == 0 {
@@ -79,12 +112,30 @@ func withLabelled(ctx context.Context, db querier, scope access.Scope) (access.S
 	if err != nil {
 		return access.Scope{}, fmt.Errorf("reading clusters by their labels: %w", err)
 	}
-	picked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[access.ClusterRef])
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[access.ClusterRef])
 	if err != nil {
 		return access.Scope{}, fmt.Errorf("reading clusters by their labels: %w", err)
 	}
-	scope.Clusters = append(slices.Clone(scope.Clusters), picked...)
+	scope.Clusters = append(slices.Clone(scope.Clusters), found...)
 	return scope, nil
+}
+
+// enoughLabels are the sets of labels, in JSON, any of which is enough for one of the selectors.
+func enoughLabels(selectors []access.Selector) (enough []string, err error) {
+	for i, l := range selectors {
+		implied := func(o access.Selector) bool { return l.Implies(o) && l.String() != o.String() }
+		if slices.ContainsFunc(selectors[:i], l.Implies) || slices.ContainsFunc(selectors[i+1:], implied) {
+			continue // what it picks another one picks, too
+		}
+		for _, labels := range l.Combinations() {
+			text, err := json.Marshal(labels)
+			if err != nil {
+				return nil, fmt.Errorf("encoding labels: %w", err)
+			}
+			enough = append(enough, string(text))
+		}
+	}
+	return enough, nil
 }
 
 // restsOnLabels reports whether the actor, who may do the act, may not do it without the target's labels.
@@ -296,11 +347,10 @@ func (s *Service) labelsToFill(by audit.Actor, account accountRef) []access.Sele
 // enoughFor are labels that a selector picks, by key.
 func enoughFor(l access.Selector) []cloudapi.Label {
 	var labels []cloudapi.Label
-	for _, with := range l.Combinations() {
-		for _, key := range slices.Sorted(maps.Keys(with)) {
-			labels = append(labels, cloudapi.Label{Key: key, Value: with[key]})
+	if all := l.Combinations(); len(all) > 0 {
+		for _, key := range slices.Sorted(maps.Keys(all[0])) {
+			labels = append(labels, cloudapi.Label{Key: key, Value: all[0][key]})
 		}
-		break
 	}
 	return labels
 }

@@ -281,7 +281,7 @@ func TestAnUpdateMustNotLeaveOnesScope(t *testing.T) {
 			t.Errorf("%s: the words are %q", name, refused.Reason)
 		}
 		_, err := s.svc.PlanClusterUpdate(t.Context(), by, ref, form)
-		labelForbidden(t, name+", compared", err, "write:clusters")
+		_ = labelForbidden(t, name+", compared", err, "write:clusters")
 		if s.updates() != before {
 			t.Errorf("%s: it was sent", name)
 		}
@@ -324,8 +324,8 @@ func TestLabelsThatRightsRestOnNeedGrantsManage(t *testing.T) {
 		}
 	}
 	bare := s.labelled(account, "bare", map[string]string{"use": "demo"})
-	labelForbidden(t, "added", change(operator, bare, "team=orbit"), access.GrantsManage)
-	labelForbidden(t, "added with a value that nobody's grant names", change(operator, bare, "team=nobody"), access.GrantsManage)
+	_ = labelForbidden(t, "added", change(operator, bare, "team=orbit"), access.GrantsManage)
+	_ = labelForbidden(t, "added with a value that nobody's grant names", change(operator, bare, "team=nobody"), access.GrantsManage)
 	if s.updates() != before {
 		t.Error("a refused change was sent")
 	}
@@ -422,7 +422,7 @@ func TestMakingClustersByLabel(t *testing.T) {
 	legacy := s.register(s.legacy(), "Old")
 	s.grant(by, "viewer", access.ScopeAccount, legacy.ID.String())
 	_, err = s.svc.AskClusterCreate(t.Context(), by, legacy.ID, NewCluster{}, false)
-	labelForbidden(t, "an API that sets no labels", err, "write:clusters")
+	_ = labelForbidden(t, "an API that sets no labels", err, "write:clusters")
 }
 
 // TestANewClusterTakesNoLabelOfOthers: a label that rights rest on may be given to a new cluster by who
@@ -453,7 +453,7 @@ func TestANewClusterTakesNoLabelOfOthers(t *testing.T) {
 		asked.Labels = tt.labels
 		_, err := s.svc.CreateCluster(t.Context(), tt.by, account.ID, asked)
 		if tt.missing != "" {
-			labelForbidden(t, name, err, tt.missing)
+			_ = labelForbidden(t, name, err, tt.missing)
 		} else if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -474,7 +474,7 @@ func TestDeletingBackupsIsARightOfItsOwn(t *testing.T) {
 	ref := s.labelled(account, "kept", labelOrbit)
 	_, before := s.calls()
 	d := ClusterDeletion{Confirm: "kept", DeleteBackups: &yes}
-	labelForbidden(t, "with the backups", s.svc.DeleteCluster(t.Context(), by, ref, d), access.DeleteBackups)
+	_ = labelForbidden(t, "with the backups", s.svc.DeleteCluster(t.Context(), by, ref, d), access.DeleteBackups)
 	if _, after := s.calls(); after != before {
 		t.Error("upstream was asked to delete")
 	}
@@ -492,7 +492,7 @@ func TestDeletingBackupsIsARightOfItsOwn(t *testing.T) {
 	ref = s.labelled(account, "moved", map[string]string{"team": "orbit", "backups": "ours"})
 	s.relabel(account, ref, labelOrbit)
 	d = ClusterDeletion{Confirm: "moved", DeleteBackups: &yes}
-	labelForbidden(t, "with a label that was taken away", s.svc.DeleteCluster(t.Context(), by, ref, d), access.DeleteBackups)
+	_ = labelForbidden(t, "with a label that was taken away", s.svc.DeleteCluster(t.Context(), by, ref, d), access.DeleteBackups)
 	ref = s.labelled(account, "whole", map[string]string{"team": "orbit", "backups": "ours"})
 	if err := s.svc.DeleteCluster(t.Context(), by, ref, ClusterDeletion{Confirm: "whole", DeleteBackups: &yes}); err != nil {
 		t.Errorf("with both rights: %v", err)
@@ -518,13 +518,13 @@ func TestAnAdminKeyIsDecidedOnFreshLabelsOfEachCluster(t *testing.T) {
 	s.snapshot()
 	_, before := s.calls()
 	err := s.svc.DeleteKey(t.Context(), byCluster, first, key.ID, key.Prefix)
-	labelForbidden(t, "by the one cluster only", err, access.DeleteAPIKeys)
+	_ = labelForbidden(t, "by the one cluster only", err, access.DeleteAPIKeys)
 	if row := rowOf(t, s.keys(byCluster, first), key.ID); row.Hidden != len(key.Clusters)-1 || len(row.Opens) != 1 {
 		t.Errorf("the key shows %+v and %d more", row.Opens, row.Hidden)
 	}
 	s.relabel(account, second, map[string]string{"team": "ads"})
 	err = s.svc.DeleteKey(t.Context(), byLabel, first, key.ID, key.Prefix)
-	labelForbidden(t, "with the label gone from the second", err, access.DeleteAPIKeys)
+	_ = labelForbidden(t, "with the label gone from the second", err, access.DeleteAPIKeys)
 	if _, after := s.calls(); after != before {
 		t.Error("upstream was asked to delete")
 	}

@@ -50,7 +50,6 @@ type ledgerRole struct {
 
 type ledgerMember struct {
 	name, email string
-	verified    bool
 	groups      []string
 	loginSeq    int64
 	blocked     bool
@@ -79,11 +78,11 @@ func ledgerActs() []string {
 
 // apply reads one event that came to pass.
 func (l *ledger) apply(e audit.Stored) {
-	switch e.Event.Act {
+	switch e.Act {
 	case ActAccountCreate.Name, ActAccountEdit.Name, ActAccountKey.Name, ActAccountSwitch.Name, ActAccountEnable.Name, ActAccountDisable.Name:
 		l.applyAccount(e)
 	case ActAccountDelete.Name:
-		if a := l.accounts[e.Event.Target.ID]; a != nil {
+		if a := l.accounts[e.Target.ID]; a != nil {
 			a.removedSeq = e.Seq
 		}
 	case ActManagementKeyCreate.Name:
@@ -91,7 +90,7 @@ func (l *ledger) apply(e audit.Stored) {
 	case ActGrantCreate.Name, ActGrantBind.Name:
 		l.applyGrant(e)
 	case ActGrantDelete.Name:
-		if g := l.grants[e.Event.Target.ID]; g != nil {
+		if g := l.grants[e.Target.ID]; g != nil {
 			g.endedSeq = e.Seq
 		}
 	case ActRoleCreate.Name, ActRoleEdit.Name, ActRoleDelete.Name:
@@ -135,60 +134,60 @@ func (v values) list(name string) []string {
 }
 
 func (l *ledger) applyAccount(e audit.Stored) {
-	id := e.Event.Target.ID
+	id := e.Target.ID
 	a := l.accounts[id]
-	if a == nil || e.Event.Act == ActAccountCreate.Name {
+	if a == nil || e.Act == ActAccountCreate.Name {
 		a = &ledgerAccount{}
 		l.accounts[id] = a
 	}
-	a.values, a.seq = a.after(e.Event.Change), e.Seq
+	a.values, a.seq = a.after(e.Change), e.Seq
 	l.applyKey(e)
-	if key := (values{}).after(e.Event.Change).text("management_key_id"); key != "" {
+	if key := (values{}).after(e.Change).text("management_key_id"); key != "" {
 		a.key = key
 	}
 }
 
 func (l *ledger) applyKey(e audit.Stored) {
-	if key := (values{}).after(e.Event.Change).text("management_key_id"); key != "" && l.keys[key] == nil {
-		account := e.Event.Account.ID
-		if e.Event.Target.Kind == KindAccount {
-			account = e.Event.Target.ID
+	if key := (values{}).after(e.Change).text("management_key_id"); key != "" && l.keys[key] == nil {
+		account := e.Account.ID
+		if e.Target.Kind == KindAccount {
+			account = e.Target.ID
 		}
 		l.keys[key] = &ledgerKey{account: account, seq: e.Seq}
 	}
 }
 
 func (l *ledger) applyGrant(e audit.Stored) {
-	g := &ledgerGrant{values: values{}.after(e.Event.Change), seq: e.Seq, by: e.Event.Actor, made: e}
-	l.grants[e.Event.Target.ID] = g
+	g := &ledgerGrant{values: values{}.after(e.Change), seq: e.Seq, by: e.Actor, made: e}
+	l.grants[e.Target.ID] = g
 	if from := l.grants[g.text("bound_from")]; from != nil && from.endedSeq == 0 {
 		from.endedSeq = e.Seq
 	}
 }
 
 func (l *ledger) applyRole(e audit.Stored) {
-	r := l.roles[e.Event.Target.ID]
+	r := l.roles[e.Target.ID]
 	if r == nil {
 		r = &ledgerRole{}
-		l.roles[e.Event.Target.ID] = r
+		l.roles[e.Target.ID] = r
 	}
 	r.seq = e.Seq
-	if e.Event.Act == ActRoleDelete.Name {
+	if e.Act == ActRoleDelete.Name {
 		r.deletedSeq = e.Seq
 		return
 	}
-	r.values = r.after(e.Event.Change)
+	r.values = r.after(e.Change)
 }
 
 func (l *ledger) applyMember(e audit.Stored) {
-	if e.Event.Act == ActSessionLogin.Name {
-		m := l.member(principal{e.Event.Actor.Issuer, e.Event.Actor.Subject})
-		m.name, m.email, m.loginSeq = e.Event.Actor.Name, e.Event.Actor.Email, e.Seq
-		m.groups = values{}.after(e.Event.Change).list("groups")
+	if e.Act == ActSessionLogin.Name {
+		m := l.member(principal{e.Actor.Issuer, e.Actor.Subject})
+		m.name, m.email, m.loginSeq = e.Actor.Name, e.Actor.Email, e.Seq
+		m.groups = values{}.after(e.Change).list("groups")
 		return
 	}
-	m := l.member(principal{values{}.after(e.Event.Change).text("issuer"), e.Event.Target.ID})
-	m.blocked, m.blockedSeq = e.Event.Act == ActMemberBlock.Name, e.Seq
+	m := l.member(principal{values{}.after(e.Change).text("issuer"), e.Target.ID})
+	m.blocked, m.blockedSeq = e.Act == ActMemberBlock.Name, e.Seq
 }
 
 func (l *ledger) member(who principal) *ledgerMember {

@@ -128,11 +128,11 @@ func TestLogScopeTellsNothingOfOthers(t *testing.T) {
 		var read, refused int
 		for seq := range int64(len(all) + 20) {
 			d, err := s.svc.LogEvent(t.Context(), s.scoped, seq)
-			switch {
-			case err == nil:
+			switch err { //nolint:errorlint // byte for byte the same for what exists and what does not
+			case nil:
 				read++
 				s.tellsNothing(name, d)
-			case err == ErrNotFound: //nolint:errorlint // byte for byte the same for what exists and what does not
+			case ErrNotFound:
 				refused++
 			default:
 				t.Errorf("%s: event %d: %v", name, seq, err)

@@ -159,6 +159,10 @@ func (s *Service) liveArguments() pgx.NamedArgs {
 	return pgx.NamedArgs{"now": now, "ahead": now.Add(s.cfg.SessionMax), "oldest": now.Add(-s.cfg.SessionMax), "idle": now.Add(-s.cfg.SessionIdle)}
 }
 
+// aMember is the condition that m is somebody whom an identity provider vouched for: whom a break-glass link let in is no
+// member, and their session is listed elsewhere.
+const aMember = `m.issuer <> '` + InternalIssuer + `'`
+
 // selectMembers reads memberRow; conditions on m follow. Of groups only those are read that matter here: a member may
 // be in ten thousand.
 const selectMembers = `
@@ -186,14 +190,18 @@ func isMemberID(text string) bool {
 // memberTarget is a member as a target. Members are of no account, so only scope Everything reaches them.
 func memberTarget(m Member) target { return target{Kind: KindMember, ID: m.Subject, Name: m.Name} }
 
-// MemberNamed returns issuer and subject of a member by id, for those who may do the act on members: *ForbiddenError
-// for everybody else, whether there is such a member or not, and ErrNotFound.
+// MemberNamed returns issuer and subject of a member by id, for those who may do the act on members now:
+// *ForbiddenError for everybody else, whether there is such a member or not, and ErrNotFound.
 func (s *Service) MemberNamed(ctx context.Context, by audit.Actor, act Act, id string) (issuer, subject string, err error) {
+	return s.memberFor(ctx, by, act, id, s.permit) // the act itself asks for a fresh sign-in, once its form was read
+}
+
+func (s *Service) memberFor(ctx context.Context, by audit.Actor, act Act, id string, may func(context.Context, audit.Actor, Act, target) error) (issuer, subject string, err error) {
 	m, err := s.memberNamed(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return "", "", err
 	}
-	if err := s.permit(ctx, by, act, memberTarget(m)); err != nil {
+	if err := may(ctx, by, act, memberTarget(m)); err != nil {
 		return "", "", err
 	}
 	return m.Issuer, m.Subject, err
@@ -205,7 +213,7 @@ func (s *Service) memberNamed(ctx context.Context, id string) (Member, error) {
 	if !isMemberID(id) {
 		return Member{}, ErrNotFound
 	}
-	rows, err := s.cfg.DB.Query(ctx, `SELECT issuer, subject, name FROM members`)
+	rows, err := s.cfg.DB.Query(ctx, `SELECT m.issuer, m.subject, m.name FROM members m WHERE `+aMember)
 	if err != nil {
 		return Member{}, dbError("looking for a member", err)
 	}
@@ -257,7 +265,7 @@ func (s *Service) Members(ctx context.Context, by audit.Actor, q MemberQuery) (M
 	var page MemberPage
 	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		page = MemberPage{}
-		if err := tx.QueryRow(ctx, `SELECT count(*) FROM members`).Scan(&page.All); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM members m WHERE `+aMember).Scan(&page.All); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, `SELECT count(*) FROM members m WHERE `+where, args).Scan(&page.Total); err != nil {
@@ -310,7 +318,7 @@ func (s *Service) grantedGroups(book *rightsBook) []string {
 
 // memberConditions are the conditions of a query on m, and adds their arguments.
 func (s *Service) memberConditions(q MemberQuery, book *rightsBook, args pgx.NamedArgs) string {
-	where := []string{"true"}
+	where := []string{aMember}
 	args["active"] = s.now().Add(-memberActive)
 	switch q.State {
 	case "":
@@ -423,7 +431,7 @@ func (s *Service) addBlocks(ctx context.Context, db querier, members []Member, b
 func (s *Service) oneMember(ctx context.Context, db querier, book *rightsBook, issuer, subject string) (Member, memberRow, error) {
 	args := s.memberArguments(book, groupsListed)
 	args["issuer"], args["subject"] = issuer, subject
-	if !wellFormed(issuer, maxIssuer) || !wellFormed(subject, maxSubject) {
+	if issuer == InternalIssuer || !wellFormed(issuer, maxIssuer) || !wellFormed(subject, maxSubject) {
 		return Member{}, memberRow{}, ErrNotFound
 	}
 	rows, err := db.Query(ctx, selectMembers+` WHERE m.issuer = @issuer AND m.subject = @subject`, args)
@@ -476,9 +484,10 @@ func (s *Service) Member(ctx context.Context, by audit.Actor, issuer, subject st
 }
 
 // AskMember is Member for a page that asks before an act. Who may not do the act is refused here, and recorded, as the
-// act itself would; *ConflictError when it is not offered. That a fresh sign-in is missing the act's offer says.
+// act itself would; *ConflictError when it is not offered. That a fresh sign-in is missing is no refusal yet: the act's
+// offer says so.
 func (s *Service) AskMember(ctx context.Context, by audit.Actor, act Act, id string) (MemberDetail, error) {
-	issuer, subject, err := s.MemberNamed(ctx, by, act, id)
+	issuer, subject, err := s.memberFor(ctx, by, act, id, s.permit)
 	if err != nil {
 		return MemberDetail{}, err
 	}

@@ -72,7 +72,7 @@ func TestMembersKeysAreThoseTheyMadeOrPasted(t *testing.T) {
 // TestMembersManagementKeys: a pasted key is in use, then replaced, then gone; one that was minted here nobody saw.
 func TestMembersManagementKeys(t *testing.T) {
 	s := newStage(t)
-	by := s.signedIn("admins")
+	by := s.session("admins")
 	n := newAccountOf(s.current(), "Search")
 	n.FormToken = s.token(by, ActAccountCreate)
 	account, err := s.svc.Create(t.Context(), by, n)

@@ -18,9 +18,12 @@ import (
 	"quartermaster/internal/audit"
 )
 
-// membersAdmin is an identity of the admins' group.
+// membersAdmin is an identity of the admins' group whose sign-in at the provider is as fresh as their session: a time that
+// is ahead counts as the session's beginning.
 func membersAdmin(name string) Identity {
 	id := vera()
+	ahead := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	id.AuthTime = &ahead
 	id.Subject, id.Name, id.Email, id.Groups = "sub-"+name, name, name+"@example.test", []string{"admins"}
 	at := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) // ahead of every clock: their sign-in counts as of the beginning of the session
 	id.AuthTime = &at
@@ -734,5 +737,26 @@ func TestMembersSignInBesideABlock(t *testing.T) {
 	}
 	if n := value[int](t, r, `SELECT count(*) FROM sessions WHERE subject = 'sub-vera' AND ended_at IS NULL`); n != 0 {
 		t.Errorf("%d sessions are left", n)
+	}
+}
+
+// TestMembersAreNoBreakGlass: whom a break-glass link let in is no member, is not listed as one and cannot be blocked.
+func TestMembersAreNoBreakGlass(t *testing.T) {
+	r := newRig(t)
+	_, ada := signIn(t, r, membersAdmin("ada"))
+	subject := "break-glass:" + uuid.NewString()
+	r.exec(t, `INSERT INTO members (issuer, subject, name, email, email_verified, first_seen, last_seen) VALUES ($1, $2, 'Break-glass', '', false, now(), now())`, InternalIssuer, subject)
+	page, err := r.svc.Members(t.Context(), ada, MemberQuery{})
+	if err != nil || len(page.Members) != 1 || page.All != 1 || page.Total != 1 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	if _, _, err := r.svc.MemberNamed(t.Context(), ada, ActMemberRead, r.svc.MemberID(InternalIssuer, subject)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("its page: %v", err)
+	}
+	if _, err := r.svc.Block(t.Context(), ada, InternalIssuer, subject, MemberBlock{Reason: "x", Confirm: "Break-glass"}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("blocking it: %v", err)
+	}
+	if n := value[int](t, r, `SELECT count(*) FROM member_standings`); n != 0 {
+		t.Errorf("%d standings", n)
 	}
 }

@@ -172,10 +172,10 @@ func (b *rightsBook) of(m access.Member, subject string, now time.Time) []access
 	add(b.members[principal{m.Issuer, subject}], "")
 	if len(b.groups) > 0 {
 		seen := map[string]bool{}
-		for _, group := range m.Groups {
-			if group != "" && !seen[group] {
+		for _, group := range m.Groups { // there may be ten thousand, and grants to few of them
+			if given := b.groups[principal{m.Issuer, group}]; len(given) > 0 && group != "" && !seen[group] {
 				seen[group] = true
-				add(b.groups[principal{m.Issuer, group}], group)
+				add(given, group)
 			}
 		}
 	}

@@ -142,14 +142,16 @@ func AdoptAccounts(ctx context.Context, tx pgx.Tx, v *vault.Vault) error {
 // so that it is no silent consequence of saving something else.
 func (s *Service) explainAltered(ctx context.Context, tx pgx.Tx, before Account, change audit.Change) error {
 	last, err := lastStanding(ctx, tx, before.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	missing := errors.Is(err, ErrNotFound)
+	if err != nil && !missing {
 		return err
 	}
-	if err == nil && last.of(before) && last.verifies(s.cfg.Vault) {
+	verifies := !missing && last.verifies(s.cfg.Vault)
+	if verifies && last.of(before) {
 		return nil
 	}
 	change["verified"] = [2]any{false, true}
-	if err != nil || !last.verifies(s.cfg.Vault) {
+	if !verifies {
 		return nil
 	}
 	for name, was := range map[string][2]string{

@@ -80,6 +80,12 @@ func (s *Service) stepUpDue(by audit.Actor, act Act, on target) bool {
 	return s.asksFresh(act, on) && !s.isFresh(by)
 }
 
+// FreshSignInDue reports whether the actor has to sign in anew before they do an act on the console as a whole;
+// for pages, which say so before anything is typed.
+func (s *Service) FreshSignInDue(by audit.Actor, act Act) bool {
+	return s.stepUpDue(by, act, installation(act.TargetKind))
+}
+
 // demandFresh refuses an act that asks for a fresh sign-in when the actor's is not, and records that.
 func (s *Service) demandFresh(ctx context.Context, by audit.Actor, act Act, on target) error {
 	if act.stepUp() == StepUpOfEnvironment || !s.stepUpDue(by, act, on) {

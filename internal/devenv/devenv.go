@@ -45,7 +45,7 @@ func Members() []Member {
 		{Email: "operator@example.test", Name: "Oscar Operator", Groups: []string{OperatorGroup, "engineering"}, About: "looks at everything, works on clusters"},
 		{Email: "viewer@example.test", Name: "Vera Viewer", Groups: []string{ViewerGroup, "engineering"}, About: "looks at everything but the audit log"},
 		{Email: "auditor@example.test", Name: "Aron Auditor", Groups: []string{AuditorGroup}, About: "looks at everything and reads the audit log"},
-		{Email: "nobody@example.test", Name: "Nora Nobody", Groups: []string{"engineering"}, About: "is in none of the console's groups"},
+		{Email: "nobody@example.test", Name: "Nora Nobody", Groups: []string{"engineering", "search-team"}, About: "is in none of the console's groups"},
 	}
 }
 

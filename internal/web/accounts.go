@@ -178,7 +178,9 @@ func (s *Server) handleAccount(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read account: %w", err)
 	}
-	return s.render(c, http.StatusOK, templates.Account(accountView(s.accountPage(c, d.Account, d.Name, "account-show", "accounts"), d)))
+	v := accountView(s.accountPage(c, d.Account, d.Name, "account-show", "accounts"), d)
+	v.WhoCanHref = s.whoCanHref(c, accounts.ClusterRef{AccountID: id})
+	return s.render(c, http.StatusOK, templates.Account(v))
 }
 
 func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountView {

@@ -354,6 +354,7 @@ func (s *Server) handleCluster(c echo.Context) error {
 		return fmt.Errorf("read cluster: %w", err)
 	}
 	view := clusterView(s.accountPage(c, d.Account, named(d.Cluster.Name, ref.ClusterID), "cluster-show", "clusters"), ref, d)
+	view.WhoCanHref = s.whoCanHref(c, ref)
 	if wantsPart(c) {
 		return s.render(c, http.StatusOK, templates.ClusterRegion(view))
 	}

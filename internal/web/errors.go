@@ -80,7 +80,7 @@ func explain(err error) *problem {
 func explainDomain(err error) *problem {
 	if e, ok := errors.AsType[*accounts.ForbiddenError](err); ok {
 		return &problem{status: http.StatusForbidden, heading: "You may not do this",
-			detail: sentence(e.Reason) + fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing)}
+			detail: sentence(e.Reason) + fmt.Sprintf("It needs the right %s, which you do not hold here. Ask an administrator of this console.", e.Missing), cause: e}
 	}
 	if e, ok := errors.AsType[*accounts.StepUpError](err); ok {
 		return stepUpProblem(e)
@@ -295,6 +295,7 @@ func (s *Server) problemBody(c echo.Context, p *problem) ([]byte, error) {
 		view.StepUp = stepUpPath(returnTo)
 	}
 	if !wantsPart(c) {
+		view.Refusal = s.refusal(c, p)
 		return renderBytes(c, templates.ErrorPage(view))
 	}
 	fragment, err := renderBytes(c, templates.ErrorFragment(view))

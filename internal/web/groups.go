@@ -32,10 +32,17 @@ const (
 // adminLinks are the pages for those who administer the console, as far as the member may open them.
 func adminLinks(permissions []string) []templates.Link {
 	var links []templates.Link
-	if slices.Contains(permissions, access.MembersManage) {
+	manages, members := slices.Contains(permissions, access.GrantsManage), slices.Contains(permissions, access.MembersManage)
+	if manages {
+		links = append(links, templates.Link{Label: "Grants", Href: pathGrants}, templates.Link{Label: "Roles", Href: pathRoles})
+	}
+	if manages || members {
+		links = append(links, templates.Link{Label: "Access", Href: pathAccess})
+	}
+	if members {
 		links = append(links, templates.Link{Label: "Members", Href: pathMembers})
 	}
-	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.MembersManage) {
+	if manages || members {
 		links = append(links, templates.Link{Label: "Groups", Href: pathGroups})
 	}
 	return links

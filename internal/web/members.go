@@ -170,7 +170,7 @@ func (s *Server) memberView(c echo.Context, d accounts.MemberDetail) templates.M
 	v := templates.MemberView{
 		Page: s.page(c, d.Name, "member-show", sectionAdmin), Crumbs: []templates.Link{membersCrumb()}, Tabs: memberTabs(d.ID, memberPath(d.ID)),
 		Row: memberRow(d.Member, d.Self), Issuer: d.Issuer, Groups: d.Groups, GroupCount: d.GroupCount, GroupClaim: s.opts.GroupsClaim,
-		Offers: memberOffers(d), MayEnd: d.Offers[accounts.ActMemberSignOut.Name].Offered, MoreSession: max(d.Member.Sessions-len(d.Live), 0),
+		Offers: memberOffers(d), MayEnd: d.Offers[accounts.ActMemberSignOut.Name].Offered, MoreSession: max(d.Sessions-len(d.Live), 0),
 	}
 	for _, h := range d.Holds {
 		where, scope := heldPlace(h)
@@ -338,7 +338,7 @@ func (s *Server) renderMemberBlock(c echo.Context, status int, d accounts.Member
 		Page: s.page(c, "Block "+d.Name, "member-block", sectionAdmin), Crumbs: []templates.Link{membersCrumb(), {Label: d.Name, Href: self}},
 		Lead: fmt.Sprintf("%s is kept out of this console until somebody unblocks them.", d.Name),
 		Points: []string{
-			sessionsEnd(d.Member.Sessions),
+			sessionsEnd(d.Sessions),
 			"They cannot sign in, whatever their identity provider says of them.",
 			"Their grants stay as they are, and count again once they are unblocked.",
 		},
@@ -364,12 +364,12 @@ func sessionsEnd(n int) string {
 
 // handleMemberBlock handles POST /admin/members/{member}/block.
 func (s *Server) handleMemberBlock(c echo.Context) error {
-	issuer, subject, err := s.memberFrom(c, accounts.ActMemberBlock)
-	if err != nil {
+	var form memberBlockForm // read first: it is kept for after a fresh sign-in
+	if err := bindForm(c, &form); err != nil {
 		return err
 	}
-	var form memberBlockForm
-	if err := bindForm(c, &form); err != nil {
+	issuer, subject, err := s.memberFrom(c, accounts.ActMemberBlock)
+	if err != nil {
 		return err
 	}
 	ctx, by := c.Request().Context(), actorFrom(c)
@@ -418,12 +418,12 @@ func (s *Server) renderMemberUnblock(c echo.Context, status int, d accounts.Memb
 
 // handleMemberUnblock handles POST /admin/members/{member}/unblock.
 func (s *Server) handleMemberUnblock(c echo.Context) error {
-	issuer, subject, err := s.memberFrom(c, accounts.ActMemberUnblock)
-	if err != nil {
+	var form memberUnblockForm // read first: it is kept for after a fresh sign-in
+	if err := bindForm(c, &form); err != nil {
 		return err
 	}
-	var form memberUnblockForm
-	if err := bindForm(c, &form); err != nil {
+	issuer, subject, err := s.memberFrom(c, accounts.ActMemberUnblock)
+	if err != nil {
 		return err
 	}
 	ctx, by := c.Request().Context(), actorFrom(c)

@@ -17,6 +17,8 @@ import (
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
+	"quartermaster/internal/accounts"
+	"quartermaster/internal/accounts/access"
 	"quartermaster/static"
 	"quartermaster/templates"
 )
@@ -177,7 +179,27 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)
 		}
 	}
+	p.Unverified = s.unverified(c)
 	return p
+}
+
+// unverified tells of rows that rights follow from and that this console did not write, to those who may look
+// into it.
+func (s *Server) unverified(c echo.Context) *templates.UnverifiedView {
+	session, ok := optionalSession(c)
+	if !ok {
+		return nil
+	}
+	may := func(permission string) bool { return slices.Contains(session.Permissions, permission) }
+	rows := len(s.accounts.UnverifiedRows())
+	if rows == 0 || !may(access.AuditRead) && !may(access.GrantsManage) && !may(access.MembersManage) {
+		return nil
+	}
+	u := &templates.UnverifiedView{Rows: rows}
+	if may(access.AuditRead) {
+		u.LogHref = auditQuery{Act: accounts.ActRightsUnverified.Name}.address()
+	}
+	return u
 }
 
 // maxLocalPath bounds addresses that travel in cookies and queries, in bytes.

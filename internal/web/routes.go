@@ -108,6 +108,23 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
 		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},
 
+		{Method: get, Path: pathGrants, Handler: s.handleGrants, Compressed: true},
+		{Method: post, Path: pathGrants, Handler: s.handleGrantCreate},
+		{Method: get, Path: pathGrantNew, Handler: s.handleGrantNew},
+		{Method: post, Path: pathGrantNew, Handler: s.handleGrantPreview},
+		{Method: get, Path: pathGrants + "/:id", Handler: s.handleGrant},
+		{Method: get, Path: pathGrants + "/:id/delete", Handler: s.handleGrantEndForm},
+		{Method: post, Path: pathGrants + "/:id/delete", Handler: s.handleGrantEnd},
+		{Method: get, Path: pathRoles, Handler: s.handleRoles},
+		{Method: post, Path: pathRoles, Handler: s.handleRoleCreate},
+		{Method: get, Path: pathRoleNew, Handler: s.handleRoleNew},
+		{Method: get, Path: pathRoles + "/:id", Handler: s.handleRole},
+		{Method: post, Path: pathRoles + "/:id", Handler: s.handleRoleEdit},
+		{Method: get, Path: pathRoles + "/:id/edit", Handler: s.handleRoleEditForm},
+		{Method: get, Path: pathRoles + "/:id/delete", Handler: s.handleRoleDeleteForm},
+		{Method: post, Path: pathRoles + "/:id/delete", Handler: s.handleRoleDelete},
+		{Method: get, Path: pathAccess, Handler: s.handleAccess},
+
 		{Method: get, Path: pathMe, Handler: s.handleMe, AnyMember: true},
 		{Method: post, Path: "/me/sessions/:id/end", Handler: s.handleSessionEnd, AnyMember: true},
 	}

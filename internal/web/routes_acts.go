@@ -13,6 +13,7 @@ var askedActs = func() map[string]accounts.Act {
 		account, cluster = "/accounts/:id", "/accounts/:id/clusters/:cluster"
 		keys             = cluster + "/keys"
 		key              = keys + "/:key"
+		member           = pathMembers + "/:member"
 	)
 	acts := map[string]accounts.Act{}
 	get := func(act accounts.Act, paths ...string) {
@@ -58,11 +59,24 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActAdminKeyUpdate, key+"/update")
 	both(accounts.ActKeyDelete, key+"/delete")
 
+	const oneMember = pathMembers + "/:member"
+	get(accounts.ActMemberRead, pathMembers, oneMember, oneMember+"/keys")
+	both(accounts.ActMemberBlock, oneMember+"/block")
+	both(accounts.ActMemberUnblock, oneMember+"/unblock")
+	post(accounts.ActMemberSignOut, oneMember+"/sessions/end", oneMember+"/sessions/:id/end")
+
 	get(accounts.ActPackageRead, pathPackages)
 	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
 	get(accounts.ActAuditExport, pathAuditExport)
 	both(accounts.ActAuditVerify, pathAuditVerify)
-	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
+
+	get(accounts.ActGroupRead, pathGroups)
+	both(accounts.ActGroupRead, pathGroupsTry)
+	get(accounts.ActMemberRead, pathMembers, member, member+"/keys")
+	both(accounts.ActMemberBlock, member+"/block")
+	both(accounts.ActMemberUnblock, member+"/unblock")
+	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
+	post(accounts.ActBreakGlassEnd, "/break-glass/:id/end")
 	return acts
 }()
 

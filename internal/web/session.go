@@ -61,6 +61,12 @@ func optionalSession(c echo.Context) (accounts.Session, bool) {
 	return session, ok
 }
 
+// optionalActor returns who is signed in, when somebody is.
+func optionalActor(c echo.Context) (audit.Actor, bool) {
+	by, ok := c.Get(keyActor).(audit.Actor)
+	return by, ok
+}
+
 // visitor is the actor before anybody is known: what the connection tells.
 func (s *Server) visitor(c echo.Context) audit.Actor {
 	return audit.Actor{

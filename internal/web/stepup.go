@@ -55,6 +55,10 @@ func (s *Server) stepUpReturn(c echo.Context) string {
 	if err != nil || before.Scheme+"://"+before.Host != s.base.origin || !isReturnPath(before.RequestURI()) {
 		before = nil
 	}
+	// A form for something new, or for what is changed, has a page of its own beside the one that shows what is sent to.
+	if before != nil && (before.Path == r.URL.Path+"/new" || before.Path == r.URL.Path+"/edit") {
+		return before.RequestURI()
+	}
 	if s.hasPage(c.Path()) && (before == nil || before.Path != r.URL.Path) {
 		return r.URL.Path
 	}
