@@ -193,7 +193,7 @@ func memberTarget(m Member) target { return target{Kind: KindMember, ID: m.Subje
 // MemberNamed returns issuer and subject of a member by id, for those who may do the act on members now:
 // *ForbiddenError for everybody else, whether there is such a member or not, and ErrNotFound.
 func (s *Service) MemberNamed(ctx context.Context, by audit.Actor, act Act, id string) (issuer, subject string, err error) {
-	return s.memberFor(ctx, by, act, id, s.authorize)
+	return s.memberFor(ctx, by, act, id, s.permit) // the act itself asks for a fresh sign-in, once its form was read
 }
 
 func (s *Service) memberFor(ctx context.Context, by audit.Actor, act Act, id string, may func(context.Context, audit.Actor, Act, target) error) (issuer, subject string, err error) {
