@@ -92,7 +92,7 @@ var (
 	}
 	ActManagementKeyDelete = Act{
 		Name: "management_key.delete", Needs: access.Needs(access.AccountsManage, access.DeleteManagementKeys),
-		TargetKind: KindManagementKey, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteManagementKey,
+		TargetKind: KindManagementKey, Mutates: true, Idempotent: true, StepUp: StepUpAlways, Current: &cloudapi.OpDeleteManagementKey,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API cannot delete a management key. Delete it in Qdrant's own console."},
 	}
 
@@ -151,7 +151,7 @@ var (
 	}
 	ActKeyDelete = Act{
 		Name: "key.delete", Needs: access.Needs(access.DeleteAPIKeys),
-		TargetKind: KindKey, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteDatabaseAPIKeyV2,
+		TargetKind: KindKey, Mutates: true, Idempotent: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteDatabaseAPIKeyV2,
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: noNamedKeys},
 	}
 	ActAdminKeyRead = Act{
@@ -170,7 +170,7 @@ var (
 	}
 	ActAdminKeyDelete = Act{
 		Name: "admin_key.delete", Needs: access.Needs(access.DeleteAPIKeys),
-		TargetKind: KindAdminKey, Mutates: true, Idempotent: true, Current: &cloudapi.OpDeleteDatabaseAPIKeyV1, PAV1: &cloudapi.OpPADeleteAPIKey,
+		TargetKind: KindAdminKey, Mutates: true, Idempotent: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteDatabaseAPIKeyV1, PAV1: &cloudapi.OpPADeleteAPIKey,
 	}
 
 	// Packages and prices; upstream asks no permission, and here they are part of what a reader of clusters sees.

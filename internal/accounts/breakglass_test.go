@@ -324,3 +324,20 @@ func TestBreakGlassNothingIsMadeThatCannotBeRecorded(t *testing.T) {
 	}
 	useLink(t, r.svc, link)
 }
+
+// TestBreakGlassIsNeitherForgedNorKeptOut: whoever has the program's database password can put no words on everybody's
+// pages as a break-glass session, and cannot block the way in that is for when nothing else works.
+func TestBreakGlassIsNeitherForgedNorKeptOut(t *testing.T) {
+	s := newStage(t)
+	s.exec(s.db.AppURL, `INSERT INTO members (issuer, subject, name, email, email_verified, first_seen, last_seen) VALUES ('quartermaster', 'break-glass:x', 'X', '', false, now(), now())`)
+	s.exec(s.db.AppURL, `INSERT INTO sessions (id, token_hash, mark, issuer, subject, name, email, email_verified, groups, overage, claims, sid, ip, user_agent, created_at, last_seen_at, expires_at)
+		VALUES (gen_random_uuid(), '\x000102030405060708090a0b0c0d0e0f', 'made-up', 'quartermaster', 'break-glass:x', 'X', '', false, '{}', false, '{"reason": "Call this number"}', '', '', '',
+			now(), now(), now() + interval '1 hour')`)
+	if found, err := s.svc.readBreakGlass(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("everybody would be told of %+v, %v", found, err)
+	}
+	s.exec(s.db.AppURL, `INSERT INTO member_standings (`+memberStandingColumns+`) VALUES (gen_random_uuid(), 'quartermaster', 'break-glass:x', 1, true, '', now(), '', '', '', '')`)
+	if blocked, err := s.svc.standsBlocked(t.Context(), s.db.Pool, principal{InternalIssuer, "break-glass:x"}); err != nil || blocked {
+		t.Errorf("a break-glass session is kept out: %v, %v", blocked, err)
+	}
+}

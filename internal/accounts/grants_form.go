@@ -242,10 +242,6 @@ func (s *Service) lastVouched(ctx context.Context, db querier, issuer, subject s
 	if err != nil {
 		return "", dbError("looking for the member's sign-in", err)
 	}
-	type sealedRow struct {
-		sessionRow
-		TokenHash []byte
-	}
 	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[sealedRow])
 	if err != nil {
 		return "", dbError("looking for the member's sign-in", err)

