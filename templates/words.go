@@ -115,7 +115,8 @@ func Ago(now, t time.Time) string {
 	return words + " ago"
 }
 
-// span is the length of time between now and t, in one unit rounded down.
+// span is the length of time between now and t, in one unit: of what was rounded down, and of what is to come to the
+// nearest, so that a week which has just begun is 7 days.
 func span(now, t time.Time) string {
 	s := int64(now.Sub(t).Abs() / time.Second)
 	if s < 5 {
@@ -126,6 +127,9 @@ func span(now, t time.Time) string {
 		unit string
 	}{{31536000, "y"}, {2592000, "mo"}, {86400, "d"}, {3600, "h"}, {60, "min"}} {
 		if s >= u.size {
+			if t.After(now) {
+				s += u.size / 2
+			}
 			return strconv.FormatInt(s/u.size, 10) + " " + u.unit
 		}
 	}

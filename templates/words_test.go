@@ -12,6 +12,7 @@ func TestWords(t *testing.T) {
 		{Ago(sampleNow, sampleNow), "now"}, {Ago(sampleNow, before(4*time.Second)), "now"}, {Ago(sampleNow, before(59*time.Second)), "59 s ago"},
 		{Ago(sampleNow, before(time.Minute)), "1 min ago"}, {Ago(sampleNow, before(90*time.Minute)), "1 h ago"}, {Ago(sampleNow, before(30*day)), "1 mo ago"},
 		{Ago(sampleNow, before(365*day)), "1 y ago"}, {Ago(sampleNow, before(-2*time.Hour)), "in 2 h"},
+		{Ago(sampleNow, before(-7*day+time.Second)), "in 7 d"}, {Ago(sampleNow, before(7*day-time.Second)), "6 d ago"}, {Ago(sampleNow, before(-59*time.Second)), "in 59 s"},
 		{MiB(0), "–"}, {MiB(512), "512 MiB"}, {MiB(1024), "1 GiB"}, {MiB(1536), "1.5 GiB"}, {MiB(2 << 20), "2 TiB"},
 		{CPU(0), "–"}, {CPU(500), "0.5 vCPU"}, {CPU(16000), "16 vCPU"}, {Amount(25.6), "25.6"}, {Amount(0), "0"}, {Amount(100), "100"},
 		{Count(1, "cluster"), "1 cluster"}, {Count(0, "cluster"), "0 clusters"}, {Count(1204, "cluster"), "1,204 clusters"}, {thousands(1234567), "1,234,567"}, {thousands(-5), "-5"},

@@ -28,7 +28,7 @@ func TestGrantsInTheBrowser(t *testing.T) {
 			s.says("from configuration", "QM_ADMIN_GROUPS")
 			s.link("/admin/grants/new", "grant-new")
 			s.givesViewer(st.accounts[production].id+"/"+id, "search-team")
-			s.says("In force", "search-team", "OPS-1412", "in 6 d", "Why may they?")
+			s.says("In force", "search-team", "OPS-1412", "in 7 d", "Why may they?")
 			grant := ask[string](s, `location.pathname`)
 
 			nora, done := openBrowser(t, st.about.URL, scripts)

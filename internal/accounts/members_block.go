@@ -46,6 +46,9 @@ func (s *Service) Block(ctx context.Context, by audit.Actor, issuer, subject str
 	var lastAdmin *ConflictError
 	on := target{Kind: KindMember, ID: subject}
 	err = s.changeStanding(ctx, issuer, subject, "blocked", func(ctx context.Context, tx pgx.Tx, change standingChange) error {
+		if err := s.stillEverywhere(change.book, by, ActMemberBlock, on); err != nil {
+			return err
+		}
 		on = memberTarget(change.member)
 		invalid := map[string]string{}
 		if problem != "" {
@@ -78,7 +81,7 @@ func (s *Service) Block(ctx context.Context, by audit.Actor, issuer, subject str
 		return 0, s.refuseBlock(ctx, by, on, lastAdmin.Reason)
 	}
 	if err != nil {
-		return 0, err
+		return 0, s.refused(ctx, by, ActMemberBlock, err)
 	}
 	return ended, s.freshRights(ctx)
 }
@@ -94,6 +97,9 @@ func (s *Service) Unblock(ctx context.Context, by audit.Actor, issuer, subject, 
 		return invalidField("reason", problem)
 	}
 	err := s.changeStanding(ctx, issuer, subject, "", func(ctx context.Context, tx pgx.Tx, change standingChange) error {
+		if err := s.stillEverywhere(change.book, by, ActMemberUnblock, target{Kind: KindMember, ID: subject}); err != nil {
+			return err
+		}
 		if change.last.Version == 0 || !change.last.Blocked && change.last.verifies(s) {
 			return nil
 		}
@@ -104,7 +110,7 @@ func (s *Service) Unblock(ctx context.Context, by audit.Actor, issuer, subject, 
 		return s.recordLast(ctx, tx, singleEvent(memberTarget(change.member), by, ActMemberUnblock, said))
 	})
 	if err != nil {
-		return err
+		return s.refused(ctx, by, ActMemberUnblock, err)
 	}
 	return s.freshRights(ctx)
 }

@@ -236,7 +236,7 @@ func (s *Server) handleRoleNew(c echo.Context) error {
 		return err
 	}
 	if base != nil {
-		form.Description, form.Permissions = base.Description, base.Permissions
+		form.Permissions = base.Permissions // and not what it is for: a copy without some of them is for something else
 	}
 	takeTyped(s, c, &form)
 	return s.renderRoleNew(c, http.StatusOK, form, base, nil)

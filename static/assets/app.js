@@ -12,7 +12,7 @@
     const s = Math.floor(Math.abs(seconds));
     if (s < 5) return "now";
     const [size, unit] = units.find(([n]) => s >= n) ?? [1, "s"];
-    const words = `${Math.floor(s / size)} ${unit}`;
+    const words = `${Math.floor((seconds < 0 && size > 1 ? s + size / 2 : s) / size)} ${unit}`;
     if (short) return words;
     return seconds < 0 ? `in ${words}` : `${words} ago`;
   };
