@@ -111,13 +111,16 @@ func (w *squadron) killed(i int) {
 	w.members[i] = nil
 }
 
-// stopAll ends those that run.
+// stopAll ends those that run. Of the leases that one held which was killed before, the minute is over.
 func (w *squadron) stopAll(t *testing.T) {
 	t.Helper()
 	for i := range w.members {
 		if w.members[i] != nil {
 			w.stop(t, i)
 		}
+	}
+	if _, err := w.db.Exec(t.Context(), `UPDATE refresh SET lease_until = clock_timestamp() WHERE lease_until > clock_timestamp()`); err != nil {
+		t.Fatal(err)
 	}
 }
 
