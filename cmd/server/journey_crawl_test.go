@@ -16,6 +16,7 @@ import (
 // everyLink follows every link from the first page as those who see most and least of the acts:
 // each leads to a page that is well made. One page of each kind is looked at in a browser, too.
 func everyLink(t *testing.T, st *stage) {
+	st.visitor(t, viewer) // so that there is somebody to be blocked
 	for _, member := range []string{admin, viewer} {
 		pages := st.crawl(t, member)
 		kinds := map[string]string{}
