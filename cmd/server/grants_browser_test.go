@@ -84,8 +84,8 @@ func (s *surfer) givesViewer(scope, group string) {
 	if s.scripts {
 		s.until(`document.querySelector('label[for="f-scope"]').innerText.startsWith("Cluster")`)
 	} else {
-		s.do(chromedp.Click(chromedp.CSS(`button[formaction="/admin/grants/new"]`)))
-		s.until(`document.readyState === "complete" && document.querySelector('label[for="f-scope"]').innerText.startsWith("Cluster")`)
+		s.again(`button[formaction="/admin/grants/new"]`)
+		s.until(`document.querySelector('label[for="f-scope"]').innerText.startsWith("Cluster")`)
 	}
 	s.types("subject", group)
 	s.do(chromedp.Click(chromedp.CSS(`input[name="role"][value="viewer"]`)))

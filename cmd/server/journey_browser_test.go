@@ -74,6 +74,15 @@ func (s *surfer) click(selector, bodyID string) {
 	s.do(chromedp.Click(chromedp.CSS(selector)), chromedp.WaitVisible(chromedp.CSS("body#"+bodyID)))
 }
 
+// again presses what the selector names and waits for the page that comes in place of this one, of the
+// same kind: nothing on the old one says when it is gone but a mark that the new one lacks.
+func (s *surfer) again(selector string) {
+	s.t.Helper()
+	ask[bool](s, `document.documentElement.toggleAttribute("data-old", true)`)
+	s.do(chromedp.Click(chromedp.CSS(selector)))
+	s.until(`document.readyState === "complete" && !document.documentElement.hasAttribute("data-old")`)
+}
+
 // link presses the link with an address.
 func (s *surfer) link(href, bodyID string) {
 	s.t.Helper()
