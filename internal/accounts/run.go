@@ -20,7 +20,7 @@ const (
 	retryFirst   = time.Second
 	retryLongest = 30 * time.Second
 	// flushTimeout is what Run spends at its end on leases, and then on refusals and failed sign-ins that
-	// are summed.
+	// are summed. Before the latter it waits for refusals that are being recorded.
 	flushTimeout = 5 * time.Second
 	readyTimeout = 2 * time.Second
 )
@@ -47,11 +47,22 @@ func (s *Service) Run(ctx context.Context) error {
 	running.Wait()
 
 	s.letGoOfLeases(ctx)
+	s.waitForRefusals(ctx)
 	last, cancel := detached(ctx, flushTimeout)
 	defer cancel()
 	s.flushDenials(last, true)
 	s.flushSignInFailures(last, true)
 	return nil
+}
+
+// waitForRefusals waits until the refusals that are recorded beside their answers are in the log, or were
+// given back to be flushed.
+func (s *Service) waitForRefusals(ctx context.Context) {
+	ctx, cancel := detached(ctx, appendTimeout+time.Second) // each gives up by then
+	defer cancel()
+	if err := s.beside.wait(ctx); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusals are still being recorded", slog.Any("error", err))
+	}
 }
 
 // letGoOfLeases gives back every lease of this process when its workers have ended: those that they
