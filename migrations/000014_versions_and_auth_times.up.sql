@@ -28,3 +28,6 @@ REVOKE ALL ON FUNCTION refuse_version_out_of_turn() FROM PUBLIC;
 CREATE TRIGGER refuse_version_out_of_turn BEFORE INSERT ON member_standings FOR EACH ROW EXECUTE FUNCTION refuse_version_out_of_turn();
 CREATE TRIGGER refuse_version_out_of_turn BEFORE INSERT ON account_standings FOR EACH ROW EXECUTE FUNCTION refuse_version_out_of_turn();
 CREATE TRIGGER refuse_version_out_of_turn BEFORE INSERT ON roles FOR EACH ROW EXECUTE FUNCTION refuse_version_out_of_turn();
+
+-- Whether an identity provider tells when people signed in: asked after each fresh sign-in that came back without.
+CREATE INDEX sessions_auth_time_told ON sessions (issuer) WHERE auth_time IS NOT NULL AND NOT prompted;
