@@ -287,16 +287,16 @@ func (s *Service) countDenial(by audit.Actor, act Act, on target, missing string
 const flushedAtOnce = 64
 
 // flushDenials records the refusals that were counted and whose minute is over; with everything
-// set all of them, which Run does when it ends. What is not begun when ctx ends is logged.
+// set all of them, which Run does when it ends: then nothing is waited for once ctx has ended.
 func (s *Service) flushDenials(ctx context.Context, everything bool) {
 	var recording errgroup.Group
 	recording.SetLimit(flushedAtOnce)
 	for _, e := range s.denials.due(s.cfg.Now(), everything) {
 		recording.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				s.keepDenial(ctx, e, err)
-			} else {
+			if !everything {
 				s.appendDenial(ctx, e)
+			} else if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+				s.keepDenial(ctx, e, err)
 			}
 			return nil
 		})
