@@ -159,9 +159,9 @@ func readReviews(ctx context.Context, tx pgx.Tx, until time.Time) (reviewHistory
 	var h reviewHistory
 	begun := map[string]OpenReview{}
 	err := audit.Replay(ctx, tx, []string{ActReviewStart.Name, ActReviewSign.Name}, until, func(e audit.Stored) error {
-		id, err := uuid.Parse(e.Target.ID)
-		if err != nil {
-			return nil //nolint:nilerr // no event of ours
+		id, malformed := uuid.Parse(e.Target.ID)
+		if malformed != nil {
+			return nil // the console gives every review a UUID, so no review of its own is passed over
 		}
 		if e.Act == ActReviewStart.Name {
 			open := OpenReview{ID: id, StartedAt: e.At, StartedBy: nameOf(e.Actor)}
