@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -38,11 +37,11 @@ func TestStepUpInABrowser(t *testing.T) {
 		path := productionAccount(t, v)
 		s, finish := openBrowser(t, p.about.URL, scripts)
 		s.open("/login?login_hint=admin%40example.test&return_to="+path, "account-show")
-		time.Sleep(4 * time.Second) // the provider of dev has no clock to turn
-		s.open(path+"/edit", "account-edit")
-		if !ask[bool](s, `document.querySelector('[data-testid=step-up]') !== null`) {
-			t.Error("the page does not ask for a fresh sign-in")
-		}
+		// The provider of dev has no clock to turn, so the sign-in has to grow old.
+		waitUntil(t, "the page asks for a fresh sign-in", func() bool {
+			s.open(path+"/edit", "account-edit")
+			return ask[bool](s, `document.querySelector('[data-testid=step-up]') !== null`)
+		})
 		// Another environment, without the fresh sign-in.
 		s.do(chromedp.Click(chromedp.CSS(`input[name=environment][value=staging]`)),
 			chromedp.SetValue(chromedp.CSS(`[name=note]`), "typed before"),

@@ -153,28 +153,31 @@ func reviewTarget(id uuid.UUID, begun time.Time) target {
 type reviewHistory struct {
 	signed []SignedReview
 	open   *OpenReview
+	begun  map[string]OpenReview // by the review's id as the log spells it
 }
 
 func readReviews(ctx context.Context, tx pgx.Tx, until time.Time) (reviewHistory, error) {
-	var h reviewHistory
-	begun := map[string]OpenReview{}
+	h := reviewHistory{begun: map[string]OpenReview{}}
 	err := audit.Replay(ctx, tx, []string{ActReviewStart.Name, ActReviewSign.Name}, until, func(e audit.Stored) error {
-		id, err := uuid.Parse(e.Target.ID)
-		if err != nil {
-			return nil //nolint:nilerr // no event of ours
+		// The console gives every review a UUID, so none of its own is passed over.
+		if id, err := uuid.Parse(e.Target.ID); err == nil {
+			h.add(id, e)
 		}
-		if e.Act == ActReviewStart.Name {
-			open := OpenReview{ID: id, StartedAt: e.At, StartedBy: nameOf(e.Actor)}
-			begun[e.Target.ID], h.open = open, &open
-			return nil
-		}
-		if h.open != nil && h.open.ID == id {
-			h.open = nil
-		}
-		h.signed = append(h.signed, signedReview(id, begun[e.Target.ID], e))
 		return nil
 	})
 	return h, err
+}
+
+func (h *reviewHistory) add(id uuid.UUID, e audit.Stored) {
+	if e.Act == ActReviewStart.Name {
+		open := OpenReview{ID: id, StartedAt: e.At, StartedBy: nameOf(e.Actor)}
+		h.begun[e.Target.ID], h.open = open, &open
+		return
+	}
+	if h.open != nil && h.open.ID == id {
+		h.open = nil
+	}
+	h.signed = append(h.signed, signedReview(id, h.begun[e.Target.ID], e))
 }
 
 func signedReview(id uuid.UUID, begun OpenReview, e audit.Stored) SignedReview {

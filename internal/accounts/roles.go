@@ -125,61 +125,52 @@ func (s *Service) CreateRole(ctx context.Context, by audit.Actor, n NewRole) (Ro
 // *RoleChangedError when the version is not the role's any more, *ConflictError when nobody would be left
 // who may do everything.
 func (s *Service) EditRole(ctx context.Context, by audit.Actor, id string, e RoleEdit) error {
-	if err := s.freshRights(ctx); err != nil {
-		return err
-	}
-	on, err := s.ownRole(ctx, by, ActRoleEdit, id)
-	if err != nil {
-		return err
-	}
-	err = pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		book, err := s.lockRights(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if err := s.stillEverywhere(book, by, ActRoleEdit, on); err != nil {
-			return err
-		}
-		before, err := s.lastRole(ctx, tx, id)
-		if err != nil {
-			return err
-		}
+	return s.changeRole(ctx, by, ActRoleEdit, id, func(tx pgx.Tx, book *rightsBook, before roleRow) (roleRow, audit.Change, error) {
 		after := s.writtenRole(by, before.ID, before.Version+1, e.Name, e.Description, e.Permissions)
 		if err := checkRole(book, after); err != nil {
-			return err
+			return roleRow{}, nil, err
 		}
 		change := roleChange(before, after)
 		if len(change) == 1 { // the version
-			return errNothingToDo
+			return roleRow{}, nil, errNothingToDo
 		}
 		if e.Version != before.Version {
-			return &RoleChangedError{Now: s.roleDetail(book, by, before)}
+			return roleRow{}, nil, &RoleChangedError{Now: s.roleDetail(book, by, before)}
 		}
 		if err := s.mayAdd(book, by, before, after); err != nil {
-			return err
+			return roleRow{}, nil, err
 		}
 		role := after.access()
-		if err := s.leavesAnAdmin(ctx, tx, book, by, rightsWithout{role: &role}); err != nil {
-			return err
-		}
-		if err := s.insertRole(ctx, tx, after); err != nil {
-			return err
-		}
-		return s.recordLast(ctx, tx, singleEvent(after.target(), by, ActRoleEdit, change))
+		return after, change, s.leavesAnAdmin(ctx, tx, book, by, rightsWithout{role: &role})
 	})
-	if err != nil {
-		return s.refused(ctx, by, ActRoleEdit, err)
-	}
-	return nil
 }
 
 // DeleteRole deletes a role that no grant names which has neither ended nor expired, and records
 // role.delete in the same transaction. *ConflictError while one does.
 func (s *Service) DeleteRole(ctx context.Context, by audit.Actor, id string) error {
+	return s.changeRole(ctx, by, ActRoleDelete, id, func(_ pgx.Tx, book *rightsBook, before roleRow) (roleRow, audit.Change, error) {
+		if uses := len(book.uses(id, s.now())); uses > 0 {
+			return roleRow{}, nil, &ConflictError{Reason: inUse(uses)}
+		}
+		after := s.writtenRole(by, before.ID, before.Version+1, before.Name, before.Description, before.Permissions)
+		after.Deleted = true
+		change := audit.Change{"version": {before.Version, after.Version}}
+		for name, value := range map[string]any{"name": before.Name, "description": before.Description, "permissions": before.Permissions} {
+			change[name] = [2]any{value, nil}
+		}
+		return after, change, nil
+	})
+}
+
+// changeRole writes the next version of a role of the team's own, which next decides on by the rights under
+// their lock, and records the act in the same transaction.
+func (s *Service) changeRole(ctx context.Context, by audit.Actor, act Act, id string,
+	next func(tx pgx.Tx, book *rightsBook, before roleRow) (roleRow, audit.Change, error),
+) error {
 	if err := s.freshRights(ctx); err != nil {
 		return err
 	}
-	on, err := s.ownRole(ctx, by, ActRoleDelete, id)
+	on, err := s.ownRole(ctx, by, act, id)
 	if err != nil {
 		return err
 	}
@@ -188,29 +179,24 @@ func (s *Service) DeleteRole(ctx context.Context, by audit.Actor, id string) err
 		if err != nil {
 			return err
 		}
-		if err := s.stillEverywhere(book, by, ActRoleDelete, on); err != nil {
+		if err := s.stillEverywhere(book, by, act, on); err != nil {
 			return err
 		}
 		before, err := s.lastRole(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if uses := len(book.uses(id, s.now())); uses > 0 {
-			return &ConflictError{Reason: inUse(uses)}
+		after, change, err := next(tx, book, before)
+		if err != nil {
+			return err
 		}
-		after := s.writtenRole(by, before.ID, before.Version+1, before.Name, before.Description, before.Permissions)
-		after.Deleted = true
 		if err := s.insertRole(ctx, tx, after); err != nil {
 			return err
 		}
-		change := audit.Change{"version": {before.Version, after.Version}}
-		for name, value := range map[string]any{"name": before.Name, "description": before.Description, "permissions": before.Permissions} {
-			change[name] = [2]any{value, nil}
-		}
-		return s.recordLast(ctx, tx, singleEvent(before.target(), by, ActRoleDelete, change))
+		return s.recordLast(ctx, tx, singleEvent(after.target(), by, act, change))
 	})
 	if err != nil {
-		return s.refused(ctx, by, ActRoleDelete, err)
+		return s.refused(ctx, by, act, err)
 	}
 	return nil
 }

@@ -59,22 +59,6 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActAdminKeyUpdate, key+"/update")
 	both(accounts.ActKeyDelete, key+"/delete")
 
-	const oneMember = pathMembers + "/:member"
-	get(accounts.ActGrantRead, pathGrants, pathGrants+"/:id", pathAccess)
-	post(accounts.ActGrantCreate, pathGrants)
-	both(accounts.ActGrantCreate, pathGrants+"/new")
-	both(accounts.ActGrantDelete, pathGrants+"/:id/delete")
-	get(accounts.ActRoleRead, pathRoles, pathRoles+"/:id")
-	get(accounts.ActRoleCreate, pathRoles+"/new")
-	post(accounts.ActRoleCreate, pathRoles)
-	get(accounts.ActRoleEdit, pathRoles+"/:id/edit")
-	post(accounts.ActRoleEdit, pathRoles+"/:id")
-	both(accounts.ActRoleDelete, pathRoles+"/:id/delete")
-	get(accounts.ActMemberRead, pathMembers, oneMember, oneMember+"/keys")
-	both(accounts.ActMemberBlock, oneMember+"/block")
-	both(accounts.ActMemberUnblock, oneMember+"/unblock")
-	post(accounts.ActMemberSignOut, oneMember+"/sessions/end", oneMember+"/sessions/:id/end")
-
 	get(accounts.ActPackageRead, pathPackages)
 	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
 	get(accounts.ActAuditExport, pathAuditExport)
@@ -98,11 +82,10 @@ var askedActs = func() map[string]accounts.Act {
 	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
 	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
 
-	const review = pathReview
-	get(accounts.ActReviewRead, review, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", review+"/accounts/:id")
-	post(accounts.ActReviewStart, review+"/start")
-	post(accounts.ActReviewDecide, review+"/keep")
-	both(accounts.ActReviewDecide, review+"/lines/:line/revoke")
+	get(accounts.ActReviewRead, pathReview, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", pathReview+"/accounts/:id")
+	post(accounts.ActReviewStart, pathReview+"/start")
+	post(accounts.ActReviewDecide, pathReview+"/keep")
+	both(accounts.ActReviewDecide, pathReview+"/lines/:line/revoke")
 	both(accounts.ActReviewSign, pathReviewSign)
 	get(accounts.ActReviewExport, pathReviewExport)
 	return acts
