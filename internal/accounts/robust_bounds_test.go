@@ -65,9 +65,13 @@ func TestRobustManySessionsTellNoAuthTime(t *testing.T) {
 		}
 		return err
 	})
-	t.Logf("100,000 sessions without a time: %v", took)
-	if took > 5*time.Millisecond {
-		t.Errorf("it takes %v", took)
+	reading := best(t, func() error {
+		var n int
+		return r.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM sessions WHERE claims IS NOT NULL`).Scan(&n)
+	})
+	t.Logf("100,000 sessions without a time: %v; reading them: %v", took, reading)
+	if took > reading/5 {
+		t.Errorf("it takes %v, and reading them all takes %v", took, reading)
 	}
 	r.asSuper(t, `UPDATE sessions SET prompted = false WHERE id = (SELECT id FROM sessions WHERE prompted LIMIT 1)`)
 	if told, err := r.svc.TellsAuthTime(t.Context(), vera().Issuer); err != nil || !told {
@@ -95,18 +99,10 @@ func TestRobustWhoIsLeftIsFoundWithoutReadingEverybody(t *testing.T) {
 		}
 	}
 	other := rightsWithout{blocked: principal{vera().Issuer, "sub-7"}}
-	took := best(t, asks(ada, other))
-	t.Logf("who blocks another is left: %v", took)
-	if took > 20*time.Millisecond {
-		t.Errorf("it takes %v", took)
-	}
 	stranger := ada
 	stranger.Subject, stranger.Groups = "sub-8", nil // whom a grant lets block, say
-	took = best(t, asks(stranger, other))
-	t.Logf("another is left: %v", took)
-	if took > 100*time.Millisecond {
-		t.Errorf("it takes %v", took)
-	}
+	self := best(t, asks(ada, other))
+	another := best(t, asks(stranger, other))
 	// The last one, who was seen long before everybody else: all are read, and it is found out.
 	r.asSuper(t, `UPDATE members SET last_seen = '2020-01-01' WHERE subject = 'sub-ada'`)
 	if err := asks(stranger, other)(); err != nil {
@@ -116,11 +112,16 @@ func TestRobustWhoIsLeftIsFoundWithoutReadingEverybody(t *testing.T) {
 	if err := asks(stranger, rightsWithout{blocked: principal{ada.Issuer, ada.Subject}})(); !errors.As(err, &conflict) {
 		t.Errorf("the last administrator can be blocked: %v", err)
 	}
-	began := time.Now()
-	if err := asks(ada, rightsWithout{blocked: principal{ada.Issuer, ada.Subject}})(); !errors.As(err, &conflict) {
-		t.Errorf("the last administrator can block themselves: %v", err)
+	everybody := best(t, func() error {
+		if err := asks(ada, rightsWithout{blocked: principal{ada.Issuer, ada.Subject}})(); !errors.As(err, &conflict) {
+			t.Errorf("the last administrator can block themselves: %v", err)
+		}
+		return nil
+	})
+	t.Logf("who asks is left: %v; another is: %v; nobody is: %v", self, another, everybody)
+	if self > everybody/10 || another > everybody/2 {
+		t.Errorf("it takes %v when who asks is left, and %v when another is; with everybody read it takes %v", self, another, everybody)
 	}
-	t.Logf("nobody is left: %v", time.Since(began))
 }
 
 // TestRobustMembersOfAGroupAreThoseOfTheLastSignIn counts what the list of members has, and reads no session for it.
