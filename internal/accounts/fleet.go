@@ -326,9 +326,9 @@ func (s Sync) ofSome() Sync {
 	return s
 }
 
-// hides reports whether the member may not open the page of an account of which they see clusters.
-func (s *Service) hides(by audit.Actor, a Account) bool {
-	return !s.rights(by).Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
+// hides reports whether one with the rights may not open the page of an account of which they see clusters.
+func hides(rights access.Rights, a Account) bool {
+	return !rights.Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
 }
 
 // among are the accounts that a query is narrowed to.
@@ -422,13 +422,12 @@ func (q FleetQuery) narrowed() bool {
 // Fleet returns clusters of every account the member may read, from snapshots only, as they were
 // at one moment. ErrBadCursor when After is no cursor of this query, ErrUnavailable.
 func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
-	page, err := s.fleet(ctx, s.visible(by, ActClusterRead), q)
-	if !s.visible(by, ActAccountRead).Everything {
-		for i, a := range page.Accounts {
-			page.Accounts[i].Hidden = s.hides(by, a)
-		}
+	rights := s.rights(by)
+	page, err := s.fleet(ctx, rights.Visible(ActClusterRead.Needs), q)
+	for i, a := range page.Accounts {
+		page.Accounts[i].Hidden = hides(rights, a)
 	}
-	if err == nil && q.Text != "" && s.cfg.SlowSearch != nil && s.rights(by).Allows(ActAccountCreate.Needs, access.Target{}) {
+	if err == nil && q.Text != "" && s.cfg.SlowSearch != nil && rights.Allows(ActAccountCreate.Needs, access.Target{}) {
 		if page.SlowSearch, err = s.cfg.SlowSearch(ctx, s.cfg.DB); err != nil {
 			return FleetPage{}, dbError("looking for the index of the text search", err)
 		}
