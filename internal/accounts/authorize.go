@@ -102,7 +102,7 @@ func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) acces
 		return access.Rights{}
 	}
 	m := memberOf(by)
-	return access.NewRights(append(s.cfg.Rights.Grants(m), book.of(m, by.Subject, at)...)...).In(book.environments)
+	return access.NewRights(book.add(s.cfg.Rights.Grants(m), m, by.Subject, at)...).In(book.environments)
 }
 
 // vouches reports whether the issuer is the identity provider of the console. What one before it vouched for, sessions and

@@ -225,7 +225,7 @@ func (s *Service) neverSeen(ctx context.Context) (groups []GroupRow, more int, e
 		}
 	}
 	if book := s.keeper.book.Load(); book != nil {
-		for group := range book.groups {
+		for group := range book.subjectGroups() {
 			issuers, values = append(issuers, group.issuer), append(values, group.name)
 		}
 	}

@@ -304,7 +304,7 @@ func (s *Service) memberArguments(book *rightsBook, shown int) pgx.NamedArgs {
 // grantedGroups are the groups that anything is granted to, whoever's provider names them.
 func (s *Service) grantedGroups(book *rightsBook) []string {
 	groups := []string{}
-	for who := range book.groups {
+	for who := range book.subjectGroups() {
 		groups = append(groups, who.name)
 	}
 	for _, g := range s.cfg.Rights.All() {
