@@ -267,6 +267,7 @@ func (s *Server) handleAuditVerifyForm(c echo.Context) error {
 func (s *Server) renderLogCheck(c echo.Context, status int, check *templates.CheckView) error {
 	return s.render(c, status, templates.LogCheck(templates.LogCheckView{
 		Page: s.page(c, "Check of the log", "audit-verify", "audit"), Crumbs: []templates.Link{{Label: "Audit", Href: pathAudit}}, Check: check,
+		Known: s.unexplained(),
 	}))
 }
 
@@ -324,7 +325,54 @@ func (s *Server) checkLog(c echo.Context) (status int, check templates.CheckView
 	if err != nil {
 		return 0, check, fmt.Errorf("check log: %w", err)
 	}
-	return http.StatusOK, checkView(report, started), nil
+	check = checkView(report, started)
+	check.Tables, err = s.checkTables(ctx, c)
+	return http.StatusOK, check, err
+}
+
+// checkTables has the tables compared with the log, in the time that is left.
+func (s *Server) checkTables(ctx context.Context, c echo.Context) (*templates.TablesView, error) {
+	compared, err := s.accounts.VerifyTables(ctx, actorFrom(c))
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		noteError(c, err)
+		return &templates.TablesView{TooLong: true}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compare the tables with the log: %w", err)
+	}
+	return tablesView(compared), nil
+}
+
+func tablesView(compared accounts.StateCheck) *templates.TablesView {
+	r := compared.State
+	v := &templates.TablesView{
+		Accounts: r.Accounts, Keys: r.Keys, Grants: r.Grants, Roles: r.Roles, Blocks: r.Blocks, At: compared.At, Took: tookText(compared.Took), More: r.More,
+	}
+	for _, p := range r.Problems {
+		v.Problems = append(v.Problems, unexplainedView(p))
+	}
+	return v
+}
+
+func unexplainedView(p accounts.StateProblem) templates.UnexplainedRow {
+	row := templates.UnexplainedRow{Kind: strings.ReplaceAll(p.Kind, "_", " "), Name: named(p.Name, p.ID), What: p.What, Seq: p.Event, Withheld: p.Withheld()}
+	if p.Event > 0 {
+		row.Href = eventPath(p.Event)
+	}
+	return row
+}
+
+// unexplained lists what the console itself found when it last compared; nil when that is nothing.
+func (s *Server) unexplained() *templates.TablesView {
+	rows, more := s.accounts.Unexplained()
+	if len(rows)+more == 0 {
+		return nil
+	}
+	v := &templates.TablesView{More: more}
+	for _, p := range rows {
+		v.Problems = append(v.Problems, unexplainedView(p))
+	}
+	return v
 }
 
 func checkView(r audit.Report, at time.Time) templates.CheckView {
