@@ -130,7 +130,6 @@ type LogCheckView struct {
 
 // TablesView is what comparing the tables with the log found.
 type TablesView struct {
-	TooLong                               bool // it was given up: nothing else is set
 	Accounts, Keys, Grants, Roles, Blocks int
 	At                                    time.Time
 	Took                                  string
@@ -156,15 +155,7 @@ func (r UnexplainedRow) sentence() string {
 
 func (v TablesView) problems() int { return len(v.Problems) + v.More }
 
-func (v TablesView) result() string {
-	switch {
-	case v.TooLong:
-		return "too-long"
-	case v.problems() > 0:
-		return "problems"
-	}
-	return "ok"
-}
+func (v TablesView) result() string { return pick(v.problems() > 0, "problems", "ok") }
 
 // CheckView is what a check of the whole log found.
 type CheckView struct {

@@ -28,8 +28,8 @@ type Page struct {
 type UnverifiedView struct {
 	Unexplained int    // rows that the log does not explain, beside those
 	CheckHref   string // where these are listed; empty for who may not see it
-	Rows    int
-	LogHref string // empty for those who may not read the log
+	Rows        int
+	LogHref     string // empty for those who may not read the log
 }
 
 // BreakGlassNotice is somebody who works without the identity provider.

@@ -360,26 +360,17 @@ func (s *Service) Unexplained() (rows []StateProblem, more int) {
 	return slices.DeleteFunc(slices.Clone(last.State.Problems), s.unverifiedRow), last.State.More
 }
 
-// VerifyTables compares the tables with the log now, and returns what was found. Records audit.verify with the result.
-// What it finds that the console did not know is on the console's record within a minute. ErrAuditUnavailable, with the
-// report, when the check cannot be recorded.
-func (s *Service) VerifyTables(ctx context.Context, by audit.Actor) (StateCheck, error) {
-	if err := s.authorize(ctx, by, ActAuditVerify, installation(KindAudit)); err != nil {
-		return StateCheck{}, err
-	}
-	check := StateCheck{At: s.cfg.Now()}
-	started := time.Now()
+// checkTables compares the tables with the log because somebody asked. What it finds that the job did not is on the
+// console's record within a minute.
+func (s *Service) checkTables(ctx context.Context) (StateCheck, error) {
+	check, started := StateCheck{At: s.cfg.Now()}, time.Now()
 	var err error
 	if check.State, err = VerifyState(ctx, s.cfg.DB); err != nil {
-		return StateCheck{}, dbError("comparing the tables with the log", err)
+		return StateCheck{}, err
 	}
 	check.Took = time.Since(started)
 	go s.lookAgain(check.State)
-	e := singleEvent(installation(KindAudit), by, ActAuditVerify, audit.Change{"rows": {nil, check.State.Rows()}})
-	if n := len(check.State.Problems) + check.State.More; n > 0 {
-		e.Outcome, e.Reason = audit.Failed, strconv.Itoa(n)+" rows that the log does not explain; the first is "+check.State.Problems[0].Kind+" "+check.State.Problems[0].ID+"."
-	}
-	return check, s.appendEvent(ctx, e)
+	return check, nil
 }
 
 // lookAgain makes the job's own comparison due when another one found something else than that did.

@@ -325,22 +325,7 @@ func (s *Server) checkLog(c echo.Context) (status int, check templates.CheckView
 	if err != nil {
 		return 0, check, fmt.Errorf("check log: %w", err)
 	}
-	check = checkView(report, started)
-	check.Tables, err = s.checkTables(ctx, c)
-	return http.StatusOK, check, err
-}
-
-// checkTables has the tables compared with the log, in the time that is left.
-func (s *Server) checkTables(ctx context.Context, c echo.Context) (*templates.TablesView, error) {
-	compared, err := s.accounts.VerifyTables(ctx, actorFrom(c))
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		noteError(c, err)
-		return &templates.TablesView{TooLong: true}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("compare the tables with the log: %w", err)
-	}
-	return tablesView(compared), nil
+	return http.StatusOK, checkView(report, started), nil
 }
 
 func tablesView(compared accounts.StateCheck) *templates.TablesView {
@@ -375,9 +360,10 @@ func (s *Server) unexplained() *templates.TablesView {
 	return v
 }
 
-func checkView(r audit.Report, at time.Time) templates.CheckView {
+func checkView(r accounts.LogCheck, at time.Time) templates.CheckView {
 	v := templates.CheckView{
 		Events: r.Events, First: r.First, Last: r.Last, Chain: hex.EncodeToString(r.LastChain[:]), At: at, Took: tookText(r.Took), More: r.More,
+		Tables: tablesView(r.Tables),
 	}
 	for _, p := range r.Problems {
 		v.Problems = append(v.Problems, templates.ProblemView{Seq: p.Seq, Href: eventPath(p.Seq), What: p.What})
