@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quartermaster/internal/audit"
+	"quartermaster/internal/dbtest"
 )
 
 // longLog writes events of acts that clusters, sign-ins and grants leave, as a busy log has them: of a hundred two are about
@@ -42,7 +43,7 @@ func (w *watched) longLog(events int) {
 // TestComparingALongLogTakesLittleMemory: what the comparison keeps grows with the things there were and not with the
 // log; the chain is read as it comes.
 func TestComparingALongLogTakesLittleMemory(t *testing.T) {
-	w := newWatched(t)
+	w := newWatchedOn(t, newStageOn(t, dbtest.New(t), nil)) // beside no other test, whose memory would count
 	const events = 10_000
 	w.longLog(events)
 	var before, now runtime.MemStats

@@ -24,7 +24,12 @@ type watched struct {
 
 func newWatched(t *testing.T) *watched {
 	t.Helper()
-	w := &watched{stage: newStage(t)}
+	return newWatchedOn(t, newStage(t))
+}
+
+func newWatchedOn(t *testing.T, s *stage) *watched {
+	t.Helper()
+	w := &watched{stage: s}
 	w.account = w.register(w.current(), "A")
 	w.by, w.reader = w.session("admins"), w.session("readers")
 	role, err := w.svc.CreateRole(t.Context(), w.by, NewRole{Name: "On call", Permissions: []string{access.ReadAccount, access.ReadClusters, access.WriteClusters}})
