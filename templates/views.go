@@ -26,8 +26,10 @@ type Page struct {
 
 // UnverifiedView tells of rows that rights follow from and that the console did not write.
 type UnverifiedView struct {
-	Rows    int
-	LogHref string // empty for those who may not read the log
+	Unexplained int    // rows that the log does not explain, beside those
+	CheckHref   string // where these are listed; empty for who may not see it
+	Rows        int
+	LogHref     string // empty for those who may not read the log
 }
 
 // BreakGlassNotice is somebody who works without the identity provider.

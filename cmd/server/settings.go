@@ -60,6 +60,8 @@ type Settings struct {
 	UnknownAfter time.Duration
 	PollMin      time.Duration
 	PollMax      time.Duration
+	StateAfter   time.Duration
+	StateEvery   time.Duration
 	DrainDelay   time.Duration // may be zero
 	DrainTimeout time.Duration
 
@@ -118,6 +120,8 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UnknownAfter:         r.duration("QM_AUDIT_UNKNOWN_AFTER", c.AuditUnknownAfter),
 		PollMin:              r.duration("QM_POLL_MIN", c.PollMin),
 		PollMax:              r.duration("QM_POLL_MAX", c.PollMax),
+		StateAfter:           r.duration("QM_STATE_CHECK_AFTER", c.StateCheckAfter),
+		StateEvery:           r.duration("QM_STATE_CHECK_EVERY", c.StateCheckEvery),
 		DrainDelay:           r.pause("QM_DRAIN_DELAY", c.DrainDelay),
 		DrainTimeout:         r.duration("QM_DRAIN_TIMEOUT", c.DrainTimeout),
 

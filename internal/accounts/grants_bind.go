@@ -82,9 +82,9 @@ func (s *Service) standsBlocked(ctx context.Context, db querier, who principal) 
 	}
 	last, err := lastMemberStanding(ctx, db, who.issuer, who.name)
 	if errors.Is(err, ErrNotFound) {
-		return false, nil
+		return s.keeper.withheld.Load().block(who, 0), nil
 	}
-	return err == nil && (last.Blocked || !last.verifies(s)), err
+	return err == nil && (last.Blocked || !last.verifies(s) || s.keeper.withheld.Load().block(who, last.Version)), err
 }
 
 // refusedAsBlocked reports whether the database refused to begin a session because its member is blocked.

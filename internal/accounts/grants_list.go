@@ -155,7 +155,7 @@ func (l *grantLook) namePlaces(ctx context.Context, db querier, accounts []uuid.
 func (l *grantLook) verifies(row grantRow) bool {
 	verified, known := l.verified[row.ID]
 	if !known {
-		verified = l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC)
+		verified = l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) && !l.s.keeper.withheld.Load().grant(row.ID)
 		l.verified[row.ID] = verified
 	}
 	return verified
@@ -209,6 +209,9 @@ func (l *grantLook) role(id string) access.Role {
 		return role
 	}
 	if role, known := l.book.deleted[id]; known {
+		return role
+	}
+	if role, known := l.book.held[id]; known {
 		return role
 	}
 	return access.Role{ID: id, Name: id}

@@ -420,7 +420,7 @@ func (s *Service) addBlocks(ctx context.Context, db querier, members []Member, b
 		return err
 	}
 	for _, row := range found {
-		if s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
+		if row.Blocked && s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
 			members[at[principal{row.Issuer, row.Subject}]].Block = &Block{Since: row.WrittenAt, By: row.WrittenBy, Reason: row.Reason}
 		}
 	}

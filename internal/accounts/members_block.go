@@ -100,7 +100,7 @@ func (s *Service) Unblock(ctx context.Context, by audit.Actor, issuer, subject, 
 		if err := s.stillEverywhere(change.book, by, ActMemberUnblock, target{Kind: KindMember, ID: subject}); err != nil {
 			return err
 		}
-		if change.last.Version == 0 || !change.last.Blocked && change.last.verifies(s) {
+		if who := (principal{issuer, subject}); !change.book.blocked[who] && (change.last.Version == 0 || !change.last.Blocked && change.last.verifies(s)) {
 			return nil
 		}
 		said := audit.Change{changeIssuer: {issuer, issuer}}

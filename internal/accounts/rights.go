@@ -128,6 +128,7 @@ type rightsBook struct {
 	groups       map[string]map[string][]int // by issuer and group
 	roles        map[string]access.Role      // by id, built in and own
 	deleted      map[string]access.Role      // of the team's own that are no more, for lists of what was
+	held         map[string]access.Role      // of the team's own that the log takes back, for who looks at them
 	blocked      map[principal]bool
 	environments map[uuid.UUID]string // of accounts, where certain
 	labelKeys    map[string]bool      // keys of labels that live grants go by
@@ -137,7 +138,7 @@ type rightsBook struct {
 // newBook returns a book in which nobody was granted anything.
 func newBook() *rightsBook {
 	b := &rightsBook{
-		members: map[principal][]int{}, groups: map[string]map[string][]int{}, roles: map[string]access.Role{}, deleted: map[string]access.Role{},
+		members: map[principal][]int{}, groups: map[string]map[string][]int{}, roles: map[string]access.Role{}, deleted: map[string]access.Role{}, held: map[string]access.Role{},
 		blocked: map[principal]bool{}, environments: map[uuid.UUID]string{}, labelKeys: map[string]bool{}, verified: map[string]int{},
 	}
 	for _, role := range access.BuiltIn() {
@@ -210,6 +211,8 @@ type rightsKeeper struct {
 	book    atomic.Pointer[rightsBook]
 	reading sync.Mutex
 	told    sync.Map // Unverified rows that are on record
+	// withheld is what the log takes back, as the last comparison with it found; nil before the first.
+	withheld atomic.Pointer[withheld]
 }
 
 // keepRights makes sure that what rights follow from is at least as new as the version.
@@ -232,12 +235,27 @@ func (s *Service) newerRights(ctx context.Context, version int64) (*rightsBook, 
 	if book := s.keeper.book.Load(); book != nil && book.version >= version {
 		return book, nil
 	}
+	if err := s.restoreWithheld(ctx); err != nil {
+		return nil, err
+	}
 	book, err := s.readRights(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.keeper.book.Store(book)
 	return book, nil
+}
+
+// rereadRights reads what rights follow from although it has not changed, because what is withheld has.
+func (s *Service) rereadRights(ctx context.Context) error {
+	s.keeper.reading.Lock()
+	defer s.keeper.reading.Unlock()
+	book, err := s.readRights(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the rights: %w", unavailable(err))
+	}
+	s.keeper.book.Store(book)
+	return nil
 }
 
 // freshRights reads what rights follow from when it has changed; for what goes on without a request.
@@ -304,14 +322,18 @@ func (s *Service) readRoles(ctx context.Context, tx pgx.Tx, b *rightsBook) error
 	if err != nil {
 		return err
 	}
+	held := s.keeper.withheld.Load()
 	for _, row := range stored {
 		switch {
 		case !s.cfg.Vault.Verify(row.place(), row.says(), row.MAC):
 			b.unverified = append(b.unverified, Unverified{Kind: KindRole, ID: row.ID.String(), Name: row.Name})
 		default:
 			into := b.roles
-			if row.Deleted {
+			switch {
+			case row.Deleted:
 				into = b.deleted
+			case held.role(row.ID.String(), row.Version):
+				into = b.held
 			}
 			permissions := slices.Clone(row.Permissions)
 			slices.Sort(permissions)
@@ -330,12 +352,14 @@ func (s *Service) readGrants(ctx context.Context, tx pgx.Tx, b *rightsBook) erro
 		return err
 	}
 	defer rows.Close()
-	before := s.keeper.book.Load()
+	before, held := s.keeper.book.Load(), s.keeper.withheld.Load()
 	var bytes []byte
 	for rows.Next() {
 		bytes = appendRow(bytes[:0], rows.RawValues())
 		if g, verified := before.grantOf(bytes); verified {
-			b.enter(g)
+			if !held.grant(g.row.ID) {
+				b.enter(g)
+			}
 			continue
 		}
 		row, err := pgx.RowToStructByName[grantRow](rows)
@@ -345,6 +369,9 @@ func (s *Service) readGrants(ctx context.Context, tx pgx.Tx, b *rightsBook) erro
 		scope, _, err := access.ParseScope(access.ScopeKind(row.ScopeKind), row.Scope)
 		if err != nil || !s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
 			b.unverified = append(b.unverified, Unverified{Kind: KindGrant, ID: row.ID.String(), Name: row.Subject})
+			continue
+		}
+		if held.grant(row.ID) {
 			continue
 		}
 		b.enter(storedGrant{row: row, scope: scope, source: "granted by " + row.GrantedBy, bytes: string(bytes)})
@@ -407,13 +434,23 @@ func (s *Service) readBlocked(ctx context.Context, tx pgx.Tx, b *rightsBook) err
 	if err != nil {
 		return err
 	}
+	held := s.keeper.withheld.Load()
+	if held != nil {
+		for who := range held.blocked {
+			if held.block(who, 0) {
+				b.blocked[who] = true // until a row says otherwise
+			}
+		}
+	}
 	for _, row := range stored {
+		who := principal{row.Issuer, row.Subject}
 		verifies := row.verifies(s)
 		if !verifies {
 			b.unverified = append(b.unverified, Unverified{Kind: KindMember, ID: row.ID.String(), Name: row.Subject})
 		}
-		if row.Blocked || !verifies {
-			b.blocked[principal{row.Issuer, row.Subject}] = true
+		delete(b.blocked, who)
+		if row.Blocked || !verifies || held.block(who, row.Version) {
+			b.blocked[who] = true
 		}
 	}
 	return nil

@@ -25,11 +25,12 @@ const (
 	readyTimeout = 2 * time.Second
 )
 
-// Run refreshes snapshots, reconciles open operations, records how long work ended and cleans up until
-// ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
+// Run refreshes snapshots, reconciles open operations, records how long work ended, cleans up and compares the
+// tables with the log until ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
 // then. When Postgres is gone it goes on trying. The log makes its own partitions.
 func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
+	s.planState()
 	running.Go(func() { s.refreshLoop(ctx) })
 	for _, job := range []struct {
 		name  string
@@ -41,6 +42,7 @@ func (s *Service) Run(ctx context.Context) error {
 		{"record summed events", flushEvery, s.flushSums},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
+		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
 	} {
 		running.Go(func() { s.repeat(ctx, job.name, job.every, job.do) })
 	}
