@@ -264,7 +264,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	}()
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	up, err := s.connectTo(reading, l.AccountID, l.Generation, s.newID().String())
+	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())
 	if err != nil {
 		return err
 	}
