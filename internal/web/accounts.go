@@ -31,14 +31,16 @@ type accountsQuery struct {
 const stateTrouble = "trouble"
 
 // address is the canonical address of the list narrowed like this.
-func (q accountsQuery) address() string {
+func (q accountsQuery) address() string { return q.addressOf(pathAccounts) }
+
+func (q accountsQuery) addressOf(path string) string {
 	v := url.Values{}
 	for _, p := range []struct{ name, value string }{{"q", q.Text}, {"state", q.State}, {"after", q.After}} {
 		if p.value != "" {
 			v.Set(p.name, p.value)
 		}
 	}
-	return withQuery(pathAccounts, v)
+	return withQuery(path, v)
 }
 
 // fewAccounts is a list that is seen at one look and needs no filter.
@@ -193,7 +195,7 @@ func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountVi
 		KeyProbedAt: d.Key.ProbedAt, KeyRefused: asSentence(d.Key.Refused), Permissions: permissionGroups(d.Key.Permissions),
 		PermsTold: d.Key.Permissions != nil, NotOffered: notOfferedHere(d),
 		OKAt: d.Sync.OKAt, FailedAt: d.Sync.FailedAt, Error: d.Sync.Error, Stale: d.Sync.Stale, Vanished: d.Sync.Vanished,
-		Clusters: d.Clusters, ClustersHref: fleetOf(d.ID),
+		Clusters: d.Clusters, ClustersHref: fleetOf(d.ID), UpstreamHref: upstreamOf(d.Account),
 	}
 	stale := staleReason(d.Account)
 	for _, r := range d.Snapshot {
