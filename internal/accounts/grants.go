@@ -216,8 +216,7 @@ func (s *Service) refused(ctx context.Context, by audit.Actor, act Act, err erro
 	case !ok:
 		return dbError(act.Name, err)
 	case r.instead != nil:
-		// Beside the answer: waiting for the log would tell that there is something to refuse.
-		go s.denied(context.WithoutCancel(ctx), by, act, r.on, r.missing)
+		s.deniedBeside(ctx, by, act, r.on, r.missing)
 		return r.instead
 	}
 	return s.refuse(ctx, by, act, r.on, r.missing)

@@ -184,9 +184,8 @@ func (s *Service) countMembers(ctx context.Context, groups []GroupRow) error {
 		values = append(values, g.Value)
 	}
 	rows, err := s.cfg.DB.Query(ctx, `
-		SELECT last.issuer, named.value, count(*) FROM (
-			SELECT DISTINCT ON (issuer, subject) issuer, groups FROM sessions WHERE created_at > $2 ORDER BY issuer, subject, created_at DESC
-		) last, unnest(last.groups) AS named (value) WHERE named.value = ANY($1) GROUP BY last.issuer, named.value`, values, s.now().Add(-30*24*time.Hour))
+		SELECT m.issuer, named.value, count(DISTINCT m.subject) FROM members m, unnest(m.groups) AS named (value)
+		WHERE m.last_seen > $2 AND named.value = ANY($1) GROUP BY m.issuer, named.value`, values, s.now().Add(-30*24*time.Hour))
 	if err != nil {
 		return fmt.Errorf("counting members of groups: %w", unavailable(err))
 	}

@@ -152,7 +152,7 @@ func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audi
 	detail, err := s.cfg.Log.GetIn(ctx, seq, part)
 	if errors.Is(err, audit.ErrNoEvent) {
 		if part != nil {
-			go s.denied(context.WithoutCancel(ctx), by, ActAuditRead, installation(KindAudit), ActAuditRead.Needs.String()+" on an event that was asked for, or there is none")
+			s.deniedBeside(ctx, by, ActAuditRead, installation(KindAudit), ActAuditRead.Needs.String()+" on an event that was asked for, or there is none")
 		}
 		return audit.Detail{}, ErrNotFound
 	}

@@ -19,8 +19,8 @@ const (
 	// retryFirst and retryLongest bound the wait of a job that failed.
 	retryFirst   = time.Second
 	retryLongest = 30 * time.Second
-	// flushTimeout is what Run spends at its end on leases, and then on refusals and failed sign-ins that
-	// are summed.
+	// flushTimeout is what Run spends at its end on leases and on refusals that are being recorded, and then
+	// on refusals and failed sign-ins that are summed.
 	flushTimeout = 5 * time.Second
 	readyTimeout = 2 * time.Second
 )
@@ -46,12 +46,25 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	running.Wait()
 
+	var leaving sync.WaitGroup
+	leaving.Go(func() { s.waitForRefusals(ctx) })
 	s.letGoOfLeases(ctx)
+	leaving.Wait()
 	last, cancel := detached(ctx, flushTimeout)
 	defer cancel()
 	s.flushDenials(last, true)
 	s.flushSignInFailures(last, true)
 	return nil
+}
+
+// waitForRefusals waits until the refusals that are recorded beside their answers are in the log, or were
+// given back to be flushed.
+func (s *Service) waitForRefusals(ctx context.Context) {
+	ctx, cancel := detached(ctx, flushTimeout)
+	defer cancel()
+	if err := s.beside.wait(ctx); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusals are still being recorded", slog.Any("error", err))
+	}
 }
 
 // letGoOfLeases gives back every lease of this process when its workers have ended: those that they

@@ -45,6 +45,7 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	denials denials
+	beside  beside // refusals that are being recorded without anybody waiting
 	// underway are the operations this process has begun and not ended, which its reconciler
 	// leaves alone however long they take.
 	underway   sync.Map

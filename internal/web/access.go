@@ -27,13 +27,7 @@ type accessQuery struct {
 }
 
 func (q accessQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{{"account", q.Account}, {"cluster", q.Cluster}, {"issuer", q.Issuer}, {"subject", q.Subject}} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return withQuery(pathAccess, v)
+	return withQuery(pathAccess, given(param{"account", q.Account}, param{"cluster", q.Cluster}, param{"issuer", q.Issuer}, param{"subject", q.Subject}))
 }
 
 // accessOfMember is the page of what a member can touch.

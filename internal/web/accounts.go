@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
@@ -33,14 +32,15 @@ const stateTrouble = "trouble"
 // address is the canonical address of the list narrowed like this.
 func (q accountsQuery) address() string { return q.addressOf(pathAccounts) }
 
+// addressOf is the address of another list of accounts narrowed like this.
 func (q accountsQuery) addressOf(path string) string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{{"q", q.Text}, {"state", q.State}, {"after", q.After}} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return withQuery(path, v)
+	return withQuery(path, given(param{"q", q.Text}, param{"state", q.State}, param{"after", q.After}))
+}
+
+// from is the address of the page that comes after a place of the list; the first one after none.
+func (q accountsQuery) from(after string) string {
+	q.After = after
+	return q.address()
 }
 
 // fewAccounts is a list that is seen at one look and needs no filter.
@@ -68,16 +68,7 @@ func (s *Server) handleAccounts(c echo.Context) error {
 			{Value: stateTrouble, Label: "Needs a look", Selected: q.State == stateTrouble},
 		}},
 	}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.address()
-	}
-	if page.Next != "" {
-		next := q
-		next.After = page.Next
-		v.Next = next.address()
-	}
+	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
 	for _, a := range page.Accounts {
 		v.Rows = append(v.Rows, accountRow(a))
 	}

@@ -46,17 +46,17 @@ var auditOutcomes = []string{"ok", "failed", "denied", "unknown", "pending"}
 // address is the canonical address of the log narrowed like this.
 func (q auditQuery) address() string { return withQuery(pathAudit, q.values()) }
 
+// from is the address of the page that comes after a place of the list; the first one after none.
+func (q auditQuery) from(after string) string {
+	q.After = after
+	return q.address()
+}
+
 func (q auditQuery) values() url.Values {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{
-		{"q", q.Text}, {"member", q.Member}, {"account", q.Account}, {"act", q.Act}, {"outcome", q.Outcome},
-		{"from", q.From}, {"to", q.To}, {"after", q.After},
-	} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return v
+	return given(
+		param{"q", q.Text}, param{"member", q.Member}, param{"account", q.Account}, param{"act", q.Act}, param{"outcome", q.Outcome},
+		param{"from", q.From}, param{"to", q.To}, param{"after", q.After},
+	)
 }
 
 func (q auditQuery) filtered() bool {
@@ -162,16 +162,11 @@ func auditView(p templates.Page, q auditQuery, reach accounts.LogReach, page aud
 		Act:     filterSelect("act", "Act", "Any", reach.Acts(), q.Act, plain),
 		Outcome: filterSelect("outcome", "Outcome", "Any", auditOutcomes, q.Outcome, plain),
 	}}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.address()
-	}
+	var next string
 	if page.Next != 0 {
-		next := q
-		next.After = strconv.FormatInt(page.Next, 10)
-		v.Next = next.address()
+		next = strconv.FormatInt(page.Next, 10)
 	}
+	v.First, v.Next = pageLinks(q.After, next, q.from)
 	for _, o := range page.Operations {
 		v.Rows = append(v.Rows, auditRow(o))
 	}

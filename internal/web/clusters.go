@@ -87,23 +87,16 @@ func (q *fleetQuery) tidy() (notes []string) {
 
 // address is the canonical address of the fleet narrowed and sorted like this.
 func (q fleetQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{
-		{"q", q.Text}, {"account", q.Account}, {"environment", q.Environment}, {"phase", q.Phase}, {"cloud", q.Cloud},
-		{"region", q.Region}, {"version", q.Version}, {"sort", q.Sort}, {"dir", q.Dir}, {"after", q.After},
-	} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return withQuery(pathHome, v)
+	return withQuery(pathHome, given(
+		param{"q", q.Text}, param{"account", q.Account}, param{"environment", q.Environment}, param{"phase", q.Phase}, param{"cloud", q.Cloud},
+		param{"region", q.Region}, param{"version", q.Version}, param{"sort", q.Sort}, param{"dir", q.Dir}, param{"after", q.After},
+	))
 }
 
-func withQuery(path string, v url.Values) string {
-	if len(v) == 0 {
-		return path
-	}
-	return path + "?" + v.Encode()
+// from is the address of the page that comes after a place of the list; the first one after none.
+func (q fleetQuery) from(after string) string {
+	q.After = after
+	return q.address()
 }
 
 func (q fleetQuery) filtered() bool {
@@ -184,16 +177,7 @@ func fleetView(p templates.Page, q fleetQuery, page accounts.FleetPage) template
 			v.Filter.Hidden = append(v.Filter.Hidden, h)
 		}
 	}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.address()
-	}
-	if page.Next != "" {
-		next := q
-		next.After = page.Next
-		v.Next = next.address()
-	}
+	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
 	stale, hidden := map[uuid.UUID]string{}, map[uuid.UUID]bool{}
 	for _, a := range page.Accounts {
 		v.Accounts = append(v.Accounts, accountStrip(a))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -49,16 +48,16 @@ type grantsQuery struct {
 
 // address is the canonical address of the list narrowed like this.
 func (q grantsQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{
-		{"q", q.Text}, {"state", q.State}, {"subject_kind", q.SubjectKind}, {"subject", q.Subject}, {"role", q.Role},
-		{"scope_kind", q.ScopeKind}, {"scope", q.Scope}, {"after", q.After},
-	} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return withQuery(pathGrants, v)
+	return withQuery(pathGrants, given(
+		param{"q", q.Text}, param{"state", q.State}, param{"subject_kind", q.SubjectKind}, param{"subject", q.Subject}, param{"role", q.Role},
+		param{"scope_kind", q.ScopeKind}, param{"scope", q.Scope}, param{"after", q.After},
+	))
+}
+
+// from is the address of the page that comes after a place of the list; the first one after none.
+func (q grantsQuery) from(after string) string {
+	q.After = after
+	return q.address()
 }
 
 func (q grantsQuery) domain() accounts.GrantQuery {
@@ -87,16 +86,7 @@ func (s *Server) handleGrants(c echo.Context) error {
 		Page: s.page(c, "Grants", "grants-index", "admin"), Total: page.Total, May: true,
 		Filter: grantsFilter(q, page.State, roles),
 	}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.address()
-	}
-	if page.Next != "" {
-		next := q
-		next.After = page.Next
-		v.Next = next.address()
-	}
+	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
 	for _, g := range page.Grants {
 		v.Rows = append(v.Rows, grantRow(g))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,13 +57,13 @@ func memberStates() []templates.Choice {
 
 // address is the canonical address of the list narrowed like this.
 func (q membersQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{{"q", q.Text}, {"state", q.State}, {"after", q.After}} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return withQuery(pathMembers, v)
+	return withQuery(pathMembers, given(param{"q", q.Text}, param{"state", q.State}, param{"after", q.After}))
+}
+
+// from is the address of the page that comes after a place of the list; the first one after none.
+func (q membersQuery) from(after string) string {
+	q.After = after
+	return q.address()
 }
 
 // handleMembers handles GET /admin/members.
@@ -89,16 +88,7 @@ func (s *Server) handleMembers(c echo.Context) error {
 		Page: s.page(c, "Members", "members-index", sectionAdmin), Text: q.Text, Total: page.Total, All: page.All, Narrowed: q.Text+q.State != "",
 		State: templates.Select{Name: "state", Label: "State", Any: "Any", Choices: states},
 	}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.address()
-	}
-	if page.Next != "" {
-		next := q
-		next.After = page.Next
-		v.Next = next.address()
-	}
+	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
 	for _, m := range page.Members {
 		v.Rows = append(v.Rows, memberRow(m, m.Issuer == by.Issuer && m.Subject == by.Subject))
 	}

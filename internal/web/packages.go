@@ -41,15 +41,10 @@ var packageColumns = []struct {
 }
 
 func (q packageQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{
-		{"account", q.Account}, {"cloud_provider", q.Provider}, {"region", q.Region}, {"ram", q.RAM}, {"cpu", q.CPU},
-		{"tier", q.Tier}, {"sort", q.Sort}, {"dir", q.Dir},
-	} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
+	v := given(
+		param{"account", q.Account}, param{"cloud_provider", q.Provider}, param{"region", q.Region}, param{"ram", q.RAM}, param{"cpu", q.CPU},
+		param{"tier", q.Tier}, param{"sort", q.Sort}, param{"dir", q.Dir},
+	)
 	if q.GPU {
 		v.Set("gpu", "yes")
 	}

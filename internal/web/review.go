@@ -61,20 +61,21 @@ type reviewQuery struct {
 
 // address is the canonical address of a page of the review.
 func (q reviewQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{
-		{"at", q.At}, {"member", q.Member}, {"group", q.Group}, {"account", q.Account}, {"role", q.Role}, {"after", q.After},
-	} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
+	v := given(
+		param{"at", q.At}, param{"member", q.Member}, param{"group", q.Group}, param{"account", q.Account}, param{"role", q.Role}, param{"after", q.After},
+	)
 	for name, set := range map[string]bool{"undecided": q.Undecided, "unused": q.Unused} {
 		if set {
 			v.Set(name, "on")
 		}
 	}
 	return withQuery(pathReview, v)
+}
+
+// from is the address of the page that comes after a place of the list; the first one after none.
+func (q reviewQuery) from(after string) string {
+	q.After = after
+	return q.address()
 }
 
 // reviewMoment reads the moment that is asked about: the end of what is named, and now when that is still to come.
@@ -93,11 +94,7 @@ func (s *Server) reviewMoment(text string) (at time.Time, failure string) {
 func reviewDateField(text string) string { return cut(strings.TrimSpace(text), 200) }
 
 func atQuery(path, at string) string {
-	v := url.Values{}
-	if at != "" {
-		v.Set("at", at)
-	}
-	return withQuery(path, v)
+	return withQuery(path, given(param{"at", at}))
 }
 
 func reviewTabs(current, at string) []templates.Tab {
@@ -154,16 +151,7 @@ func (s *Server) renderReview(c echo.Context, status int, q reviewQuery, chosen 
 			v.Page.StepUp.Href = stepUpPath(q.address())
 		}
 	}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.address()
-	}
-	if r.Next != "" {
-		next := q
-		next.After = r.Next
-		v.Next = next.address()
-	}
+	v.First, v.Next = pageLinks(q.After, r.Next, q.from)
 	for _, line := range r.Lines {
 		v.Rows = append(v.Rows, reviewRow(line, q.At, r.Past))
 	}
@@ -425,13 +413,7 @@ type reviewMembersQuery struct {
 }
 
 func (q reviewMembersQuery) address() string {
-	v := url.Values{}
-	for _, p := range []struct{ name, value string }{{"at", q.At}, {"q", q.Text}, {"after", q.After}} {
-		if p.value != "" {
-			v.Set(p.name, p.value)
-		}
-	}
-	return withQuery(pathReviewMembers, v)
+	return withQuery(pathReviewMembers, given(param{"at", q.At}, param{"q", q.Text}, param{"after", q.After}))
 }
 
 // handleReviewMembers handles GET /admin/review/members.

@@ -41,16 +41,10 @@ func (s *Server) handleUpstream(c echo.Context) error {
 			{Value: stateTrouble, Label: "Needs a look", Selected: q.State == stateTrouble},
 		}},
 	}
-	if q.After != "" {
-		first := q
-		first.After = ""
-		v.First = first.addressOf(pathUpstream)
-	}
-	if page.Next != "" {
-		next := q
-		next.After = page.Next
-		v.Next = next.addressOf(pathUpstream)
-	}
+	v.First, v.Next = pageLinks(q.After, page.Next, func(after string) string {
+		q.After = after
+		return q.addressOf(pathUpstream)
+	})
 	for _, a := range page.Accounts {
 		v.Rows = append(v.Rows, upstreamRow(a))
 	}
