@@ -62,7 +62,7 @@ func (r UpstreamRow) state() (tone, word string) {
 	case r.Breaker == "open":
 		return toneBad, "Calls rest"
 	case r.Breaker == "half_open":
-		return toneWarn, "Being tried"
+		return toneWarn, "To be tried"
 	case r.KeyRefused != "":
 		return toneBad, "Key refused"
 	case r.InARow > 0:
