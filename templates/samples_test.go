@@ -130,6 +130,7 @@ func samplePages() map[string]templ.Component {
 	maps.Copy(pages, stepUpSamples())
 	maps.Copy(pages, memberPages())
 	maps.Copy(pages, reviewPages())
+	maps.Copy(pages, upstreamPages())
 	return pages
 }
 

@@ -53,6 +53,8 @@ type Config struct {
 	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account; counts in each console."`
 	UpstreamReadTimeout  string `name:"upstream-read-timeout" preset:"10s" for:"serve dev check" help:"Longest wait for a reading call of the Cloud API."`
 	UpstreamWriteTimeout string `name:"upstream-write-timeout" preset:"30s" for:"serve dev check" help:"Longest wait for a changing call of the Cloud API."`
+	UpstreamLogsTimeout  string `name:"upstream-logs-timeout" preset:"20s" for:"serve dev check" help:"Longest wait for a call of the Cloud API that reads logs."`
+	UpstreamRest         string `name:"upstream-rest" preset:"5s" for:"serve dev check" help:"How long calls for an account rest after five in a row failed; doubles, up to a minute, while they go on failing."`
 
 	SessionIdle       string `name:"session-idle" preset:"30m" for:"serve dev check" help:"A session unused for so long has ended."`
 	SessionMax        string `name:"session-max" preset:"12h" for:"serve dev check" help:"A session ends after so long, however much it is used."`

@@ -77,7 +77,8 @@ func (c *console) open(ctx context.Context) error {
 	}
 	cloud, err := cloudapi.New(cloudapi.Config{
 		CurrentURL: s.CloudAPIURL, PAURL: s.CloudPAURL, RootCAs: s.RootCAs, Version: versionText(), RPS: s.UpstreamRPS,
-		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, Registerer: registry, Logger: c.logger,
+		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, LogsTimeout: s.UpstreamLogsTimeout, Rest: s.UpstreamRest,
+		Registerer: registry, Logger: c.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("making the Cloud API client: %w", err)

@@ -53,6 +53,8 @@ type Settings struct {
 	UpstreamRPS          float64
 	UpstreamReadTimeout  time.Duration
 	UpstreamWriteTimeout time.Duration
+	UpstreamLogsTimeout  time.Duration
+	UpstreamRest         time.Duration
 
 	SessionIdle  time.Duration
 	SessionMax   time.Duration
@@ -114,6 +116,8 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UpstreamRPS:          r.rate("QM_UPSTREAM_RPS", c.UpstreamRPS),
 		UpstreamReadTimeout:  r.duration("QM_UPSTREAM_READ_TIMEOUT", c.UpstreamReadTimeout),
 		UpstreamWriteTimeout: r.duration("QM_UPSTREAM_WRITE_TIMEOUT", c.UpstreamWriteTimeout),
+		UpstreamLogsTimeout:  r.duration("QM_UPSTREAM_LOGS_TIMEOUT", c.UpstreamLogsTimeout),
+		UpstreamRest:         r.duration("QM_UPSTREAM_REST", c.UpstreamRest),
 		SessionIdle:          r.duration("QM_SESSION_IDLE", c.SessionIdle),
 		SessionMax:           r.duration("QM_SESSION_MAX", c.SessionMax),
 		StepUpAfter:          r.duration("QM_STEP_UP_AFTER", c.StepUpAfter),

@@ -274,6 +274,7 @@ func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r Ac
 	if err != nil {
 		return dbError(ActAccountDelete.Name, err)
 	}
+	s.cfg.Cloud.Forget(id.String())
 	return nil
 }
 

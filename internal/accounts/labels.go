@@ -159,7 +159,7 @@ func (s *Service) authorizeOperation(ctx context.Context, by audit.Actor, op ope
 
 // labelsNow reads a cluster's labels from upstream. The snapshot is brought up to date when it is not.
 func (s *Service) labelsNow(ctx context.Context, by audit.Actor, ref ClusterRef) (map[string]string, error) {
-	now, err := s.readCluster(ctx, by, ref)
+	now, err := s.readCluster(ctx, by, ref, toAct)
 	if e, ok := cloudapi.AsError(err); ok && e.Kind == cloudapi.NotFound {
 		s.refreshSoon(ctx, ref.AccountID)
 		return nil, &ConflictError{Reason: "Qdrant Cloud does not know this cluster any more."}

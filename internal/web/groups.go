@@ -49,6 +49,9 @@ func adminLinks(permissions []string) []templates.Link {
 	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.AuditRead) {
 		links = append(links, templates.Link{Label: "Access review", Href: pathReview})
 	}
+	if slices.Contains(permissions, access.AccountsManage) {
+		links = append(links, templates.Link{Label: "Upstream", Href: pathUpstream})
+	}
 	return links
 }
 

@@ -104,6 +104,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
 
+		{Method: get, Path: pathUpstream, Handler: s.handleUpstream, Compressed: true},
 		{Method: get, Path: pathGroups, Handler: s.handleGroups},
 		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
 		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},
