@@ -57,6 +57,7 @@ type Service struct {
 	keyrings   keyrings
 	breakGlass breakGlassLook
 	keeper     rightsKeeper
+	hub        *hub
 	metrics    *metrics
 }
 
@@ -72,7 +73,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
+		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
 	}
 }
