@@ -282,6 +282,7 @@ func (c *console) run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	c.draining.Store(true)
+	c.web.EndStreams() // browsers go to another console, or ask as if there were no streams
 	if err == nil {
 		err = c.leave(failed)
 	}

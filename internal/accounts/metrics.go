@@ -42,7 +42,9 @@ func newMetrics() *metrics {
 
 // RegisterMetrics gives out what is counted here, and what each scrape asks the database.
 func (s *Service) RegisterMetrics(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{s.metrics.signIns, s.metrics.refreshes, s.metrics.jobsFailed, &stateCollector{s}, &rowsCollector{s}} {
+	for _, c := range []prometheus.Collector{
+		s.metrics.signIns, s.metrics.refreshes, s.metrics.jobsFailed, s.hub.behind, s.hub.listening, s.hub.open, &stateCollector{s}, &rowsCollector{s},
+	} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering the domain's metrics: %w", err)
 		}

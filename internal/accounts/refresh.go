@@ -501,6 +501,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
 	batch := &pgx.Batch{}
 	moving := false
+	var written []string
 	for _, row := range rows {
 		k, old := known[row.clusterID]
 		changed := !old || row.differs(k)
@@ -515,6 +516,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			return err
 		}
 		batch.Queue(upsertCluster, arguments...)
+		written = append(written, row.clusterID)
 	}
 	if len(found.gone) > 0 {
 		batch.Queue(`
@@ -551,7 +553,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		if !visible {
 			return nil
 		}
-		return notifyClusters(ctx, tx, l.AccountID)
+		return notifyClusters(ctx, tx, l.AccountID, slices.Concat(written, found.gone, newlyMissing)...)
 	})
 	if err != nil {
 		return fmt.Errorf("storing the listing: %w", err)

@@ -25,13 +25,15 @@ const (
 	readyTimeout = 2 * time.Second
 )
 
-// Run refreshes snapshots, reconciles open operations, records how long work ended, cleans up and compares the
-// tables with the log until ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
+// Run refreshes snapshots, tells watches of changes, reconciles open operations, records how long work ended, cleans up and
+// compares the tables with the log until ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
 // then. When Postgres is gone it goes on trying. The log makes its own partitions.
 func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	s.planState()
 	running.Go(func() { s.refreshLoop(ctx) })
+	running.Go(func() { s.listenLoop(ctx) })
+	running.Go(func() { s.tellLoop(ctx) })
 	for _, job := range []struct {
 		name  string
 		every time.Duration

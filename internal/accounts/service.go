@@ -61,6 +61,7 @@ type Service struct {
 	breakGlass breakGlassLook
 	keeper     rightsKeeper
 	state      stateWatch
+	hub        *hub
 	metrics    *metrics
 }
 
@@ -82,7 +83,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
+		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
 	}
 }

@@ -55,6 +55,7 @@ func (s *Server) pageRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
 		{Method: get, Path: pathHome, Handler: s.handleFleet, Compressed: true},
+		{Method: get, Path: pathLive, Handler: s.handleLive},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts, Compressed: true},
