@@ -80,6 +80,7 @@ type SeenGroup struct {
 	Gives     []Giving
 	GiveHref  string // gives it a right; empty: the reader may not
 	Members   int
+	OfHref    string // lists them; empty: the reader may not see members
 	FirstSeen time.Time
 	LastSeen  time.Time
 }

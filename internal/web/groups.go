@@ -82,6 +82,11 @@ func (s *Server) handleGroups(c echo.Context) error {
 			}
 		}
 	}
+	if s.accounts.MaySeeMembers(actorFrom(c)) {
+		for i, g := range v.Rows {
+			v.Rows[i].OfHref = membersQuery{Group: g.Value, Issuer: g.Issuer}.address()
+		}
+	}
 	v.Troubles = claimTroubles(page.Claims, s.opts.GroupsClaim)
 	v.Providers = slices.ContainsFunc(page.Rows, func(g accounts.GroupRow) bool { return g.Issuer != s.provider.issuer })
 	at := func(after [2]string) string {
