@@ -42,11 +42,18 @@ type GrantRow struct {
 	GivenBy    string
 	Configured bool
 	Variable   string // of the configuration
-	State      string // live, pending, expired, ended, unverified
+	State      string // live, pending, expired, ended, unverified, bound
 	EndedAt    *time.Time
 	EndedBy    string
 	EndReason  string
 	Follows    string // the grant to an address that was bound to this member
+	Bound      *BoundView
+}
+
+// BoundView is to whom a grant to an address was bound.
+type BoundView struct {
+	Who  SubjectView
+	Href string // the member's own grant; empty where it cannot be opened
 }
 
 // SubjectView is whom a grant is for.
@@ -110,6 +117,8 @@ func (r GrantRow) stateWord() string {
 		return "Expired"
 	case "unverified":
 		return "Altered"
+	case "bound":
+		return "Bound to a member"
 	}
 	return "Ended"
 }

@@ -11,6 +11,7 @@ type MappingRow struct {
 	Value string
 	Gives []Giving
 	Why   string // nothing is given because of this
+	Bound bool   // Why says what became of it
 }
 
 // Giving is a role, where it holds and where it comes from.

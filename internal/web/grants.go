@@ -188,6 +188,8 @@ func (s *Server) grantRow(c echo.Context, g accounts.Grant) templates.GrantRow {
 
 func grantState(g accounts.Grant) string {
 	switch {
+	case g.Bound:
+		return "bound"
 	case g.EndedAt != nil:
 		return "ended"
 	case g.Unverified:
@@ -247,6 +249,10 @@ func (s *Server) handleGrant(c echo.Context) error {
 		Crumbs: []templates.Link{{Label: "Grants", Href: pathGrants}}, Grant: row, Description: g.Role.Description,
 		Permissions: permissionGroups(g.Role.Permissions),
 		Offers:      []templates.Offer{{Label: "Take it back", Href: grantPath(id) + "/delete", Danger: true, Offered: g.MayEnd, Reason: g.WhyNotEnd}},
+	}
+	if to := g.BoundTo; to != nil {
+		bound := s.grantRow(c, *to)
+		v.Grant.Bound = &templates.BoundView{Who: bound.Who, Href: bound.Href}
 	}
 	if v.Page.Member.MayAudit {
 		v.LogHref = auditQuery{Text: id.String()}.address()

@@ -220,7 +220,7 @@ func mappingOf(rows []access.Row, named placeNames) templates.Mapping {
 		case access.ByMember:
 			what = "the member"
 		}
-		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why}
+		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why, Bound: r.Bound}
 		switch {
 		case len(r.Gives) > 0:
 			m.Giving = append(m.Giving, row)
