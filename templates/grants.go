@@ -275,8 +275,8 @@ type AccessView struct {
 	Notes   []string
 	Asked   bool // something was asked, though the answer may be nobody
 
-	Account  string   // that was asked about
-	Narrow   []Choice // its clusters
+	Account string   // that was asked about
+	Narrow  []Choice // its clusters
 
 	Accounts   []Choice // to ask about
 	Clusters   int      // how many may be asked about

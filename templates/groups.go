@@ -34,6 +34,15 @@ type Mapping struct {
 	More    int          // that give nothing either and are not shown
 }
 
+// gives counts the grants.
+func (m Mapping) gives() int {
+	n := 0
+	for _, r := range m.Giving {
+		n += len(r.Gives)
+	}
+	return n
+}
+
 // groups are those that give nothing.
 func (m Mapping) groups() []string {
 	var all []string

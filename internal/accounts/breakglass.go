@@ -167,7 +167,7 @@ func (s *Service) UseBreakGlassLink(ctx context.Context, by audit.Actor, token s
 type BreakGlassSession struct {
 	ID         uuid.UUID
 	Link       uuid.UUID // that gave it
-	Name       string // with who made the link
+	Name       string    // with who made the link
 	Reason     string
 	IP         string
 	UserAgent  string

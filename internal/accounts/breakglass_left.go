@@ -82,7 +82,7 @@ func (s *Service) breakGlassUses(ctx context.Context, id uuid.UUID) ([]BreakGlas
 	rows, err := s.cfg.DB.Query(ctx, `
 		SELECT l.id, l.mark, l.reason, l.made_by, l.created_at, l.expires_at, l.token_hash, l.used_at,
 			(SELECT max(s.ended_at) FROM sessions s WHERE s.issuer = $1 AND s.subject = $2 || l.id::text) AS ended_at
-		FROM break_glass_links l WHERE $3 = $4 OR l.id = $3 ORDER BY l.created_at DESC, l.id DESC LIMIT $5`,
+		FROM break_glass_links l WHERE $3::uuid = $4::uuid OR l.id = $3 ORDER BY l.created_at DESC, l.id DESC LIMIT $5`,
 		InternalIssuer, breakGlassSubject, id, uuid.Nil, breakGlassListed)
 	if err != nil {
 		return nil, dbError("reading break-glass links", err)

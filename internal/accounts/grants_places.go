@@ -43,7 +43,9 @@ func (s *Service) PlacesToAsk(ctx context.Context, by audit.Actor, q PlaceQuery)
 	}
 	rights := s.rights(by)
 	asks := access.Requirement{Any: []string{access.GrantsManage, access.MembersManage}}
-	may := func(reading Act, on access.Target) bool { return rights.Allows(asks, on) && rights.Allows(reading.Needs, on) }
+	may := func(reading Act, on access.Target) bool {
+		return rights.Allows(asks, on) && rights.Allows(reading.Needs, on)
+	}
 	add := func(p Place, id string) {
 		p.Exact = text != "" && (id == text || strings.EqualFold(p.Name, text))
 		if p.Exact || strings.Contains(strings.ToLower(p.Name), strings.ToLower(text)) {
@@ -66,7 +68,7 @@ func (s *Service) PlacesToAsk(ctx context.Context, by audit.Actor, q PlaceQuery)
 		}
 	}
 	rows, err := s.cfg.DB.Query(ctx, `SELECT account_id, cluster_id, name, labels FROM clusters
-		WHERE gone_at IS NULL AND ($1 = $2 OR account_id = $1) AND (cluster_id = $3 OR strpos(lower(name), lower($3)) > 0)`, q.Account, uuid.Nil, text)
+		WHERE gone_at IS NULL AND ($1::uuid = $2::uuid OR account_id = $1) AND (cluster_id = $3 OR strpos(lower(name), lower($3)) > 0)`, q.Account, uuid.Nil, text)
 	if err != nil {
 		return nil, false, dbError("reading clusters", err)
 	}
