@@ -37,6 +37,7 @@ type BreakGlassNotice struct {
 	Name, Reason string
 	Since, Until time.Time
 	End          string // path posted to, for those who may end it
+	Did          string // page of what was done, for the same
 }
 
 // BreakGlassView is the page of a break-glass link.

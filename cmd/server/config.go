@@ -70,7 +70,7 @@ type Config struct {
 	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit breakglass" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit breakglass" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
 
-	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev" help:"Folder where dev keeps its database, keys and sandbox."`
+	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev breakglass" help:"Folder where dev keeps its database, keys and sandbox; breakglass reads it with --dev only."`
 	DevContainer        string `name:"dev-container" preset:"no" for:"dev" help:"yes, in a container only: QM_ADDR and QM_DEV_IDP_ADDR may be all its addresses, and the database is that of QM_DATABASE_URL, made by migrate up --for-dev."`
 	DevPGPort           string `name:"dev-pg-port" preset:"0" for:"dev" help:"Port of dev's Postgres; 0 takes a free one and keeps it."`
 	DevIDPAddr          string `name:"dev-idp-addr" preset:"127.0.0.1:8081" for:"dev" help:"Address of dev's identity provider."`

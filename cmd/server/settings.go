@@ -205,7 +205,7 @@ func (r *reader) needs(name string) bool {
 		if r.command == "dev" {
 			return r.config.DevContainer == "yes"
 		}
-		return r.command != "audit verify file" && r.command != "migrate down" && r.command != "keys fingerprint"
+		return r.command != "audit verify file" && r.command != "migrate down" && r.command != "keys fingerprint" && r.command != "breakglass dev"
 	case "QM_MIGRATE_DATABASE_URL":
 		return r.command == "migrate up" || r.command == "migrate down"
 	}

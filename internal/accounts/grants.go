@@ -38,7 +38,9 @@ type Grant struct {
 	EndedAt     *time.Time
 	EndedBy     string
 	EndReason   string
-	Unverified  bool // the row was altered since the console wrote it, and counts for nothing
+	Bound       bool   // it was for an address, and ended because a member who signed in with it has one like it since
+	BoundTo     *Grant // that one; of one grant that was asked for by itself
+	Unverified  bool   // the row was altered since the console wrote it, and counts for nothing
 	MayEnd      bool
 	WhyNotEnd   string // in words for people; empty when MayEnd
 }

@@ -85,6 +85,11 @@ func (s *Server) handleGroups(c echo.Context) error {
 			}
 		}
 	}
+	if s.accounts.MaySeeMembers(actorFrom(c)) {
+		for i, g := range v.Rows {
+			v.Rows[i].OfHref = membersQuery{Group: g.Value, Issuer: g.Issuer}.address()
+		}
+	}
 	v.Troubles = claimTroubles(page.Claims, s.opts.GroupsClaim)
 	v.Providers = slices.ContainsFunc(page.Rows, func(g accounts.GroupRow) bool { return g.Issuer != s.provider.issuer })
 	at := func(after [2]string) string {
@@ -218,7 +223,7 @@ func mappingOf(rows []access.Row, named placeNames) templates.Mapping {
 		case access.ByMember:
 			what = "the member"
 		}
-		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why}
+		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why, Bound: r.Bound}
 		switch {
 		case len(r.Gives) > 0:
 			m.Giving = append(m.Giving, row)

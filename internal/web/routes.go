@@ -43,6 +43,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
 		{Method: http.MethodGet, Path: pathBreakGlass, Handler: s.handleBreakGlassForm, Public: true},
 		{Method: http.MethodPost, Path: pathBreakGlass, Handler: s.handleBreakGlass, Public: true},
+		{Method: http.MethodGet, Path: pathBreakGlassUse + "/:id", Handler: s.handleBreakGlassUse},
 		{Method: http.MethodPost, Path: pathBreakGlass + "/:id/end", Handler: s.handleBreakGlassEnd},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},

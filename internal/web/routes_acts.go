@@ -80,6 +80,7 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActMemberBlock, member+"/block")
 	both(accounts.ActMemberUnblock, member+"/unblock")
 	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
+	get(accounts.ActBreakGlassRead, pathBreakGlassUse+"/:id")
 	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
 
 	get(accounts.ActReviewRead, pathReview, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", pathReview+"/accounts/:id")
