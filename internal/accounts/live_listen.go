@@ -144,7 +144,10 @@ func (s *Service) listen(ctx context.Context, heard *bool) error {
 			}
 		}
 	}()
-	defer func() { cancel(); <-broke }() // before the connection is closed
+	defer func() { // before the connection is closed
+		cancel()
+		_ = <-broke // what ended it was returned, or it is the end of ctx
+	}()
 
 	echo := "echo " + s.newID().String()
 	sent := make(chan error, 1)
