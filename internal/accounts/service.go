@@ -73,6 +73,6 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
-		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1)},
+		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn},
 	}
 }

@@ -1,11 +1,13 @@
 package schema_test
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 
 	"quartermaster/internal/dbtest"
 	"quartermaster/internal/schema"
+	"quartermaster/migrations"
 )
 
 // refuseExtension makes the server refuse CREATE EXTENSION with a code, as one does whose files are not there.
@@ -79,11 +81,11 @@ func TestTrigramsInAnotherSchema(t *testing.T) {
 	if slow := slowSearch(t, db.AppURL); slow != "" {
 		t.Errorf("the owner may use it: %s", slow)
 	}
-	state, err := schema.Status(t.Context(), connect(t, db.OwnerURL))
+	steps, err := fs.Glob(migrations.FS, "*.down.sql") // their numbers have gaps
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := schema.Down(t.Context(), cfg, state.Version); err != nil {
+	if err := schema.Down(t.Context(), cfg, len(steps)); err != nil {
 		t.Fatalf("going down: %v", err)
 	}
 	var kept bool
