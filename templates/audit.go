@@ -5,6 +5,7 @@ import "time"
 // AuditView is the list of operations.
 type AuditView struct {
 	Page     Page
+	Tabs     []Tab
 	Filter   AuditFilter
 	Rows     []AuditRow
 	First    string

@@ -50,3 +50,27 @@ func (l *Log) ClusterOperations(ctx context.Context, tx pgx.Tx, account string, 
 	}
 	return operations, nil
 }
+
+// FollowersIn gives for each of the events the first of an act that names it as its parent, as far as it is in the part. An event
+// that has none is not in the answer.
+func (l *Log) FollowersIn(ctx context.Context, db querier, events []uuid.UUID, act string, part *Part) (map[uuid.UUID]Stored, error) {
+	args := pgx.NamedArgs{"events": events, "act": searchable(act)}
+	rows, err := db.Query(ctx, `
+		SELECT `+storedColumns+` FROM audit.events e
+		WHERE e.parent_id = ANY(@events::uuid[]) AND e.act = @act AND `+part.condition(args)+` ORDER BY e.seq`, args)
+	if err != nil {
+		return nil, fmt.Errorf("reading what followed events: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[storedRow])
+	if err != nil {
+		return nil, fmt.Errorf("reading what followed events: %w", err)
+	}
+	followers := make(map[uuid.UUID]Stored, len(found))
+	for _, r := range found {
+		e := r.stored()
+		if _, earlier := followers[e.Parent]; !earlier {
+			followers[e.Parent] = e
+		}
+	}
+	return followers, nil
+}
