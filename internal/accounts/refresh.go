@@ -540,7 +540,9 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 // batch are the statements that store a listing.
 func (l lease) batch(write []snapshot, gone, newlyMissing []string, judged judgement) (*pgx.Batch, error) {
 	batch := &pgx.Batch{}
+	written := make(map[string]bool, len(write))
 	for _, row := range write {
+		written[row.clusterID] = true
 		arguments, err := row.arguments(l.AccountID, l.StartedAt, false, judged.open[row.clusterID])
 		if err != nil {
 			return nil, err
@@ -559,8 +561,9 @@ func (l lease) batch(write []snapshot, gone, newlyMissing []string, judged judge
 			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
 			l.AccountID, newlyMissing, l.StartedAt, l.OKAt, l.LogSeq)
 	}
-	if len(judged.ended) > 0 {
-		batch.Queue(`UPDATE clusters SET base = NULL, base_seq = NULL WHERE account_id = $1 AND cluster_id = ANY($2) AND base IS NOT NULL`, l.AccountID, judged.ended)
+	ended := slices.DeleteFunc(judged.ended, func(id string) bool { return written[id] }) // those have it
+	if len(ended) > 0 {
+		batch.Queue(`UPDATE clusters SET base = NULL, base_seq = NULL WHERE account_id = $1 AND cluster_id = ANY($2) AND base IS NOT NULL`, l.AccountID, ended)
 	}
 	return batch, nil
 }
