@@ -33,7 +33,7 @@ func body(t *testing.T, r *http.Response) []byte {
 
 func TestServes(t *testing.T) {
 	for name, contentType := range map[string]string{
-		"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "htmx.min.js": "text/javascript; charset=utf-8",
+		"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "htmx.min.js": "text/javascript; charset=utf-8",
 		"icon.svg": "image/svg+xml", "htmx.LICENSE.txt": "text/plain; charset=utf-8",
 	} {
 		want, err := embedded.ReadFile("assets/" + name)

@@ -86,11 +86,12 @@ type AccountView struct {
 	PermsTold   bool   // the Cloud API told what the key may do
 	NotOffered  []Pair // acts that the account cannot be worked on with, and why
 
-	OKAt     *time.Time
-	FailedAt *time.Time
-	Error    string
-	Stale    bool
-	Vanished int
+	OKAt         *time.Time
+	FailedAt     *time.Time
+	Error        string
+	Stale        bool
+	Vanished     int
+	UpstreamHref string // how its calls go
 
 	Clusters     int
 	ClustersHref string

@@ -1,6 +1,9 @@
 package templates
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // AuditView is the list of operations.
 type AuditView struct {
@@ -122,8 +125,38 @@ func stepWords(phase string) string {
 type LogCheckView struct {
 	Page   Page
 	Crumbs []Link
-	Check  *CheckView // nil until somebody asks for it
+	Check  *CheckView  // nil until somebody asks for it
+	Known  *TablesView // what the console found by itself; nil when it is nothing
 }
+
+// TablesView is what comparing the tables with the log found.
+type TablesView struct {
+	Accounts, Keys, Grants, Roles, Blocks int
+	At                                    time.Time
+	Took                                  string
+	Problems                              []UnexplainedRow
+	More                                  int // problems beyond those listed
+}
+
+// UnexplainedRow is one row that the log does not explain.
+type UnexplainedRow struct {
+	Kind, Name, What string
+	Seq              int64  // of the event that speaks of it; 0 for none
+	Href             string // of that event
+	Withheld         bool   // it counts for nothing
+}
+
+// sentence is what is wrong, as a sentence.
+func (r UnexplainedRow) sentence() string {
+	if r.What == "" {
+		return ""
+	}
+	return strings.ToUpper(r.What[:1]) + r.What[1:] + ". "
+}
+
+func (v TablesView) problems() int { return len(v.Problems) + v.More }
+
+func (v TablesView) result() string { return pick(v.problems() > 0, "problems", "ok") }
 
 // CheckView is what a check of the whole log found.
 type CheckView struct {
@@ -135,6 +168,7 @@ type CheckView struct {
 	Took        string
 	Problems    []ProblemView
 	More        int64 // problems beyond those listed
+	Tables      *TablesView
 }
 
 // ProblemView is one place where the log does not add up.

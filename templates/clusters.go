@@ -153,6 +153,7 @@ type ClusterView struct {
 	Tabs       []Tab
 	Name       string
 	ID         string
+	AccountID  string
 	Phase      string
 	Reason     string
 	Moving     bool

@@ -42,11 +42,18 @@ type GrantRow struct {
 	GivenBy    string
 	Configured bool
 	Variable   string // of the configuration
-	State      string // live, pending, expired, ended, unverified
+	State      string // live, pending, expired, ended, unverified, bound
 	EndedAt    *time.Time
 	EndedBy    string
 	EndReason  string
 	Follows    string // the grant to an address that was bound to this member
+	Bound      *BoundView
+}
+
+// BoundView is to whom a grant to an address was bound.
+type BoundView struct {
+	Who  SubjectView
+	Href string // the member's own grant; empty where it cannot be opened
 }
 
 // SubjectView is whom a grant is for.
@@ -55,6 +62,8 @@ type SubjectView struct {
 	Detail     string // the subject, beside a name
 	Issuer     string
 	Href       string // all that this subject can touch; empty where that is not told
+	Page       string // of the member; empty for who may not open it
+	Members    string // of the group, the list of them; empty for who may not see it
 }
 
 // kindWord says what kind of subject it is.
@@ -108,6 +117,8 @@ func (r GrantRow) stateWord() string {
 		return "Expired"
 	case "unverified":
 		return "Altered"
+	case "bound":
+		return "Bound to a member"
 	}
 	return "Ended"
 }
@@ -264,11 +275,27 @@ type AccessView struct {
 	Notes   []string
 	Asked   bool // something was asked, though the answer may be nobody
 
+	Account string   // that was asked about
+	Narrow  []Choice // its clusters
+
 	Accounts   []Choice // to ask about
+	Clusters   int      // how many may be asked about
+	MorePlaces bool     // there are more accounts or clusters than that
+	Typed      string   // what was looked for
+	Found      []FoundPlace
+	MoreFound  bool
+	NotFound   string
 	People     []SubjectView
 	MorePeople Link   // where everybody is
 	GiveHref   string // gives a right to whom or where was asked
 	Back       string
+}
+
+// FoundPlace is an account or cluster that fits what was typed.
+type FoundPlace struct {
+	Name, Href, ID string
+	Cluster        bool
+	Account        string // of a cluster, where it may be told
 }
 
 // HolderView is somebody who can touch what is asked about, and through which grants.

@@ -11,6 +11,7 @@ type MappingRow struct {
 	Value string
 	Gives []Giving
 	Why   string // nothing is given because of this
+	Bound bool   // Why says what became of it
 }
 
 // Giving is a role, where it holds and where it comes from.
@@ -31,6 +32,15 @@ type Mapping struct {
 	Giving  []MappingRow
 	Nothing []MappingRow // as many as are shown
 	More    int          // that give nothing either and are not shown
+}
+
+// gives counts the grants.
+func (m Mapping) gives() int {
+	n := 0
+	for _, r := range m.Giving {
+		n += len(r.Gives)
+	}
+	return n
 }
 
 // groups are those that give nothing.
@@ -80,6 +90,7 @@ type SeenGroup struct {
 	Gives     []Giving
 	GiveHref  string // gives it a right; empty: the reader may not
 	Members   int
+	OfHref    string // lists them; empty: the reader may not see members
 	FirstSeen time.Time
 	LastSeen  time.Time
 }

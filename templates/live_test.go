@@ -86,12 +86,16 @@ func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// noStream answers as one that has no stream, so that pages look at intervals.
+var noStream = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+
 func liveConsole(t *testing.T) (*console, string) {
 	t.Helper()
 	c := &console{cluster: sampleCluster()}
 	c.cluster.Every, c.cluster.Self = "150ms", "/cluster"
 	mux := http.NewServeMux()
 	mux.Handle("/static/", static.Handler())
+	mux.Handle("/live", noStream)
 	mux.Handle("/", c)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -189,6 +193,7 @@ func testServerLost(ctx context.Context, t *testing.T) {
 	c.cluster.Every, c.cluster.Self = "150ms", "/cluster"
 	mux := http.NewServeMux()
 	mux.Handle("/static/", static.Handler())
+	mux.Handle("/live", noStream)
 	mux.Handle("/", c)
 	server := httptest.NewServer(mux)
 	do(ctx, t, look("light", 1280, 900), chromedp.Navigate(server.URL+"/cluster"))

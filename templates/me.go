@@ -41,3 +41,12 @@ type SessionRow struct {
 	LastSeenAt time.Time
 	ExpiresAt  time.Time
 }
+
+// countVerbs counts permissions.
+func countVerbs(groups []PermissionGroup) int {
+	n := 0
+	for _, g := range groups {
+		n += len(g.Verbs)
+	}
+	return n
+}

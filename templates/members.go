@@ -14,6 +14,9 @@ type MembersView struct {
 	Total, All  int
 	First, Next string
 	Narrowed    bool
+	BreakGlass  []BreakGlassRow // printed links, those whose session lives first
+	Group       string          // that all of them were in at their last sign-in; empty: whoever
+	GroupIssuer string
 }
 
 // MemberRow is a member in the list.
@@ -62,6 +65,8 @@ type MemberView struct {
 // HeldView is a grant that the member holds.
 type HeldView struct {
 	Role      string
+	RoleHref  string // empty: the reader may not open it
+	Grant     Link   // the grant, or of one from configuration its row in the list; no Href: the reader may not
 	Where     string // kind of the scope in words
 	Scope     string // what of that kind; empty for everything
 	Source    string

@@ -87,6 +87,11 @@ type ReviewRow struct {
 	GrantHref   string
 }
 
+// givenLately reports whether the grant is younger than what use is looked for in, so that no use says little.
+func (r ReviewRow) givenLately(now time.Time) bool {
+	return !r.Since.IsZero() && now.Sub(r.Since) < 90*24*time.Hour
+}
+
 // ReviewDecidedView says who kept a line.
 type ReviewDecidedView struct {
 	At       time.Time

@@ -44,11 +44,37 @@ func memberPages() map[string]templ.Component {
 	}
 	noKeys := keys
 	noKeys.Row, noKeys.Open, noKeys.Closed, noKeys.Hidden, noKeys.More = sampleMemberRows()[0], nil, nil, 0, false
+	glass := list
+	glass.BreakGlass = sampleBreakGlass()
+	ofGroup := list
+	ofGroup.Group, ofGroup.GroupIssuer = "cn=search,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", "https://login.example.test"
+	use := BreakGlassUseView{
+		Page: samplePage("Break-glass link of root@console-1", "break-glass-use", "admin"), Crumbs: act.Crumbs[:1], Row: sampleBreakGlass()[0], Stand: 2, Others: 3, LogHref: "/audit?member=x",
+		Left: []BreakGlassLeftRow{
+			{What: "Blocked", Name: "Vera Viewer", Href: "/admin/members/1", At: before(time.Minute), LogHref: "/audit/events/9", Stands: true, Now: "blocked", Undo: Link{"Unblock", "/admin/members/1/unblock"}},
+			{What: "Gave", Name: "operator for group night on account Search production", Href: "/admin/grants/1", At: before(2 * time.Minute), Stands: true, Now: "in force", Undo: Link{"Take it back", "/admin/grants/1/delete"}},
+			{What: "Made the role", Name: "night watch", At: before(3 * time.Minute), Now: "removed since"},
+		},
+	}
+	unused := use
+	unused.Row, unused.Left, unused.Stand, unused.Others, unused.LogHref = sampleBreakGlass()[1], nil, 0, 0, ""
 	return map[string]templ.Component{
+		"members-break-glass": Members(glass), "members-of-group": Members(ofGroup), "break-glass-use": BreakGlassUse(use), "break-glass-unused": BreakGlassUse(unused),
 		"members": Members(list), "members-none": Members(none), "member": MemberPage(member), "member-blocked": MemberPage(blocked), "member-nothing": MemberPage(nobody),
 		"member-self": MemberPage(self), "member-block": MemberAct(act), "member-block-wrong": MemberAct(wrong), "member-unblock": MemberAct(unblock),
 		"member-keys": MemberKeys(keys), "member-no-keys": MemberKeys(noKeys),
 	}
+}
+
+func sampleBreakGlass() []BreakGlassRow {
+	row := BreakGlassRow{
+		Href: "/admin/break-glass/1", User: "root", Host: "console-1.prod.example.test", Reason: "The provider is down since 09:10, ticket 4711.", PrintedAt: before(9 * time.Minute), UsableUntil: before(-time.Minute),
+		UsedAt: beforePtr(8 * time.Minute), State: "live", Until: beforePtr(-52 * time.Minute), IP: "192.0.2.7", Browser: "Firefox on Linux", LastSeen: beforePtr(time.Minute), End: "/break-glass/1/end",
+	}
+	usable := BreakGlassRow{Href: "/admin/break-glass/2", User: "deploy", Host: "console-2", Reason: "Kept ready.", PrintedAt: before(time.Minute), UsableUntil: before(-9 * time.Minute), State: "usable"}
+	ended := BreakGlassRow{Href: "/admin/break-glass/3", User: "root", Reason: "Drill", PrintedAt: before(9 * day), UsableUntil: before(9 * day), UsedAt: beforePtr(9 * day), State: "ended", Until: beforePtr(9 * day)}
+	unused := BreakGlassRow{Href: "/admin/break-glass/4", User: "root", Host: "console-1", Reason: "Drill", PrintedAt: before(40 * day), UsableUntil: before(40 * day), State: "unused"}
+	return []BreakGlassRow{row, usable, ended, unused}
 }
 
 func sampleMemberStates() Select {
@@ -78,7 +104,7 @@ func sampleMember() MemberView {
 		Issuer: "https://login.example.test/realms/company", Groups: []string{"viewers", "search-team", "everyone"}, GroupCount: 10_000, GroupClaim: "groups",
 		Offers: []Offer{{Label: "Block", Href: "/admin/members/1/block", Danger: true, Offered: true}}, MayEnd: true,
 		Holds: []HeldView{
-			{Role: "viewer", Where: "Everything", Source: "from configuration, QM_VIEWER_GROUPS", Via: "viewers"},
+			{Role: "viewer", RoleHref: "/admin/roles/viewer", Grant: Link{"Its row in the grants", "/admin/grants?role=viewer"}, Where: "Everything", Source: "from configuration, QM_VIEWER_GROUPS", Via: "viewers"},
 			{Role: "operator", Where: "Environment", Scope: "staging", Source: "granted by Olga Operator", Via: "search-team"},
 			{Role: "key manager", Where: "Cluster", Scope: "Search production / catalogue-embeddings-europe", Source: "granted by Olga Operator", ExpiresAt: &until},
 			{Role: "operator", Where: "Clusters with", Scope: "team=search, tier in (gold,silver)", Source: "granted by Olga Operator", Via: "search-team"},

@@ -107,6 +107,8 @@ func samplePages() map[string]templ.Component {
 		"event":             Event(sampleEvent()),
 		"event-broken":      Event(sampleBrokenEvent()),
 		"log-check":         LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}}),
+		"log-check-tables":  LogCheck(sampleTablesCheck()),
+		"log-check-known":   LogCheck(sampleKnownRows()),
 		"log-check-long":    LogCheck(LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Check: &CheckView{TooLong: true, Took: "30.0 s"}}),
 		"audit-part":        Audit(samplePartOfAudit()),
 		"event-part":        Event(samplePartOfEvent()),
@@ -135,6 +137,7 @@ func samplePages() map[string]templ.Component {
 	maps.Copy(pages, stepUpSamples())
 	maps.Copy(pages, memberPages())
 	maps.Copy(pages, reviewPages())
+	maps.Copy(pages, upstreamPages())
 	return pages
 }
 
@@ -513,6 +516,31 @@ func sampleEvent() EventView {
 		Check:  &CheckView{Events: 12345, First: 1, Last: 12345, Chain: strings.Repeat("ef", 32), At: sampleNow, Took: "214 ms"},
 		Others: []EventRow{{Seq: 196, Href: "/audit/events/196", Phase: "attempt", RecordedAt: before(3 * time.Minute)}, {Seq: 197, Href: "/audit/events/197", Phase: "outcome", Outcome: "ok", RecordedAt: before(3 * time.Minute), Current: true}, {Seq: 203, Href: "/audit/events/203", Phase: "settled", Outcome: "ok", RecordedAt: before(2 * time.Minute)}},
 	}
+}
+
+// sampleTablesCheck is a whole log beside tables that somebody altered.
+func sampleTablesCheck() LogCheckView {
+	tables := sampleUnexplained()
+	tables.Accounts, tables.Keys, tables.Grants, tables.Roles, tables.Blocks, tables.At, tables.Took = 12, 14, 320, 1, 3, sampleNow, "96 ms"
+	v := LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}, Check: sampleEvent().Check}
+	v.Check.Tables = &tables
+	return v
+}
+
+// sampleKnownRows is the page before a check, with what the console found by itself.
+func sampleKnownRows() LogCheckView {
+	tables := sampleUnexplained()
+	v := LogCheckView{Page: samplePage("Check of the log", "audit-verify", "audit"), Crumbs: []Link{{"Audit", "/audit"}}, Known: &tables}
+	v.Page.Unverified = &UnverifiedView{Rows: 1, Unexplained: 3, LogHref: "/audit?act=rights.unverified", CheckHref: "/audit/verify"}
+	return v
+}
+
+func sampleUnexplained() TablesView {
+	return TablesView{More: 2, Problems: []UnexplainedRow{
+		{Kind: "account", Name: "Search production", What: "not as the events say: enabled", Seq: 120, Href: "/audit/events/120"},
+		{Kind: "grant", Name: "a-very-long-group-name-of-an-identity-provider-that-does-not-break", What: "an event ended it, and its row says that it has not ended", Seq: 121, Href: "/audit/events/121", Withheld: true},
+		{Kind: "management key", Name: "mk_7f3a", What: "no event stores it"},
+	}}
 }
 
 func sampleBrokenEvent() EventView {

@@ -26,8 +26,10 @@ type Page struct {
 
 // UnverifiedView tells of rows that rights follow from and that the console did not write.
 type UnverifiedView struct {
-	Rows    int
-	LogHref string // empty for those who may not read the log
+	Unexplained int    // rows that the log does not explain, beside those
+	CheckHref   string // where these are listed; empty for who may not see it
+	Rows        int
+	LogHref     string // empty for those who may not read the log
 }
 
 // BreakGlassNotice is somebody who works without the identity provider.
@@ -35,6 +37,7 @@ type BreakGlassNotice struct {
 	Name, Reason string
 	Since, Until time.Time
 	End          string // path posted to, for those who may end it
+	Did          string // page of what was done, for the same
 }
 
 // BreakGlassView is the page of a break-glass link.

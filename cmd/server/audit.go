@@ -62,7 +62,7 @@ func (p *program) printState(r accounts.StateReport) error {
 		return nil
 	}
 	for _, problem := range r.Problems {
-		p.say("PROBLEM with %s %s (%q): %s\n", problem.Kind, problem.ID, problem.Name, problem.What)
+		p.say("PROBLEM with %s %s (%q): %s\n", problem.Kind, problem.ID, problem.Name, problem)
 	}
 	if r.More > 0 {
 		p.say("and %d more\n", r.More)

@@ -53,12 +53,16 @@ type Config struct {
 	UpstreamRPS          string `name:"upstream-rps" preset:"5" for:"serve dev check" help:"Most requests a second to the Cloud API for one account; counts in each console."`
 	UpstreamReadTimeout  string `name:"upstream-read-timeout" preset:"10s" for:"serve dev check" help:"Longest wait for a reading call of the Cloud API."`
 	UpstreamWriteTimeout string `name:"upstream-write-timeout" preset:"30s" for:"serve dev check" help:"Longest wait for a changing call of the Cloud API."`
+	UpstreamLogsTimeout  string `name:"upstream-logs-timeout" preset:"20s" for:"serve dev check" help:"Longest wait for a call of the Cloud API that reads logs."`
+	UpstreamRest         string `name:"upstream-rest" preset:"5s" for:"serve dev check" help:"How long calls for an account rest after five in a row failed; doubles, up to a minute, while they go on failing."`
 
 	SessionIdle       string `name:"session-idle" preset:"30m" for:"serve dev check" help:"A session unused for so long has ended."`
 	SessionMax        string `name:"session-max" preset:"12h" for:"serve dev check" help:"A session ends after so long, however much it is used."`
 	StepUpAfter       string `name:"step-up-after" preset:"10m" for:"serve dev check" help:"An act that asks for a fresh sign-in takes one at the identity provider that is not older."`
 	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
 	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
+	StateCheckAfter   string `name:"state-check-after" preset:"1m" for:"serve dev check" help:"How long after its start the console compares accounts, keys and rights in the tables with the log for the first time."`
+	StateCheckEvery   string `name:"state-check-every" preset:"24h" for:"serve dev check" help:"How often it does so again."`
 	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`
 	DrainDelay        string `name:"drain-delay" preset:"5s" dev:"0s" for:"serve dev check" help:"How long the console goes on serving after a signal to stop, no longer ready, so that a load balancer notices; dev: 0s."`
 	DrainTimeout      string `name:"drain-timeout" preset:"20s" dev:"10s" for:"serve dev sandbox check" help:"How long requests in flight may then take to end; dev: 10s."`
@@ -66,7 +70,7 @@ type Config struct {
 	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit breakglass" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit breakglass" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
 
-	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev" help:"Folder where dev keeps its database, keys and sandbox."`
+	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev breakglass" help:"Folder where dev keeps its database, keys and sandbox; breakglass reads it with --dev only."`
 	DevContainer        string `name:"dev-container" preset:"no" for:"dev" help:"yes, in a container only: QM_ADDR and QM_DEV_IDP_ADDR may be all its addresses, and the database is that of QM_DATABASE_URL, made by migrate up --for-dev."`
 	DevPGPort           string `name:"dev-pg-port" preset:"0" for:"dev" help:"Port of dev's Postgres; 0 takes a free one and keeps it."`
 	DevIDPAddr          string `name:"dev-idp-addr" preset:"127.0.0.1:8081" for:"dev" help:"Address of dev's identity provider."`

@@ -77,7 +77,8 @@ func (c *console) open(ctx context.Context) error {
 	}
 	cloud, err := cloudapi.New(cloudapi.Config{
 		CurrentURL: s.CloudAPIURL, PAURL: s.CloudPAURL, RootCAs: s.RootCAs, Version: versionText(), RPS: s.UpstreamRPS,
-		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, Registerer: registry, Logger: c.logger,
+		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, LogsTimeout: s.UpstreamLogsTimeout, Rest: s.UpstreamRest,
+		Registerer: registry, Logger: c.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("making the Cloud API client: %w", err)
@@ -85,6 +86,7 @@ func (c *console) open(ctx context.Context) error {
 	c.service = accounts.New(accounts.Config{
 		DB: c.pool, Log: c.log, Cloud: cloud, Vault: sealing, Rights: s.Rights, Logger: c.logger,
 		SessionIdle: s.SessionIdle, SessionMax: s.SessionMax, StepUpAfter: s.StepUpAfter, UnknownAfter: s.UnknownAfter, PollMin: s.PollMin, PollMax: s.PollMax,
+		StateAfter: s.StateAfter, StateEvery: s.StateEvery,
 		Warnings: warnings, CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
 		SlowSearch: func(ctx context.Context, db *pgxpool.Pool) (string, error) { return schema.SlowSearch(ctx, db) },
 	})
@@ -280,6 +282,7 @@ func (c *console) run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	c.draining.Store(true)
+	c.web.EndStreams() // browsers go to another console, or ask as if there were no streams
 	if err == nil {
 		err = c.leave(failed)
 	}

@@ -73,7 +73,7 @@ func prepareBadWeek(t *testing.T, postgres *dbtest.Server) (*badWeek, environmen
 	return w, w.with(nil,
 		"QM_DATABASE_URL", db.AppURL, "QM_MIGRATE_DATABASE_URL", db.OwnerURL, "QM_LOG_LEVEL", "warn", "QM_OPERATOR_GROUPS", devenv.OperatorGroup, "QM_AUDITOR_GROUPS", devenv.AuditorGroup,
 		"QM_POLL_MIN", "100ms", "QM_POLL_MAX", "400ms", "QM_UPSTREAM_RPS", "500", "QM_AUDIT_UNKNOWN_AFTER", "2s",
-		"QM_UPSTREAM_READ_TIMEOUT", readWait.String(), "QM_UPSTREAM_WRITE_TIMEOUT", writeWait.String())
+		"QM_UPSTREAM_READ_TIMEOUT", readWait.String(), "QM_UPSTREAM_WRITE_TIMEOUT", writeWait.String(), "QM_UPSTREAM_REST", "100ms")
 }
 
 // moveIn signs members in and registers the accounts.

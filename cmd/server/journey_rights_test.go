@@ -101,6 +101,7 @@ func everyRoleEverywhere(t *testing.T, st *stage) {
 
 		{"GET", "/audit", nil, "audit.read", "", "audit:read", [4]int{200, 403, 403, 200}},
 		{"GET", "/audit/export?format=csv&act=cluster.explode", nil, "audit.export", "", "audit:export", [4]int{200, 403, 403, 200}},
+		{"GET", "/admin/upstream", nil, "", "", "", [4]int{200, 200, 200, 200}},
 		{"GET", "/admin/grants", nil, "grant.read", "", "grants:manage", [4]int{200, 403, 403, 403}},
 		{"GET", "/admin/grants/new", nil, "grant.create", "", "grants:manage", [4]int{200, 403, 403, 403}},
 		{"POST", "/admin/grants/new", fields, "grant.create", "", "grants:manage", [4]int{200, 403, 403, 403}},

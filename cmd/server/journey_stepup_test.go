@@ -85,6 +85,25 @@ func TestBreakGlassCommand(t *testing.T) {
 		!strings.Contains(got.stderr, "QM_DATABASE_URL") || !strings.Contains(got.stderr, "QM_KEK") || !strings.Contains(got.stderr, "QM_BASE_URL") {
 		t.Errorf("without a configuration: %d: %s", got.code, got.stderr)
 	}
+	// With --dev, the folder of dev has all that is needed.
+	here := environment{"QM_DEV_DIR=" + p.dir}
+	if got := runProgram(t, here, "breakglass", "--dev", "--reason", "trying it"); got.code != exitOK || !strings.HasPrefix(got.stdout, p.about.URL+"/break-glass?link=") {
+		t.Errorf("--dev: %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+	for name, tt := range map[string]struct {
+		env  environment
+		says string
+	}{
+		"of another folder":     {environment{"QM_DEV_DIR=" + t.TempDir()}, "no data folder of dev"},
+		"with the key of serve": {append(here, "QM_KEK="+kept.Secrets.KEK), "QM_KEK is set, but --dev"},
+	} {
+		if got := runProgram(t, tt.env, "breakglass", "--dev", "--reason", "x"); got.code == exitOK || got.stdout != "" || !strings.Contains(got.stderr, tt.says) {
+			t.Errorf("--dev %s: %d: %s%s", name, got.code, got.stdout, got.stderr)
+		}
+	}
+	if got := runProgram(t, environment{}, "breakglass", "--reason", "x"); !strings.Contains(got.stderr, "--dev") {
+		t.Errorf("who tries it with make run is not told how: %s", got.stderr)
+	}
 	got := runProgram(t, env, "breakglass", "--reason", "Provider down, ticket 7")
 	link := strings.TrimSpace(got.stdout)
 	if got.code != exitOK || !strings.HasPrefix(link, p.about.URL+"/break-glass?link=") || strings.Contains(got.stderr, link) {

@@ -79,6 +79,7 @@ type commandLine struct {
 	} `cmd:"" help:"Tell which key this is."`
 	Breakglass struct {
 		Reason string `help:"Why; needed, recorded, and shown to everybody who is signed in."`
+		Dev    bool   `help:"For the console that dev (make run) runs on this machine: what is needed comes from its folder, QM_DEV_DIR. Without it, QM_BASE_URL, QM_DATABASE_URL and QM_KEK are those of serve."`
 	} `cmd:"" help:"Print a link that signs an administrator in without the identity provider, once, within ten minutes."`
 	Healthcheck struct {
 		Ready bool `help:"Ask whether it can do its work, not only whether it runs."`
@@ -194,6 +195,9 @@ func (p *program) parse(ctx context.Context, args []string) (answered bool, err 
 	scope := p.command
 	if scope == "audit verify" && p.line.Audit.Verify.File != "" {
 		scope = "audit verify file" // which needs no database
+	}
+	if scope == "breakglass" && p.line.Breakglass.Dev {
+		scope = "breakglass dev" // which finds in the folder of dev what it needs
 	}
 	p.given, found = p.line.resolve(scope, p.env)
 	settings, more := p.line.validate(scope, p.given)

@@ -53,6 +53,8 @@ type Settings struct {
 	UpstreamRPS          float64
 	UpstreamReadTimeout  time.Duration
 	UpstreamWriteTimeout time.Duration
+	UpstreamLogsTimeout  time.Duration
+	UpstreamRest         time.Duration
 
 	SessionIdle  time.Duration
 	SessionMax   time.Duration
@@ -60,6 +62,8 @@ type Settings struct {
 	UnknownAfter time.Duration
 	PollMin      time.Duration
 	PollMax      time.Duration
+	StateAfter   time.Duration
+	StateEvery   time.Duration
 	DrainDelay   time.Duration // may be zero
 	DrainTimeout time.Duration
 
@@ -112,12 +116,16 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UpstreamRPS:          r.rate("QM_UPSTREAM_RPS", c.UpstreamRPS),
 		UpstreamReadTimeout:  r.duration("QM_UPSTREAM_READ_TIMEOUT", c.UpstreamReadTimeout),
 		UpstreamWriteTimeout: r.duration("QM_UPSTREAM_WRITE_TIMEOUT", c.UpstreamWriteTimeout),
+		UpstreamLogsTimeout:  r.duration("QM_UPSTREAM_LOGS_TIMEOUT", c.UpstreamLogsTimeout),
+		UpstreamRest:         r.duration("QM_UPSTREAM_REST", c.UpstreamRest),
 		SessionIdle:          r.duration("QM_SESSION_IDLE", c.SessionIdle),
 		SessionMax:           r.duration("QM_SESSION_MAX", c.SessionMax),
 		StepUpAfter:          r.duration("QM_STEP_UP_AFTER", c.StepUpAfter),
 		UnknownAfter:         r.duration("QM_AUDIT_UNKNOWN_AFTER", c.AuditUnknownAfter),
 		PollMin:              r.duration("QM_POLL_MIN", c.PollMin),
 		PollMax:              r.duration("QM_POLL_MAX", c.PollMax),
+		StateAfter:           r.duration("QM_STATE_CHECK_AFTER", c.StateCheckAfter),
+		StateEvery:           r.duration("QM_STATE_CHECK_EVERY", c.StateCheckEvery),
 		DrainDelay:           r.pause("QM_DRAIN_DELAY", c.DrainDelay),
 		DrainTimeout:         r.duration("QM_DRAIN_TIMEOUT", c.DrainTimeout),
 
@@ -197,7 +205,7 @@ func (r *reader) needs(name string) bool {
 		if r.command == "dev" {
 			return r.config.DevContainer == "yes"
 		}
-		return r.command != "audit verify file" && r.command != "migrate down" && r.command != "keys fingerprint"
+		return r.command != "audit verify file" && r.command != "migrate down" && r.command != "keys fingerprint" && r.command != "breakglass dev"
 	case "QM_MIGRATE_DATABASE_URL":
 		return r.command == "migrate up" || r.command == "migrate down"
 	}

@@ -145,11 +145,11 @@ type comparison struct {
 func (s *Service) compareAPIs(ctx context.Context, by audit.Actor, account Account) (comparison, []cloudapi.Call, error) {
 	ctx, cancel := detached(ctx, callTimeout)
 	defer cancel()
-	legacy, err := s.connectTo(ctx, account.ID, cloudapi.PAV1, by.RequestID)
+	legacy, err := s.connectTo(ctx, account.ID, cloudapi.PAV1, toAct, by.RequestID)
 	if err != nil {
 		return comparison{}, nil, err
 	}
-	current, err := s.connectTo(ctx, account.ID, cloudapi.Current, by.RequestID)
+	current, err := s.connectTo(ctx, account.ID, cloudapi.Current, toAct, by.RequestID)
 	if err != nil {
 		return comparison{}, nil, err
 	}

@@ -188,7 +188,7 @@ func TestWhatBeganBeforeTheMoveStoresNothingAfter(t *testing.T) {
 	if err != nil || len(leases) != 1 {
 		t.Fatalf("leases %v, %v", leases, err)
 	}
-	up, err := s.svc.connectTo(t.Context(), account.ID, cloudapi.PAV1, "before")
+	up, err := s.svc.connectTo(t.Context(), account.ID, cloudapi.PAV1, toAct, "before")
 	if err != nil {
 		t.Fatal(err)
 	}

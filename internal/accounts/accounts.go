@@ -224,6 +224,9 @@ func (s *Service) setEnabled(ctx context.Context, by audit.Actor, act Act, id uu
 				return err
 			}
 		}
+		if err := notifyClusters(ctx, tx, id); err != nil {
+			return err
+		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, act, accountChange(&before, &after)))
 	})
 	if err != nil {
@@ -269,11 +272,15 @@ func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r Ac
 		if _, err := tx.Exec(ctx, `DELETE FROM accounts WHERE id = $1`, id); err != nil {
 			return err
 		}
+		if err := notifyClusters(ctx, tx, id); err != nil {
+			return err
+		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(before.ref()), by, ActAccountDelete, accountChange(&before, nil)))
 	})
 	if err != nil {
 		return dbError(ActAccountDelete.Name, err)
 	}
+	s.cfg.Cloud.Forget(id.String())
 	return nil
 }
 

@@ -92,21 +92,20 @@ func (s *Service) leavesAnAdmin(ctx context.Context, tx pgx.Tx, book *rightsBook
 	if by.Issuer == InternalIssuer {
 		return nil
 	}
-	known, err := lastSignIns(ctx, tx)
-	if err != nil {
-		return err
-	}
-	before := false
-	for _, m := range known {
+	before, left := false, false
+	at := s.now().Add(adminLasts)
+	err := lastSignIns(ctx, tx, by, s.grantedGroups(book), func(m lastSignIn) bool {
 		if m.Issuer == by.Issuer && m.Subject == by.Subject {
 			m.Groups, m.Email, m.EmailVerified = by.Groups, by.Email, by.EmailVerified // of this session, which may be another than the last
 		}
-		if doesEverything(s.rightsBy(after, m.actor(), s.now().Add(adminLasts))) {
-			return nil
-		}
-		before = before || doesEverything(s.rightsBy(book, m.actor(), s.now().Add(adminLasts)))
+		left = doesEverything(s.rightsBy(after, m.actor(), at))
+		before = before || doesEverything(s.rightsBy(book, m.actor(), at))
+		return !left
+	})
+	if err != nil {
+		return err
 	}
-	if before {
+	if before && !left {
 		return &ConflictError{Reason: "No person would be left who may do everything here: a group or an address counts once somebody has signed in with it. Make somebody else platform admin first, and let them sign in."}
 	}
 	return nil
@@ -126,7 +125,7 @@ func (s *Service) givesEverything(book *rightsBook) bool {
 			return true
 		}
 	}
-	for group := range book.groups {
+	for group := range book.subjectGroups() {
 		// A member of the group, whoever that is.
 		if s.vouches(group.issuer) && doesEverything(access.NewRights(book.of(access.Member{Issuer: group.issuer, Groups: []string{group.name}}, "", at)...).In(book.environments)) {
 			return true
@@ -135,7 +134,7 @@ func (s *Service) givesEverything(book *rightsBook) bool {
 	return false
 }
 
-// lastSignIn is a member with the groups of their last sign-in.
+// lastSignIn is a member with the groups of their last sign-in, those that anything is granted to.
 type lastSignIn struct {
 	Issuer        string
 	Subject       string
@@ -143,22 +142,56 @@ type lastSignIn struct {
 	Email         string
 	EmailVerified bool
 	Groups        []string
+	LastSeen      time.Time
 }
 
 func (m lastSignIn) actor() audit.Actor {
 	return audit.Actor{Issuer: m.Issuer, Subject: m.Subject, Name: m.Name, Email: m.Email, EmailVerified: m.EmailVerified, Groups: m.Groups}
 }
 
-const lastSignInColumns = `issuer, subject, name, email, email_verified, groups`
+// signInsAtFirst is how many members are read at first; each reading after is four times as long.
+const signInsAtFirst = 100
 
-func lastSignIns(ctx context.Context, db querier) ([]lastSignIn, error) {
-	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+` FROM members WHERE issuer <> $1 ORDER BY last_seen DESC, issuer, subject`, InternalIssuer) // a way in past the provider is no person
-	if err != nil {
-		return nil, fmt.Errorf("reading who signed in: %w", err)
+// lastSignIns calls visit for members until it returns false: for the one who asks first, and then from who was seen last.
+// Who asks is nearly always enough, and others wait for the answer; so it reads no more of the rest than is
+// needed, and of their groups only the given: a member may be in ten thousand. Who asks may be visited twice.
+func lastSignIns(ctx context.Context, db querier, by audit.Actor, groups []string, visit func(lastSignIn) bool) error {
+	const columns = `SELECT issuer, subject, name, email, email_verified, last_seen, ARRAY(SELECT g FROM unnest(groups) g WHERE g = ANY($1::text[])) AS groups FROM members`
+	read := func(sql string, args ...any) ([]lastSignIn, error) {
+		rows, err := db.Query(ctx, columns+sql, append([]any{groups}, args...)...)
+		if err != nil {
+			return nil, fmt.Errorf("reading who signed in: %w", err)
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByName[lastSignIn])
+		if err != nil {
+			return nil, fmt.Errorf("reading who signed in: %w", err)
+		}
+		return found, nil
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[lastSignIn])
+	found, err := read(` WHERE issuer = $2 AND subject = $3`, by.Issuer, by.Subject)
 	if err != nil {
-		return nil, fmt.Errorf("reading who signed in: %w", err)
+		return err
 	}
-	return found, nil
+	for _, m := range found {
+		if !visit(m) {
+			return nil
+		}
+	}
+	var after lastSignIn
+	for limit := signInsAtFirst; ; limit *= 4 {
+		found, err := read(` WHERE issuer <> $2 AND ($3 OR (last_seen, issuer, subject) < ($4, $5, $6)) ORDER BY last_seen DESC, issuer DESC, subject DESC LIMIT $7`,
+			InternalIssuer, after.Issuer == "", after.LastSeen, after.Issuer, after.Subject, limit) // a way in past the provider is no person
+		if err != nil {
+			return err
+		}
+		for _, m := range found {
+			if !visit(m) {
+				return nil
+			}
+		}
+		if len(found) < limit {
+			return nil
+		}
+		after = found[len(found)-1]
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -94,14 +95,14 @@ func (s *Service) rightsBy(book *rightsBook, by audit.Actor, at time.Time) acces
 	if by.Issuer == "" || by.Subject == "" || !s.vouches(by.Issuer) {
 		return access.Rights{}
 	}
-	if book == nil { // SignIn and Authenticate read it before they name an actor, so no request comes here
-		return access.NewRights(s.cfg.Rights.Grants(memberOf(by))...)
+	if book == nil { // never read: who is blocked is not known, so nobody is let past by configuration alone
+		return access.Rights{}
 	}
 	if book.blocked[principal{by.Issuer, by.Subject}] {
 		return access.Rights{}
 	}
 	m := memberOf(by)
-	return access.NewRights(append(s.cfg.Rights.Grants(m), book.of(m, by.Subject, at)...)...).In(book.environments)
+	return access.NewRights(book.add(s.cfg.Rights.Grants(m), m, by.Subject, at)...).In(book.environments)
 }
 
 // vouches reports whether the issuer is the identity provider of the console. What one before it vouched for, sessions and
@@ -160,8 +161,7 @@ func (s *Service) permit(ctx context.Context, by audit.Actor, act Act, on target
 	}
 	missing := rights.Missing(act.Needs, on.access())
 	if reading, secret := readOf(on.Kind); secret && on.ID+on.Cluster != "" && !rights.Allows(reading.Needs, on.access()) {
-		// Beside the answer: waiting for the log would tell that there is something to refuse.
-		go s.denied(ctx, by, act, on, missing)
+		s.deniedBeside(ctx, by, act, on, missing)
 		return ErrNotFound
 	}
 	s.denied(ctx, by, act, on, missing)
@@ -260,28 +260,60 @@ func (d *denials) giveBack(now time.Time, e audit.Event) bool {
 // denied records a refusal, summed to one event a minute for the same member, act and target. The
 // refusal stands when it cannot be recorded; that is logged, and it is recorded later.
 func (s *Service) denied(ctx context.Context, by audit.Actor, act Act, on target, missing string) {
+	if e, now := s.countDenial(by, act, on, missing); now {
+		s.appendDenial(ctx, e)
+	}
+}
+
+// deniedBeside is denied without waiting for the log, for refusals that are answered as what does not
+// exist: waiting would tell that there is something to refuse. Run waits for them when it ends.
+func (s *Service) deniedBeside(ctx context.Context, by audit.Actor, act Act, on target, missing string) {
+	if e, now := s.countDenial(by, act, on, missing); now {
+		ctx = context.WithoutCancel(ctx)
+		s.beside.start(func() { s.appendDenial(ctx, e) })
+	}
+}
+
+// countDenial counts a refusal and returns the event to record now, if any.
+func (s *Service) countDenial(by audit.Actor, act Act, on target, missing string) (audit.Event, bool) {
 	by.Groups = nil // not recorded, and too long to be kept with each sum
 	e := on.event(by, act)
 	e.At = s.now()
 	e.Phase, e.Outcome, e.Reason = audit.PhaseSingle, audit.Denied, "needs "+missing
-	if e, now := s.denials.add(s.cfg.Now(), e); now {
-		s.appendDenial(ctx, e)
-	}
+	return s.denials.add(s.cfg.Now(), e)
 }
 
+// flushedAtOnce is how many sums wait for the log together: they share its commits.
+const flushedAtOnce = 64
+
 // flushDenials records the refusals that were counted and whose minute is over; with everything
-// set all of them, which Run does when it ends.
+// set all of them, which Run does when it ends: then nothing is waited for once ctx has ended.
 func (s *Service) flushDenials(ctx context.Context, everything bool) {
+	var recording errgroup.Group
+	recording.SetLimit(flushedAtOnce)
 	for _, e := range s.denials.due(s.cfg.Now(), everything) {
-		s.appendDenial(ctx, e)
+		recording.Go(func() error {
+			if !everything {
+				s.appendDenial(ctx, e)
+			} else if _, err := s.cfg.Log.Append(ctx, e); err != nil {
+				s.keepDenial(ctx, e, err)
+			}
+			return nil
+		})
 	}
+	recording.Wait() //nolint:errcheck // none returns one
 }
 
 func (s *Service) appendDenial(ctx context.Context, e audit.Event) {
 	if err := s.appendEvent(ctx, e); err != nil {
-		kept := s.denials.giveBack(s.cfg.Now(), e)
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusal not recorded", slog.Bool("kept", kept),
-			slog.String("act", e.Act), slog.String("issuer", e.Actor.Issuer), slog.String("subject", e.Actor.Subject),
-			slog.String("request_id", e.Actor.RequestID), slog.Int("count", e.Count), slog.Any("error", err))
+		s.keepDenial(ctx, e, err)
 	}
+}
+
+// keepDenial keeps a refusal that could not be recorded for the next flush, and logs it.
+func (s *Service) keepDenial(ctx context.Context, e audit.Event, err error) {
+	kept := s.denials.giveBack(s.cfg.Now(), e)
+	s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusal not recorded", slog.Bool("kept", kept),
+		slog.String("act", e.Act), slog.String("issuer", e.Actor.Issuer), slog.String("subject", e.Actor.Subject),
+		slog.String("request_id", e.Actor.RequestID), slog.Int("count", e.Count), slog.Any("error", err))
 }

@@ -166,7 +166,8 @@ func (s *Service) UseBreakGlassLink(ctx context.Context, by audit.Actor, token s
 // BreakGlassSession is a live session that a break-glass link gave.
 type BreakGlassSession struct {
 	ID         uuid.UUID
-	Name       string // with who made the link
+	Link       uuid.UUID // that gave it
+	Name       string    // with who made the link
 	Reason     string
 	IP         string
 	UserAgent  string
@@ -206,7 +207,7 @@ func (s *Service) readBreakGlass(ctx context.Context) ([]BreakGlassSession, erro
 			continue
 		}
 		all = append(all, BreakGlassSession{
-			ID: row.ID, Name: row.Name, Reason: row.Claims["reason"], IP: row.IP, UserAgent: row.UserAgent,
+			ID: row.ID, Link: linkOf(row.Subject), Name: row.Name, Reason: row.Claims["reason"], IP: row.IP, UserAgent: row.UserAgent,
 			CreatedAt: row.CreatedAt, LastSeenAt: row.LastSeenAt, ExpiresAt: row.ExpiresAt,
 		})
 	}

@@ -251,7 +251,7 @@ func (s *Service) notRead(ctx context.Context, a Account, list string, err error
 func consult[T any](ctx context.Context, s *Service, by audit.Actor, at shelf, ask func(context.Context, cloud) (T, error)) (T, error) {
 	return remembered(ctx, &s.refreshing.catalogue, at, s.cfg.Now, func(ctx context.Context) (T, error) {
 		var none T
-		up, err := s.connect(ctx, at.account, by.RequestID)
+		up, err := s.connectFor(ctx, at.account, toShow, by.RequestID)
 		if err != nil {
 			return none, err
 		}

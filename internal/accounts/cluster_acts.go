@@ -172,7 +172,7 @@ func (s *Service) clusterFor(ctx context.Context, by audit.Actor, act Act, ref C
 	if err := s.authorize(ctx, by, act, known.on); err != nil {
 		return actedCluster{}, err
 	}
-	known.account.Hidden = s.hides(by, known.account)
+	known.account.Hidden = hides(s.rights(by), known.account)
 	if reason := notPossible(act, known.account.ref()); reason != "" {
 		return actedCluster{}, &ConflictError{Reason: reason}
 	}

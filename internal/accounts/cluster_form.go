@@ -219,7 +219,7 @@ func (r *formReading) rest(ctx context.Context) {
 	if !r.fresh || f.Asked.Name != "" {
 		return
 	}
-	up, err := r.s.connect(ctx, account.ID, r.by.RequestID)
+	up, err := r.s.connectFor(ctx, account.ID, toShow, r.by.RequestID)
 	if err == nil {
 		f.Asked.Name, err = up.cloud.SuggestClusterName(ctx)
 	}

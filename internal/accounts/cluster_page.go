@@ -61,7 +61,7 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 	if err := s.addSync(ctx, one); err != nil {
 		return ClusterDetail{}, err
 	}
-	one[0].Hidden = s.hides(by, account)
+	one[0].Hidden = hides(s.rights(by), account)
 	if !s.rights(by).Allows(ActClusterRead.Needs, accountTarget(account.ref()).access()) {
 		one[0].Sync = one[0].Sync.ofSome()
 	}

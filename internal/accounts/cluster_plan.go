@@ -58,7 +58,7 @@ func (s *Service) PlanClusterUpdate(ctx context.Context, by audit.Actor, ref Clu
 	plan.PackageBefore, _ = page.packageOf(before.PackageID)
 	plan.PackageAfter, _ = page.packageOf(after.PackageID)
 	plan.Smaller = smaller(plan.PackageBefore, plan.PackageAfter)
-	up, err := s.connect(ctx, known.account.ID, by.RequestID)
+	up, err := s.connectFor(ctx, known.account.ID, toShow, by.RequestID)
 	if err != nil {
 		return ClusterPlan{}, err
 	}

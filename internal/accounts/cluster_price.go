@@ -35,7 +35,7 @@ func (s *Service) price(ctx context.Context, by audit.Actor, a Account, asked Ne
 	if !ok {
 		return ClusterPrice{Problem: notChosen}
 	}
-	up, err := s.connect(ctx, a.ID, by.RequestID)
+	up, err := s.connectFor(ctx, a.ID, toShow, by.RequestID)
 	if err != nil {
 		return estimated(p, q, s.notQuoted(ctx, a, err))
 	}

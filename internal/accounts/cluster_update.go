@@ -45,7 +45,7 @@ func (s *Service) AskClusterUpdate(ctx context.Context, by audit.Actor, ref Clus
 	if err != nil {
 		return ClusterUpdate{}, err
 	}
-	now, err := s.readToUpdate(ctx, by, known.on)
+	now, err := s.readToUpdate(ctx, by, known.on, toShow)
 	if err != nil {
 		return ClusterUpdate{}, err
 	}
@@ -189,8 +189,8 @@ func updatedFields(intended audit.Change, before, after clusterSettings) audit.C
 
 // readCluster reads a cluster from upstream for a member who was authorised before, and keeps what
 // was read when it is not what was known.
-func (s *Service) readCluster(ctx context.Context, by audit.Actor, ref ClusterRef) (cloudapi.Cluster, error) {
-	up, err := s.connect(ctx, ref.AccountID, by.RequestID)
+func (s *Service) readCluster(ctx context.Context, by audit.Actor, ref ClusterRef, what purpose) (cloudapi.Cluster, error) {
+	up, err := s.connectFor(ctx, ref.AccountID, what, by.RequestID)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
@@ -208,8 +208,8 @@ func (s *Service) readCluster(ctx context.Context, by audit.Actor, ref ClusterRe
 
 // readToUpdate is readCluster for who may change the cluster: with the labels that were read, too, because
 // what was read is shown.
-func (s *Service) readToUpdate(ctx context.Context, by audit.Actor, on target) (cloudapi.Cluster, error) {
-	now, err := s.readCluster(ctx, by, ClusterRef{AccountID: on.Account.ID, ClusterID: on.ID})
+func (s *Service) readToUpdate(ctx context.Context, by audit.Actor, on target, what purpose) (cloudapi.Cluster, error) {
+	now, err := s.readCluster(ctx, by, ClusterRef{AccountID: on.Account.ID, ClusterID: on.ID}, what)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
@@ -240,7 +240,7 @@ func (s *Service) asFilledIn(ctx context.Context, by audit.Actor, known actedClu
 	if was.Revision() == form.Revision {
 		return was, nil
 	}
-	now, err := s.readToUpdate(ctx, by, known.on)
+	now, err := s.readToUpdate(ctx, by, known.on, toAct)
 	if err != nil {
 		return cloudapi.Cluster{}, err
 	}
@@ -385,7 +385,7 @@ func (s *Service) offeredTo(ctx context.Context, by audit.Actor, a Account, c cl
 	if to.quotas, err = s.quotasOf(ctx, by, a); err != nil {
 		s.notRead(ctx, a, "quotas", err)
 	}
-	up, err := s.connect(ctx, a.ID, by.RequestID)
+	up, err := s.connectFor(ctx, a.ID, toShow, by.RequestID)
 	if err != nil {
 		return to // told by the lists
 	}

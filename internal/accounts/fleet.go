@@ -261,18 +261,20 @@ type fleetAccounts struct {
 	all        []Account // by name
 	everything bool
 	whole      map[uuid.UUID]bool // all of whose clusters are in the scope
-	picked     picked             // of those of which only some are
+	sum        fleetSum           // of all that may be seen; not read when that is everything
 }
 
 // fleetAccounts reads the accounts of a scope as the fleet needs them, which is without their keys. What
-// the scope picks by labels are the clusters that have them now.
+// the scope picks by labels are the clusters that have them now, as the snapshots have them.
 func (s *Service) fleetAccounts(ctx context.Context, tx pgx.Tx, scope access.Scope) (fleetAccounts, error) {
 	in := fleetAccounts{everything: scope.Everything, whole: map[uuid.UUID]bool{}}
-	var err error
-	if in.picked, err = pickedBy(ctx, tx, scope); err != nil {
-		return in, err
+	if !in.everything {
+		var err error
+		if in.sum, err = sumUpScope(ctx, tx, scope); err != nil {
+			return in, err
+		}
 	}
-	listed := slices.Collect(maps.Keys(in.picked))
+	listed := slices.Collect(maps.Keys(in.sum.clusters))
 	rows, err := tx.Query(ctx, `
 		SELECT a.id, a.generation, a.name, a.environment, a.enabled, a.environment = ANY($2) OR a.id = ANY($3) AS whole, `+syncColumns+`
 		FROM accounts a
@@ -282,7 +284,7 @@ func (s *Service) fleetAccounts(ctx context.Context, tx pgx.Tx, scope access.Sco
 	if err != nil {
 		return in, fmt.Errorf("reading accounts: %w", err)
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[fleetAccountRow])
+	stored, err := collectMany[fleetAccountRow](rows)
 	if err != nil {
 		return in, fmt.Errorf("reading accounts: %w", err)
 	}
@@ -326,9 +328,9 @@ func (s Sync) ofSome() Sync {
 	return s
 }
 
-// hides reports whether the member may not open the page of an account of which they see clusters.
-func (s *Service) hides(by audit.Actor, a Account) bool {
-	return !s.rights(by).Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
+// hides reports whether one with the rights may not open the page of an account of which they see clusters.
+func hides(rights access.Rights, a Account) bool {
+	return !rights.Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
 }
 
 // among are the accounts that a query is narrowed to.
@@ -347,13 +349,7 @@ func (c *conditions) of(in fleetAccounts, these []Account) {
 		c.where("false")
 		return
 	}
-	var places []pgtype.TID
-	whole := slices.DeleteFunc(slices.Clone(these), func(a Account) bool {
-		if !in.whole[a.ID] {
-			places = append(places, in.picked[a.ID]...)
-		}
-		return !in.whole[a.ID]
-	})
+	whole, places := in.divided(these)
 	switch {
 	case in.everything && len(these) == len(in.all):
 	case len(whole) == len(these):
@@ -361,6 +357,36 @@ func (c *conditions) of(in fleetAccounts, these []Account) {
 	default:
 		c.where("(c.account_id = ANY(?::uuid[]) OR c.ctid = ANY(?::tid[]))", idsOf(whole), places)
 	}
+}
+
+// countedFrom is of for statements that count: it returns what to select from as c. Clusters that the scope
+// picks one by one are fetched from where they stand. Left to itself Postgres reads the whole table, because it
+// takes that for cheaper, which it is not while they are as few as are counted.
+func (c *conditions) countedFrom(in fleetAccounts, these []Account) string {
+	whole, places := in.divided(these)
+	if len(places) == 0 || len(places) > CountCap {
+		c.of(in, these)
+		return "clusters c"
+	}
+	c.where("c.gone_at IS NULL")
+	c.arguments = append(c.arguments, idsOf(whole), places)
+	n := len(c.arguments)
+	return fmt.Sprintf(`(SELECT * FROM clusters WHERE account_id = ANY($%d::uuid[])
+		UNION ALL
+		SELECT standing.* FROM unnest($%d::tid[]) picked (place), LATERAL (SELECT * FROM clusters WHERE ctid = picked.place OFFSET 0) standing) c`, n-1, n)
+}
+
+// divided are the accounts of these all of whose clusters are in the scope, and the places of those that it
+// picks in the others.
+func (in fleetAccounts) divided(these []Account) (whole []Account, places []pgtype.TID) {
+	for _, a := range these {
+		if in.whole[a.ID] {
+			whole = append(whole, a)
+		} else {
+			places = append(places, in.sum.places[a.ID]...)
+		}
+	}
+	return whole, places
 }
 
 func idsOf(accounts []Account) []uuid.UUID {
@@ -422,13 +448,12 @@ func (q FleetQuery) narrowed() bool {
 // Fleet returns clusters of every account the member may read, from snapshots only, as they were
 // at one moment. ErrBadCursor when After is no cursor of this query, ErrUnavailable.
 func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
-	page, err := s.fleet(ctx, s.visible(by, ActClusterRead), q)
-	if !s.visible(by, ActAccountRead).Everything {
-		for i, a := range page.Accounts {
-			page.Accounts[i].Hidden = s.hides(by, a)
-		}
+	rights := s.rights(by)
+	page, err := s.fleet(ctx, rights.Visible(ActClusterRead.Needs), q)
+	for i, a := range page.Accounts {
+		page.Accounts[i].Hidden = hides(rights, a)
 	}
-	if err == nil && q.Text != "" && s.cfg.SlowSearch != nil && s.rights(by).Allows(ActAccountCreate.Needs, access.Target{}) {
+	if err == nil && q.Text != "" && s.cfg.SlowSearch != nil && rights.Allows(ActAccountCreate.Needs, access.Target{}) {
 		if page.SlowSearch, err = s.cfg.SlowSearch(ctx, s.cfg.DB); err != nil {
 			return FleetPage{}, dbError("looking for the index of the text search", err)
 		}

@@ -10,6 +10,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"quartermaster/internal/accounts/access"
 )
 
 const (
@@ -22,8 +25,10 @@ const (
 )
 
 // capped makes a count of what the conditions match, up to one more than the cap.
-func capped(on string) string {
-	return `(SELECT count(*) FROM (SELECT FROM clusters c WHERE ` + on + ` LIMIT ` + strconv.Itoa(CountCap+1) + `) counted)`
+func capped(on string) string { return cappedFrom("clusters c", on) }
+
+func cappedFrom(from, on string) string {
+	return `(SELECT count(*) FROM (SELECT FROM ` + from + ` WHERE ` + on + ` LIMIT ` + strconv.Itoa(CountCap+1) + `) counted)`
 }
 
 // planned has Postgres plan a statement with its values at hand, because which index is best differs from
@@ -39,12 +44,24 @@ func planned(values []any) []any {
 // countFleet counts what matches and what may be seen at all, reads the values that filters offer, and where
 // accounts are few, counts the clusters of each.
 func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery) error {
-	whole, err := sumUp(ctx, tx, page, in)
-	if err != nil {
-		return err
+	sum := in.sum
+	if in.everything {
+		var err error
+		if sum, err = sumUpAll(ctx, tx); err != nil {
+			return err
+		}
 	}
-	if !whole {
-		if len(in.all) <= fewAccounts {
+	page.All = sum.all
+	few := len(in.all) <= fewAccounts
+	if sum.all <= CountCap {
+		page.Choices = sum.choices
+		for i, a := range page.Accounts {
+			if few {
+				page.Accounts[i].Clusters = sum.clusters[a.ID]
+			}
+		}
+	} else {
+		if few {
 			if err := countEach(ctx, tx, page.Accounts, in); err != nil {
 				return err
 			}
@@ -66,39 +83,80 @@ func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccount
 		page.Total = page.All
 	default:
 		on := &conditions{}
-		on.of(in, in.among(q))
+		from := on.countedFrom(in, in.among(q))
 		on.matches(q)
-		if err := tx.QueryRow(ctx, `SELECT `+capped(on.String()), planned(on.arguments)...).Scan(&page.Total); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT `+cappedFrom(from, on.String()), planned(on.arguments)...).Scan(&page.Total); err != nil {
 			return fmt.Errorf("counting clusters: %w", err)
 		}
 	}
 	return nil
 }
 
-// sumUp reads what may be seen once, up to the cap: how many clusters there are, how many of each
-// account, and which values occur. When there are more than the cap, whole is false and only their number
-// is known.
-func sumUp(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) (whole bool, err error) {
-	on := &conditions{}
-	on.of(in, in.all)
-	rows, err := tx.Query(ctx, `WITH seen AS (
-			SELECT c.account_id, c.phase, c.cloud, c.region, c.version, c.version_order FROM clusters c
-			WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1)+`)
-		SELECT account_id, phase, cloud, region, CASE WHEN GROUPING(version_order) = 0 THEN min(version) END, count(*)
-		FROM seen GROUP BY GROUPING SETS ((account_id), (phase), (cloud), (region), (version_order))`, planned(on.arguments)...)
-	if err != nil {
-		return false, fmt.Errorf("summing up clusters: %w", err)
+// fleetSum is what may be seen at all, up to the cap.
+type fleetSum struct {
+	all      int               // at most one more than the cap, when what follows is not complete
+	clusters map[uuid.UUID]int // by account
+	choices  FleetChoices
+	// places are where the rows stand of the clusters that a scope picks one by one, by account. Rows stay where they
+	// are for as long as the transaction that read it. Places are complete, whatever the cap.
+	places map[uuid.UUID][]pgtype.TID
+}
+
+// summed are the columns of what is summed up.
+const summed = `c.account_id, c.phase, c.cloud, c.region, c.version, c.version_order`
+
+// sumUpAll sums up every cluster there is.
+func sumUpAll(ctx context.Context, tx pgx.Tx) (fleetSum, error) {
+	return sumUp(ctx, tx, `'{}'::tid[]`, `WITH seen AS (SELECT `+summed+` FROM clusters c WHERE c.gone_at IS NULL LIMIT `+strconv.Itoa(CountCap+1)+`)`)
+}
+
+// sumUpScope sums up the clusters of a scope: those of whole accounts, and of others those that it lists and those that
+// its selectors pick, as the snapshots have them now.
+func sumUpScope(ctx context.Context, tx pgx.Tx, scope access.Scope) (fleetSum, error) {
+	accounts, clusters := make([]uuid.UUID, len(scope.Clusters)), make([]string, len(scope.Clusters))
+	for i, ref := range scope.Clusters {
+		accounts[i], clusters[i] = ref.AccountID, ref.ClusterID
 	}
+	enough, err := enoughLabels(scope.Labels)
+	if err != nil {
+		return fleetSum{}, err
+	}
+	return sumUp(ctx, tx, `array_agg(place)`, `
+		WITH seen AS (
+			(SELECT `+summed+`, c.ctid AS place FROM clusters c
+			WHERE c.gone_at IS NULL AND c.account_id IN (SELECT id FROM accounts WHERE environment = ANY($1) OR id = ANY($2))
+			LIMIT `+strconv.Itoa(CountCap+1)+`)
+			UNION
+			SELECT `+summed+`, c.ctid FROM clusters c
+			WHERE c.gone_at IS NULL AND (c.account_id, c.cluster_id) IN (SELECT * FROM unnest($3::uuid[], $4::text[]))
+			UNION
+			SELECT c.* FROM unnest($5::text[]) asked (labels), LATERAL (
+				SELECT `+summed+`, c.ctid FROM clusters c
+				WHERE c.gone_at IS NULL AND c.labels @> asked.labels::jsonb OFFSET 0 -- one look into the index for each
+			) c)`,
+		nonNil(scope.Environments), nonNil(scope.Accounts), accounts, clusters, nonNil(enough))
+}
+
+// sumUp sums up the rows of seen: how many there are, how many of each account, which values occur, and places.
+func sumUp(ctx context.Context, tx pgx.Tx, places, seen string, arguments ...any) (sum fleetSum, err error) {
+	rows, err := tx.Query(ctx, seen+`
+		SELECT account_id, phase, cloud, region, CASE WHEN GROUPING(version_order) = 0 THEN min(version) END, count(*),
+			CASE WHEN GROUPING(account_id) = 0 THEN `+places+` END
+		FROM seen GROUP BY GROUPING SETS ((account_id), (phase), (cloud), (region), (version_order))`, arguments...)
+	if err != nil {
+		return sum, fmt.Errorf("summing up clusters: %w", err)
+	}
+	sum.clusters, sum.places = map[uuid.UUID]int{}, map[uuid.UUID][]pgtype.TID{}
 	var account *uuid.UUID
 	values := make([]*string, 4)
 	var n int
-	of := map[uuid.UUID]int{}
-	choices := FleetChoices{}
-	lists := choices.lists()
-	if _, err := pgx.ForEachRow(rows, []any{&account, &values[0], &values[1], &values[2], &values[3], &n}, func() error {
+	var standing []pgtype.TID
+	lists := sum.choices.lists()
+	if _, err := pgx.ForEachRow(rows, []any{&account, &values[0], &values[1], &values[2], &values[3], &n, &standing}, func() error {
 		if account != nil {
-			of[*account] = n
-			page.All += n
+			sum.clusters[*account] = n
+			sum.places[*account] = slices.Clone(standing)
+			sum.all += n
 		}
 		for i, value := range values {
 			if value != nil && *value != "" {
@@ -107,22 +165,14 @@ func sumUp(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts) (w
 		}
 		return nil
 	}); err != nil {
-		return false, fmt.Errorf("summing up clusters: %w", err)
+		return sum, fmt.Errorf("summing up clusters: %w", err)
 	}
-	if page.All > CountCap {
-		return false, nil
-	}
-	choices.sort()
+	sum.choices.sort()
 	for _, values := range lists {
 		*values = (*values)[:min(len(*values), maxChoices)]
 	}
-	page.Choices = choices
-	if len(in.all) <= fewAccounts {
-		for i, a := range page.Accounts {
-			page.Accounts[i].Clusters = of[a.ID]
-		}
-	}
-	return true, nil
+	sum.all = min(sum.all, CountCap+1)
+	return sum, nil
 }
 
 // countEach counts the clusters of each account that may be seen.

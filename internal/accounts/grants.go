@@ -38,7 +38,9 @@ type Grant struct {
 	EndedAt     *time.Time
 	EndedBy     string
 	EndReason   string
-	Unverified  bool // the row was altered since the console wrote it, and counts for nothing
+	Bound       bool   // it was for an address, and ended because a member who signed in with it has one like it since
+	BoundTo     *Grant // that one; of one grant that was asked for by itself
+	Unverified  bool   // the row was altered since the console wrote it, and counts for nothing
 	MayEnd      bool
 	WhyNotEnd   string // in words for people; empty when MayEnd
 }
@@ -216,8 +218,7 @@ func (s *Service) refused(ctx context.Context, by audit.Actor, act Act, err erro
 	case !ok:
 		return dbError(act.Name, err)
 	case r.instead != nil:
-		// Beside the answer: waiting for the log would tell that there is something to refuse.
-		go s.denied(context.WithoutCancel(ctx), by, act, r.on, r.missing)
+		s.deniedBeside(ctx, by, act, r.on, r.missing)
 		return r.instead
 	}
 	return s.refuse(ctx, by, act, r.on, r.missing)

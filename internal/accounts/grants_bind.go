@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,10 +25,10 @@ func (s *Service) bindGrants(ctx context.Context, tx pgx.Tx, by audit.Actor, row
 		return nil, nil
 	}
 	address := access.FoldASCII(row.Email)
-	waiting := false
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM grants WHERE subject_kind = 'email' AND issuer = $1 AND subject = $2 AND ended_at IS NULL)`,
-		row.Issuer, address).Scan(&waiting); err != nil || !waiting {
-		return nil, err
+	// As the rights were when the sign-in began: one that is made meanwhile waits for the next. Those that have expired, that the
+	// member gave to their own address, or that the console did not write make no sign-in wait for others.
+	if !slices.ContainsFunc(s.keeper.book.Load().grants, func(g storedGrant) bool { return g.waitsFor(row, address) }) {
+		return nil, nil
 	}
 	book, err := s.lockRights(ctx, tx) // another sign-in with this address may be under way
 	if err != nil {
@@ -35,11 +36,10 @@ func (s *Service) bindGrants(ctx context.Context, tx pgx.Tx, by audit.Actor, row
 	}
 	var bound []endedGrantRow
 	for _, g := range book.grants {
-		pending := g.row
-		if pending.SubjectKind != SubjectEmail || pending.Issuer != row.Issuer || pending.Subject != address || !g.live(row.CreatedAt) ||
-			pending.GrantedByIssuer == row.Issuer && pending.GrantedBySubject == row.Subject {
+		if !g.waitsFor(row, address) {
 			continue
 		}
+		pending := g.row
 		ended, err := tx.Exec(ctx, `UPDATE grants SET ended_at = $2, ended_by = $3, end_reason = $4 WHERE id = $1 AND ended_at IS NULL`,
 			pending.ID, row.CreatedAt, nameOf(by), endedBound)
 		if err != nil {
@@ -69,6 +69,12 @@ func (s *Service) bindGrants(ctx context.Context, tx pgx.Tx, by audit.Actor, row
 	return events, nil
 }
 
+// waitsFor reports whether the grant becomes the member's who signs in with the address.
+func (g storedGrant) waitsFor(row sessionRow, address string) bool {
+	return g.row.SubjectKind == SubjectEmail && g.row.Issuer == row.Issuer && g.row.Subject == address && g.live(row.CreatedAt) &&
+		(g.row.GrantedByIssuer != row.Issuer || g.row.GrantedBySubject != row.Subject)
+}
+
 // standsBlocked reports whether a member is blocked now. A newest row that does not verify blocks.
 func (s *Service) standsBlocked(ctx context.Context, db querier, who principal) (bool, error) {
 	if who.issuer == InternalIssuer { // nobody is blocked who comes when nothing else works
@@ -76,9 +82,9 @@ func (s *Service) standsBlocked(ctx context.Context, db querier, who principal) 
 	}
 	last, err := lastMemberStanding(ctx, db, who.issuer, who.name)
 	if errors.Is(err, ErrNotFound) {
-		return false, nil
+		return s.keeper.withheld.Load().block(who, 0), nil
 	}
-	return err == nil && (last.Blocked || !last.verifies(s)), err
+	return err == nil && (last.Blocked || !last.verifies(s) || s.keeper.withheld.Load().block(who, last.Version)), err
 }
 
 // refusedAsBlocked reports whether the database refused to begin a session because its member is blocked.

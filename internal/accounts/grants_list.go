@@ -155,7 +155,7 @@ func (l *grantLook) namePlaces(ctx context.Context, db querier, accounts []uuid.
 func (l *grantLook) verifies(row grantRow) bool {
 	verified, known := l.verified[row.ID]
 	if !known {
-		verified = l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC)
+		verified = l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) && !l.s.keeper.withheld.Load().grant(row.ID)
 		l.verified[row.ID] = verified
 	}
 	return verified
@@ -211,6 +211,9 @@ func (l *grantLook) role(id string) access.Role {
 	if role, known := l.book.deleted[id]; known {
 		return role
 	}
+	if role, known := l.book.held[id]; known {
+		return role
+	}
 	return access.Role{ID: id, Name: id}
 }
 
@@ -231,7 +234,8 @@ func (l *grantLook) grant(row endedGrantRow) Grant {
 		Role: l.role(row.Role), ScopeKind: access.ScopeKind(row.ScopeKind), Scope: row.Scope, ScopeName: where, ExpiresAt: row.ExpiresAt,
 		Reason: row.Reason, BoundFrom: row.BoundFrom, CreatedAt: row.CreatedAt, GrantedBy: row.GrantedBy,
 		Pending: row.SubjectKind == SubjectEmail && row.EndedAt == nil, Expired: row.EndedAt == nil && !storedGrant{row: row.grantRow}.live(l.now),
-		EndedAt: row.EndedAt, EndedBy: row.EndedBy, EndReason: row.EndReason, Unverified: !l.verifies(row.grantRow),
+		EndedAt: row.EndedAt, EndedBy: row.EndedBy, EndReason: row.EndReason, Bound: row.SubjectKind == SubjectEmail && row.EndedAt != nil && row.EndReason == endedBound,
+		Unverified: !l.verifies(row.grantRow),
 	}
 	switch {
 	case g.EndedAt != nil:
@@ -273,7 +277,35 @@ func (s *Service) Grant(ctx context.Context, by audit.Actor, id uuid.UUID) (Gran
 	if !look.manages(row.grantRow) {
 		return Grant{}, s.refused(ctx, by, ActGrantRead, &refusal{on: look.target(row.grantRow), missing: access.GrantsManage, instead: ErrNotFound})
 	}
-	return look.grant(row), nil
+	g := look.grant(row)
+	if g.Bound {
+		g.BoundTo, err = s.boundTo(ctx, by, book, id)
+		g.Bound = g.BoundTo != nil // anybody may have given this for the reason of an end
+	}
+	return g, err
+}
+
+// boundTo is the grant of the member to whom one to an address was bound; nil when it is not there.
+func (s *Service) boundTo(ctx context.Context, by audit.Actor, book *rightsBook, id uuid.UUID) (*Grant, error) {
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+endedGrantColumns+` FROM grants WHERE bound_from = $1`, id)
+	if err != nil {
+		return nil, dbError("reading whom a grant was bound to", err)
+	}
+	found, err := collectMany[endedGrantRow](rows)
+	if err != nil {
+		return nil, dbError("reading whom a grant was bound to", err)
+	}
+	look, err := s.lookAt(ctx, s.cfg.DB, by, book, found)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range found {
+		if look.verifies(row.grantRow) {
+			g := look.grant(row)
+			return &g, nil
+		}
+	}
+	return nil, nil
 }
 
 // Grants lists the grants in whose scope the actor manages grants, and to who does so everywhere those

@@ -261,7 +261,7 @@ func lastSignInOf(ctx context.Context, db querier, issuer, subject string) (last
 	if !wellFormed(issuer, maxIssuer) || !wellFormed(subject, maxSubject) {
 		return lastSignIn{}, ErrNotFound
 	}
-	rows, err := db.Query(ctx, `SELECT `+lastSignInColumns+` FROM members WHERE issuer = $1 AND subject = $2`, issuer, subject)
+	rows, err := db.Query(ctx, `SELECT issuer, subject, name, email, email_verified, groups, last_seen FROM members WHERE issuer = $1 AND subject = $2`, issuer, subject)
 	if err != nil {
 		return lastSignIn{}, dbError("reading the member", err)
 	}

@@ -79,8 +79,29 @@ func (s *Service) Explain(by audit.Actor) []access.Row { return s.explain(by) }
 
 // explain tells where the rights of a member come from.
 func (s *Service) explain(by audit.Actor) []access.Row {
-	m := memberOf(by)
-	return s.cfg.Rights.Explain(m, s.keeper.book.Load().of(m, by.Subject, s.now())...)
+	m, book := memberOf(by), s.keeper.book.Load()
+	rows := s.cfg.Rights.Explain(m, book.of(m, by.Subject, s.now())...)
+	bound := book.lastBound(principal{by.Issuer, by.Subject})
+	for i, r := range rows {
+		if r.By == access.ByEmail && r.Why == access.NothingNamesIt && !bound.IsZero() {
+			rows[i].Why, rows[i].Bound = "What was granted to an address of this member became their own at their sign-in of "+bound.UTC().Format("2 January 2006, 15:04 UTC")+". It does not depend on the address any more.", true
+		}
+	}
+	return rows
+}
+
+// lastBound is when a grant to an address was last bound to the member, of those that were not taken back; zero for never.
+func (b *rightsBook) lastBound(who principal) time.Time {
+	var last time.Time
+	if b == nil {
+		return last
+	}
+	for _, i := range b.members[who] {
+		if row := b.grants[i].row; row.BoundFrom != nil && row.CreatedAt.After(last) {
+			last = row.CreatedAt
+		}
+	}
+	return last
 }
 
 // GroupsQuery asks for a page of the groups seen. Zero values do not filter.
@@ -184,9 +205,8 @@ func (s *Service) countMembers(ctx context.Context, groups []GroupRow) error {
 		values = append(values, g.Value)
 	}
 	rows, err := s.cfg.DB.Query(ctx, `
-		SELECT last.issuer, named.value, count(*) FROM (
-			SELECT DISTINCT ON (issuer, subject) issuer, groups FROM sessions WHERE created_at > $2 ORDER BY issuer, subject, created_at DESC
-		) last, unnest(last.groups) AS named (value) WHERE named.value = ANY($1) GROUP BY last.issuer, named.value`, values, s.now().Add(-30*24*time.Hour))
+		SELECT m.issuer, named.value, count(DISTINCT m.subject) FROM members m, unnest(m.groups) AS named (value)
+		WHERE m.last_seen > $2 AND named.value = ANY($1) GROUP BY m.issuer, named.value`, values, s.now().Add(-30*24*time.Hour))
 	if err != nil {
 		return fmt.Errorf("counting members of groups: %w", unavailable(err))
 	}
@@ -226,7 +246,7 @@ func (s *Service) neverSeen(ctx context.Context) (groups []GroupRow, more int, e
 		}
 	}
 	if book := s.keeper.book.Load(); book != nil {
-		for group := range book.groups {
+		for group := range book.subjectGroups() {
 			issuers, values = append(issuers, group.issuer), append(values, group.name)
 		}
 	}

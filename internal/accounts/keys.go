@@ -38,12 +38,26 @@ type link struct {
 // is no such account, *ConflictError when it is disabled. It calls no upstream and keeps no pooled
 // connection.
 func (s *Service) connect(ctx context.Context, accountID uuid.UUID, requestID string) (*link, error) {
-	return s.connectTo(ctx, accountID, "", requestID)
+	return s.connectFor(ctx, accountID, toAct, requestID)
 }
 
-// connectTo is connect to a generation of the API, which may be another than the account's; empty for
+// purpose is what a connection is for, which decides who goes first where an account's calls have to wait.
+type purpose int
+
+const (
+	toAct        purpose = iota // a person waits, and acts, or is authorised by what is read
+	toShow                      // a person looks: equal reads at the same time are one call
+	inBackground                // nobody waits
+)
+
+// connectFor is connect for a purpose.
+func (s *Service) connectFor(ctx context.Context, accountID uuid.UUID, what purpose, requestID string) (*link, error) {
+	return s.connectTo(ctx, accountID, "", what, requestID)
+}
+
+// connectTo is connectFor to a generation of the API, which may be another than the account's; empty for
 // the account's.
-func (s *Service) connectTo(ctx context.Context, accountID uuid.UUID, generation cloudapi.Generation, requestID string) (*link, error) {
+func (s *Service) connectTo(ctx context.Context, accountID uuid.UUID, generation cloudapi.Generation, what purpose, requestID string) (*link, error) {
 	registered, err := accountByID(ctx, s.cfg.DB, accountID, false)
 	if err != nil {
 		return nil, err
@@ -77,7 +91,7 @@ func (s *Service) connectTo(ctx context.Context, accountID uuid.UUID, generation
 	up.account.Generation = generation
 	up.conn = s.cfg.Cloud.Connect(cloudapi.ConnConfig{
 		Generation: generation, CloudAccountID: account.CloudAccountID, Key: key,
-		RequestID: requestID, Budget: account.ID.String(),
+		RequestID: requestID, Budget: account.ID.String(), Background: what == inBackground, Share: what == toShow,
 	})
 	up.cloud = cloudOf(generation, up.conn)
 	return up, nil

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -52,47 +50,6 @@ func (t target) cluster() string {
 func (t target) labelled(labels map[string]string) target {
 	t.Labels = labels
 	return t
-}
-
-// picked are clusters that a scope picks one by one: where their rows stand, by account. Rows stay where
-// they are for as long as the transaction that read it.
-type picked map[uuid.UUID][]pgtype.TID
-
-// pickedBy finds the clusters that a scope lists and those that its selectors pick, as the snapshots have
-// them now.
-func pickedBy(ctx context.Context, tx pgx.Tx, scope access.Scope) (picked, error) {
-	if scope.Everything || len(scope.Clusters) == 0 && len(scope.Labels) == 0 {
-		return nil, nil
-	}
-	accounts, clusters := make([]uuid.UUID, len(scope.Clusters)), make([]string, len(scope.Clusters))
-	for i, ref := range scope.Clusters {
-		accounts[i], clusters[i] = ref.AccountID, ref.ClusterID
-	}
-	enough, err := enoughLabels(scope.Labels)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := tx.Query(ctx, `
-		SELECT found.account_id, array_agg(found.place) FROM (
-			SELECT c.account_id, c.ctid AS place FROM clusters c
-			WHERE c.gone_at IS NULL AND (c.account_id, c.cluster_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
-			UNION
-			SELECT c.account_id, c.ctid FROM unnest($3::text[]) asked (labels)
-			JOIN clusters c ON c.labels @> asked.labels::jsonb AND c.gone_at IS NULL) found
-		GROUP BY found.account_id`, accounts, clusters, nonNil(enough))
-	if err != nil {
-		return nil, fmt.Errorf("reading clusters of a scope: %w", err)
-	}
-	found := picked{}
-	var account uuid.UUID
-	var places []pgtype.TID
-	if _, err := pgx.ForEachRow(rows, []any{&account, &places}, func() error {
-		found[account] = slices.Clone(places)
-		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("reading clusters of a scope: %w", err)
-	}
-	return found, nil
 }
 
 // withLabelled is the scope with the clusters that its selectors pick now in place of the selectors, as
@@ -202,7 +159,7 @@ func (s *Service) authorizeOperation(ctx context.Context, by audit.Actor, op ope
 
 // labelsNow reads a cluster's labels from upstream. The snapshot is brought up to date when it is not.
 func (s *Service) labelsNow(ctx context.Context, by audit.Actor, ref ClusterRef) (map[string]string, error) {
-	now, err := s.readCluster(ctx, by, ref)
+	now, err := s.readCluster(ctx, by, ref, toAct)
 	if e, ok := cloudapi.AsError(err); ok && e.Kind == cloudapi.NotFound {
 		s.refreshSoon(ctx, ref.AccountID)
 		return nil, &ConflictError{Reason: "Qdrant Cloud does not know this cluster any more."}

@@ -189,7 +189,7 @@ func (l *ledger) applyRole(e audit.Stored) {
 		r.deletedSeq = e.Seq
 		return
 	}
-	r.values = r.after(e.Change)
+	r.values, r.deletedSeq = r.after(e.Change), 0 // one that somebody brought back and an administrator saved is there again
 }
 
 func (l *ledger) applyMember(e audit.Stored) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,7 +162,7 @@ func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audi
 	detail, err := s.cfg.Log.GetIn(ctx, seq, part)
 	if errors.Is(err, audit.ErrNoEvent) {
 		if part != nil {
-			go s.denied(context.WithoutCancel(ctx), by, ActAuditRead, installation(KindAudit), ActAuditRead.Needs.String()+" on an event that was asked for, or there is none")
+			s.deniedBeside(ctx, by, ActAuditRead, installation(KindAudit), ActAuditRead.Needs.String()+" on an event that was asked for, or there is none")
 		}
 		return audit.Detail{}, ErrNotFound
 	}
@@ -171,24 +172,38 @@ func (s *Service) LogEvent(ctx context.Context, by audit.Actor, seq int64) (audi
 	return detail, nil
 }
 
-// VerifyLog checks the whole chain and returns what was found. Records audit.verify with the
-// result. ErrAuditUnavailable, with the report, when that cannot be recorded. It reads the whole log,
-// so each process does it once at a time: *ConflictError meanwhile.
-func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (audit.Report, error) {
+// LogCheck is what a check of the log found, and what comparing the tables with it did.
+type LogCheck struct {
+	audit.Report
+	Tables StateCheck
+}
+
+// VerifyLog checks the whole chain, compares the tables with what the log says, and returns what was found. Records
+// audit.verify with the result. ErrAuditUnavailable, with the report, when that cannot be recorded. It reads the whole
+// log, so each process does it once at a time: *ConflictError meanwhile.
+func (s *Service) VerifyLog(ctx context.Context, by audit.Actor) (LogCheck, error) {
 	if err := s.authorize(ctx, by, ActAuditVerify, installation(KindAudit)); err != nil {
-		return audit.Report{}, err
+		return LogCheck{}, err
 	}
 	if !s.verifying.TryLock() {
-		return audit.Report{}, &ConflictError{Reason: "The log is being checked already. Wait until that check has ended, then ask again."}
+		return LogCheck{}, &ConflictError{Reason: "The log is being checked already. Wait until that check has ended, then ask again."}
 	}
 	defer s.verifying.Unlock()
-	report, err := s.cfg.Log.Verify(ctx, nil)
-	if err != nil {
-		return audit.Report{}, dbError("verifying the log", err)
+	var report LogCheck
+	var err error
+	if report.Report, err = s.cfg.Log.Verify(ctx, nil); err != nil {
+		return LogCheck{}, dbError("verifying the log", err)
 	}
-	e := singleEvent(installation(KindAudit), by, ActAuditVerify, audit.Change{"events": {nil, report.Events}})
+	if report.Tables, err = s.checkTables(ctx); err != nil {
+		return LogCheck{}, dbError("comparing the tables with the log", err)
+	}
+	tables := report.Tables.State
+	e := singleEvent(installation(KindAudit), by, ActAuditVerify, audit.Change{"events": {nil, report.Events}, "rows": {nil, tables.Rows()}})
+	if n := len(tables.Problems) + tables.More; n > 0 {
+		e.Outcome, e.Reason = audit.Failed, strconv.Itoa(n)+" rows that the log does not explain; the first is "+tables.Problems[0].Kind+" "+tables.Problems[0].ID+"."
+	}
 	if n := len(report.Problems); n > 0 {
-		e.Outcome, e.Reason = audit.Failed, strconv.Itoa(n)+" problems; the first is at event "+strconv.FormatInt(report.Problems[0].Seq, 10)+"."
+		e.Outcome, e.Reason = audit.Failed, strings.TrimSpace(strconv.Itoa(n)+" problems; the first is at event "+strconv.FormatInt(report.Problems[0].Seq, 10)+". "+e.Reason)
 	}
 	if err := s.appendEvent(ctx, e); err != nil {
 		return report, err

@@ -46,6 +46,9 @@ const (
 type MemberQuery struct {
 	Text  string // every word is in name, e-mail or subject
 	State string
+	// Group narrows to those whose last sign-in named it; GroupIssuer to those of this provider, when it is given.
+	Group, GroupIssuer string
+
 	After string // id of the last member of the page before; ErrBadCursor when there is none
 	Limit int    // 0: 100
 }
@@ -98,13 +101,17 @@ type HeldRole struct {
 // HeldGrant is one grant that a member holds now.
 type HeldGrant struct {
 	ID        uuid.UUID // nil: from configuration
+	RoleID    string
 	Role      string
 	Scope     access.Scope
 	ScopeKind access.ScopeKind
 	ScopeText string // as the grant has it; of an account or a cluster their names, where the reader may see them
 	Source    string // who gave it, or which part of the configuration
 	Via       string // group or address
+	ByAddress bool   // Via is an address
 	ExpiresAt *time.Time
+	MayOpen   bool // the reader may open the grant, or of one from configuration its row in the list
+	MayRole   bool // the reader may open the role
 }
 
 // MemberSession is a live session of a member.
@@ -189,6 +196,11 @@ func isMemberID(text string) bool {
 
 // memberTarget is a member as a target. Members are of no account, so only scope Everything reaches them.
 func memberTarget(m Member) target { return target{Kind: KindMember, ID: m.Subject, Name: m.Name} }
+
+// MaySeeMembers reports whether the actor may list members and open their pages; for links.
+func (s *Service) MaySeeMembers(by audit.Actor) bool {
+	return s.rights(by).Allows(ActMemberRead.Needs, installation(KindMember).access())
+}
 
 // MemberNamed returns issuer and subject of a member by id, for those who may do the act on members now:
 // *ForbiddenError for everybody else, whether there is such a member or not, and ErrNotFound.
@@ -304,7 +316,7 @@ func (s *Service) memberArguments(book *rightsBook, shown int) pgx.NamedArgs {
 // grantedGroups are the groups that anything is granted to, whoever's provider names them.
 func (s *Service) grantedGroups(book *rightsBook) []string {
 	groups := []string{}
-	for who := range book.groups {
+	for who := range book.subjectGroups() {
 		groups = append(groups, who.name)
 	}
 	for _, g := range s.cfg.Rights.All() {
@@ -340,8 +352,12 @@ func (s *Service) memberConditions(q MemberQuery, book *rightsBook, args pgx.Nam
 	default:
 		where = append(where, "false")
 	}
-	if !wellFormed(q.Text, maxFilter) {
+	if !wellFormed(q.Text, maxFilter) || !wellFormed(q.Group, maxGroup) || !wellFormed(q.GroupIssuer, maxIssuer) {
 		return "false"
+	}
+	if q.Group != "" {
+		args["group"], args["group_issuer"] = q.Group, q.GroupIssuer
+		where = append(where, `@group = ANY(m.groups) AND (@group_issuer = '' OR m.issuer = @group_issuer)`)
 	}
 	for i, word := range strings.Fields(q.Text) {
 		if i == maxWords {
@@ -420,7 +436,7 @@ func (s *Service) addBlocks(ctx context.Context, db querier, members []Member, b
 		return err
 	}
 	for _, row := range found {
-		if s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
+		if row.Blocked && s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
 			members[at[principal{row.Issuer, row.Subject}]].Block = &Block{Since: row.WrittenAt, By: row.WrittenBy, Reason: row.Reason}
 		}
 	}
@@ -527,11 +543,13 @@ func (s *Service) memberHolds(ctx context.Context, by audit.Actor, row memberRow
 		stored[g.row.ID] = g.row
 	}
 	var held []HeldGrant
+	rights := s.rights(by)
 	for _, g := range s.heldBy(row, book) {
-		h := HeldGrant{ID: g.ID, Role: g.Role.Name, Scope: g.Scope, ScopeKind: access.ScopeEverything, Source: g.Source, Via: g.Via}
+		h := HeldGrant{ID: g.ID, RoleID: g.Role.ID, Role: g.Role.Name, Scope: g.Scope, ScopeKind: access.ScopeEverything, Source: g.Source, Via: g.Via, ByAddress: g.ByAddress}
 		if kept, ok := stored[g.ID]; ok {
 			h.ScopeKind, h.ScopeText, h.ExpiresAt = access.ScopeKind(kept.ScopeKind), kept.Scope, kept.ExpiresAt
 		}
+		h.MayOpen, h.MayRole = rights.Within(access.GrantsManage, g.Scope), rights.Holds(access.GrantsManage)
 		held = append(held, h)
 	}
 	kinds := access.ScopeKinds()

@@ -100,7 +100,7 @@ func (s *Service) Unblock(ctx context.Context, by audit.Actor, issuer, subject, 
 		if err := s.stillEverywhere(change.book, by, ActMemberUnblock, target{Kind: KindMember, ID: subject}); err != nil {
 			return err
 		}
-		if change.last.Version == 0 || !change.last.Blocked && change.last.verifies(s) {
+		if who := (principal{issuer, subject}); !change.book.blocked[who] && (change.last.Version == 0 || !change.last.Blocked && change.last.verifies(s)) {
 			return nil
 		}
 		said := audit.Change{changeIssuer: {issuer, issuer}}
@@ -231,7 +231,12 @@ func (s *Service) endSessionsOf(ctx context.Context, tx pgx.Tx, issuer, subject,
 	if only == nil {
 		only = []uuid.UUID{}
 	}
-	rows, err := tx.Query(ctx, endSession+` AND issuer = $3 AND subject = $4 AND (id = ANY($5) OR cardinality($5::uuid[]) = 0) RETURNING mark`,
+	// Locked in one order, so that two who end the same sessions wait for each other and not in a ring.
+	rows, err := tx.Query(ctx, `
+		WITH theirs AS MATERIALIZED (
+			SELECT id FROM sessions WHERE ended_at IS NULL AND issuer = $3 AND subject = $4 AND (id = ANY($5) OR cardinality($5::uuid[]) = 0) ORDER BY id FOR UPDATE
+		)
+		`+endSession+` AND id = ANY(ARRAY(SELECT id FROM theirs)) RETURNING mark`,
 		s.now(), why, issuer, subject, only)
 	if err != nil {
 		return nil, fmt.Errorf("ending sessions: %w", err)

@@ -42,7 +42,9 @@ func newMetrics() *metrics {
 
 // RegisterMetrics gives out what is counted here, and what each scrape asks the database.
 func (s *Service) RegisterMetrics(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{s.metrics.signIns, s.metrics.refreshes, s.metrics.jobsFailed, &stateCollector{s}} {
+	for _, c := range []prometheus.Collector{
+		s.metrics.signIns, s.metrics.refreshes, s.metrics.jobsFailed, s.hub.behind, s.hub.listening, s.hub.open, &stateCollector{s}, &rowsCollector{s},
+	} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering the domain's metrics: %w", err)
 		}
@@ -67,6 +69,33 @@ func (c *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descDatabaseUp, descAccounts, descRefreshAge, descClusters, descOpen, descOpenAge} {
 		out <- d
 	}
+}
+
+// rowsCollector tells what this process knows of rows that somebody else than the console wrote or altered.
+type rowsCollector struct{ s *Service }
+
+var (
+	descUnexplained = prometheus.NewDesc("qm_unexplained_rows", "Rows of accounts, keys, grants, roles and blocks that the console did not write as they are, by what gives them away: code (it does not fit the row) or log (the last comparison with it).", []string{"by"}, nil)
+	descComparedAt  = prometheus.NewDesc("qm_tables_compared_timestamp_seconds", "When this process last compared the tables with the log; 0 before the first time.", nil, nil)
+)
+
+func (c *rowsCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- descUnexplained
+	out <- descComparedAt
+}
+
+func (c *rowsCollector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	rows, more := c.s.Unexplained()
+	gauge(descUnexplained, float64(len(c.s.UnverifiedRows())), "code")
+	gauge(descUnexplained, float64(len(rows)+more), "log")
+	compared := 0.0
+	if last := c.s.state.last.Load(); last != nil {
+		compared = float64(last.At.Unix())
+	}
+	gauge(descComparedAt, compared)
 }
 
 type sharedState struct {

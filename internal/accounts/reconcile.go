@@ -142,7 +142,7 @@ func (s *Service) investigate(ctx context.Context, o audit.OpenOperation) (v ver
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	up, err := s.connect(ctx, accountID, "reconcile-"+o.Operation.String())
+	up, err := s.connectFor(ctx, accountID, inBackground, "reconcile-"+o.Operation.String())
 	if errors.Is(err, ErrNotFound) {
 		return verdict{outcome: audit.Unknown, reason: "The account is no longer registered here, so upstream cannot be asked."}, true
 	}

@@ -25,6 +25,10 @@ const (
 	// before it has answered.
 	steadyWorkers   = 6
 	troubledWorkers = 2
+	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
+	// slowWorkers do: so the few that hang take no time from those that answer.
+	yieldAfter  = 200 * time.Millisecond
+	slowWorkers = 16
 
 	// readTimeout bounds what one refresh does upstream, all pages together; snapshotTimeout bounds
 	// its transaction. The lease is longer than both, so that only a dead worker loses it.
@@ -154,7 +158,7 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 func (s *Service) refreshLoop(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	steady, troubled := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers)
+	steady, troubled, slow := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers), make(chan struct{}, slowWorkers)
 	dispatch := func(slots chan struct{}, failing bool) error {
 		free := cap(slots) - len(slots)
 		if free == 0 {
@@ -170,7 +174,7 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			s.refreshing.working.Store(l.AccountID, l.Owner)
 			running.Go(func() {
 				defer s.refreshing.nudge()
-				defer func() { <-slots }()
+				defer s.yielding(slots, slow)()
 				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
 				s.refresh(ctx, l)
 			})
@@ -205,6 +209,34 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			}
 		}
 		timer.Stop()
+	}
+}
+
+// yielding gives a place among the workers back when the refresh that holds it ends, which the function
+// it returns tells, or before that for one among the slow ones when it takes long.
+func (s *Service) yielding(place, slow chan struct{}) (ended func()) {
+	var mu sync.Mutex
+	held := place
+	timer := time.AfterFunc(yieldAfter, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if held == nil {
+			return
+		}
+		select {
+		case slow <- struct{}{}:
+			<-held
+			held = slow
+			s.refreshing.nudge()
+		default: // too many are slow
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		<-held
+		held = nil
 	}
 }
 
@@ -268,7 +300,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	}()
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	up, err := s.connectTo(reading, l.AccountID, l.Generation, s.newID().String())
+	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())
 	if err != nil {
 		return err
 	}
@@ -475,6 +507,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
 	moving := false
 	var write []snapshot // rows that differ
+	var written []string // their clusters
 	look := slices.Clone(found.gone)
 	listed := map[string]snapshot{}
 	for _, row := range rows {
@@ -485,6 +518,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		}
 		if changed {
 			write = append(write, row)
+			written = append(written, row.clusterID)
 		}
 		if changed || k.Unjudged {
 			listed[row.clusterID] = row
@@ -525,7 +559,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			return fmt.Errorf("storing the refresh: %w", err)
 		}
 		if visible {
-			if err := notifyClusters(ctx, tx, l.AccountID); err != nil {
+			if err := notifyClusters(ctx, tx, l.AccountID, slices.Concat(written, found.gone, newlyMissing)...); err != nil {
 				return err
 			}
 		}

@@ -778,7 +778,7 @@ func TestRefreshesNotifyWithIDsOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "clusters " + id.String(); told.Payload != want {
+	if want := "clusters " + id.String() + " " + value[string](t, r, `SELECT cluster_id FROM clusters`); told.Payload != want {
 		t.Errorf("payload %q, want %q", told.Payload, want)
 	}
 	r.refresh(t, r.svc, id) // nothing changed: nobody is woken

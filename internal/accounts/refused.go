@@ -68,6 +68,8 @@ func refusalWords(e *cloudapi.Error) (field, words string) {
 	}
 	quote := " " + says(e.Public())
 	switch {
+	case e.Resting:
+		return "", e.Public() + " Then send the form once more." // our own words, so they are not quoted
 	case is("quota", "limit reached", "e1018", "e1019", "e1024"):
 		return "", "The account’s quota does not allow it. Delete what is no longer needed, ask for less, or have Qdrant raise the quota." + quote
 	case is("payment", "e1022"):

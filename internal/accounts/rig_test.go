@@ -113,7 +113,16 @@ func (r *rig) replica(t testing.TB, change func(*Config)) *Service {
 	if change != nil {
 		change(&cfg)
 	}
-	return New(cfg)
+	return readRights(t, New(cfg))
+}
+
+// readRights has the Service know the rights, as it does once somebody has signed in: a test names actors itself.
+func readRights(t testing.TB, s *Service) *Service {
+	t.Helper()
+	if err := s.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // account registers an account and makes its refresh due, without an upstream call.

@@ -2,7 +2,9 @@ package accounts
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -121,10 +123,12 @@ type rightsBook struct {
 	version int64
 
 	grants       []storedGrant
-	members      map[principal][]int // indexes of grants
-	groups       map[principal][]int
-	roles        map[string]access.Role // by id, built in and own
-	deleted      map[string]access.Role // of the team's own that are no more, for lists of what was
+	verified     map[string]int              // indexes of grants, by the bytes of their rows
+	members      map[principal][]int         // indexes of grants
+	groups       map[string]map[string][]int // by issuer and group
+	roles        map[string]access.Role      // by id, built in and own
+	deleted      map[string]access.Role      // of the team's own that are no more, for lists of what was
+	held         map[string]access.Role      // of the team's own that the log takes back, for who looks at them
 	blocked      map[principal]bool
 	environments map[uuid.UUID]string // of accounts, where certain
 	labelKeys    map[string]bool      // keys of labels that live grants go by
@@ -134,8 +138,8 @@ type rightsBook struct {
 // newBook returns a book in which nobody was granted anything.
 func newBook() *rightsBook {
 	b := &rightsBook{
-		members: map[principal][]int{}, groups: map[principal][]int{}, roles: map[string]access.Role{}, deleted: map[string]access.Role{},
-		blocked: map[principal]bool{}, environments: map[uuid.UUID]string{}, labelKeys: map[string]bool{},
+		members: map[principal][]int{}, groups: map[string]map[string][]int{}, roles: map[string]access.Role{}, deleted: map[string]access.Role{}, held: map[string]access.Role{},
+		blocked: map[principal]bool{}, environments: map[uuid.UUID]string{}, labelKeys: map[string]bool{}, verified: map[string]int{},
 	}
 	for _, role := range access.BuiltIn() {
 		b.roles[role.ID] = role
@@ -145,8 +149,10 @@ func newBook() *rightsBook {
 
 // storedGrant is a grant with its role and scope read.
 type storedGrant struct {
-	row   grantRow
-	scope access.Scope
+	row    grantRow
+	scope  access.Scope
+	source string // for people
+	bytes  string // the row as the database sent it
 }
 
 // live reports whether the grant counts now.
@@ -156,24 +162,29 @@ func (g storedGrant) live(now time.Time) bool {
 
 // of returns the grants that a member holds now: their own and their groups'.
 func (b *rightsBook) of(m access.Member, subject string, now time.Time) []access.Grant {
+	return b.add(nil, m, subject, now)
+}
+
+// add appends what of returns to what is held otherwise.
+func (b *rightsBook) add(held []access.Grant, m access.Member, subject string, now time.Time) []access.Grant {
 	if b == nil {
-		return nil
+		return held
 	}
-	var held []access.Grant
 	add := func(indexes []int, via string) {
+		held = slices.Grow(held, len(indexes))
 		for _, i := range indexes {
-			g := b.grants[i]
+			g := &b.grants[i]
 			role, known := b.roles[g.row.Role]
 			if known && g.live(now) {
-				held = append(held, access.Grant{Role: role, Scope: g.scope, ID: g.row.ID, Source: "granted by " + g.row.GrantedBy, Via: via})
+				held = append(held, access.Grant{Role: role, Scope: g.scope, ID: g.row.ID, Source: g.source, Via: via})
 			}
 		}
 	}
 	add(b.members[principal{m.Issuer, subject}], "")
-	if len(b.groups) > 0 {
+	if groups := b.groups[m.Issuer]; len(groups) > 0 {
 		seen := map[string]bool{}
 		for _, group := range m.Groups { // there may be ten thousand, and grants to few of them
-			if given := b.groups[principal{m.Issuer, group}]; len(given) > 0 && group != "" && !seen[group] {
+			if given := groups[group]; len(given) > 0 && group != "" && !seen[group] {
 				seen[group] = true
 				add(given, group)
 			}
@@ -182,11 +193,26 @@ func (b *rightsBook) of(m access.Member, subject string, now time.Time) []access
 	return held
 }
 
+// subjectGroups are the groups that there are grants to.
+func (b *rightsBook) subjectGroups() iter.Seq[principal] {
+	return func(yield func(principal) bool) {
+		for issuer, groups := range b.groups {
+			for group := range groups {
+				if !yield(principal{issuer, group}) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // rightsKeeper holds the book that counts.
 type rightsKeeper struct {
 	book    atomic.Pointer[rightsBook]
 	reading sync.Mutex
 	told    sync.Map // Unverified rows that are on record
+	// withheld is what the log takes back, as the last comparison with it found; nil before the first.
+	withheld atomic.Pointer[withheld]
 }
 
 // keepRights makes sure that what rights follow from is at least as new as the version.
@@ -209,12 +235,27 @@ func (s *Service) newerRights(ctx context.Context, version int64) (*rightsBook, 
 	if book := s.keeper.book.Load(); book != nil && book.version >= version {
 		return book, nil
 	}
+	if err := s.restoreWithheld(ctx); err != nil {
+		return nil, err
+	}
 	book, err := s.readRights(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.keeper.book.Store(book)
 	return book, nil
+}
+
+// rereadRights reads what rights follow from although it has not changed, because what is withheld has.
+func (s *Service) rereadRights(ctx context.Context) error {
+	s.keeper.reading.Lock()
+	defer s.keeper.reading.Unlock()
+	book, err := s.readRights(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the rights: %w", unavailable(err))
+	}
+	s.keeper.book.Store(book)
+	return nil
 }
 
 // freshRights reads what rights follow from when it has changed; for what goes on without a request.
@@ -281,14 +322,18 @@ func (s *Service) readRoles(ctx context.Context, tx pgx.Tx, b *rightsBook) error
 	if err != nil {
 		return err
 	}
+	held := s.keeper.withheld.Load()
 	for _, row := range stored {
 		switch {
 		case !s.cfg.Vault.Verify(row.place(), row.says(), row.MAC):
 			b.unverified = append(b.unverified, Unverified{Kind: KindRole, ID: row.ID.String(), Name: row.Name})
 		default:
 			into := b.roles
-			if row.Deleted {
+			switch {
+			case row.Deleted:
 				into = b.deleted
+			case held.role(row.ID.String(), row.Version):
+				into = b.held
 			}
 			permissions := slices.Clone(row.Permissions)
 			slices.Sort(permissions)
@@ -298,37 +343,85 @@ func (s *Service) readRoles(ctx context.Context, tx pgx.Tx, b *rightsBook) error
 	return nil
 }
 
-// readGrants reads the grants that have not ended. One that has expired stays among them, for lists.
+// readGrants reads the grants that have not ended. One that has expired stays among them, for lists. A row whose bytes,
+// its code among them, are those of a row that verified for the book that counts is that row: a change of one grant
+// leaves thousands as they were, and only what is new is decoded and verified.
 func (s *Service) readGrants(ctx context.Context, tx pgx.Tx, b *rightsBook) error {
 	rows, err := tx.Query(ctx, `SELECT `+grantColumns+` FROM grants WHERE ended_at IS NULL ORDER BY created_at, id`)
 	if err != nil {
 		return err
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[grantRow])
-	if err != nil {
-		return err
-	}
-	for _, row := range stored {
+	defer rows.Close()
+	before, held := s.keeper.book.Load(), s.keeper.withheld.Load()
+	var bytes []byte
+	for rows.Next() {
+		bytes = appendRow(bytes[:0], rows.RawValues())
+		if g, verified := before.grantOf(bytes); verified {
+			if !held.grant(g.row.ID) {
+				b.enter(g)
+			}
+			continue
+		}
+		row, err := pgx.RowToStructByName[grantRow](rows)
+		if err != nil {
+			return err
+		}
 		scope, _, err := access.ParseScope(access.ScopeKind(row.ScopeKind), row.Scope)
 		if err != nil || !s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
 			b.unverified = append(b.unverified, Unverified{Kind: KindGrant, ID: row.ID.String(), Name: row.Subject})
 			continue
 		}
-		i := len(b.grants)
-		b.grants = append(b.grants, storedGrant{row: row, scope: scope})
-		switch who := (principal{row.Issuer, row.Subject}); row.SubjectKind {
-		case SubjectMember:
-			b.members[who] = append(b.members[who], i)
-		case SubjectGroup:
-			b.groups[who] = append(b.groups[who], i)
+		if held.grant(row.ID) {
+			continue
 		}
-		for _, l := range scope.Labels {
-			for _, key := range l.Keys() {
-				b.labelKeys[key] = true
-			}
+		b.enter(storedGrant{row: row, scope: scope, source: "granted by " + row.GrantedBy, bytes: string(bytes)})
+	}
+	return rows.Err()
+}
+
+// appendRow appends the values of a row, so that no two different rows give the same bytes.
+func appendRow(to []byte, values [][]byte) []byte {
+	for _, v := range values {
+		if v == nil {
+			to = binary.AppendVarint(to, -1)
+			continue
+		}
+		to = append(binary.AppendVarint(to, int64(len(v))), v...)
+	}
+	return to
+}
+
+// grantOf returns the grant of a row that verified.
+func (b *rightsBook) grantOf(bytes []byte) (storedGrant, bool) {
+	if b == nil {
+		return storedGrant{}, false
+	}
+	i, verified := b.verified[string(bytes)]
+	if !verified {
+		return storedGrant{}, false
+	}
+	return b.grants[i], true
+}
+
+// enter puts a grant that verified into the book.
+func (b *rightsBook) enter(g storedGrant) {
+	i := len(b.grants)
+	b.grants = append(b.grants, g)
+	b.verified[g.bytes] = i
+	switch who := (principal{g.row.Issuer, g.row.Subject}); g.row.SubjectKind {
+	case SubjectMember:
+		b.members[who] = append(b.members[who], i)
+	case SubjectGroup:
+		if b.groups[who.issuer] == nil {
+			b.groups[who.issuer] = map[string][]int{}
+		}
+		b.groups[who.issuer][who.name] = append(b.groups[who.issuer][who.name], i)
+	}
+	for _, l := range g.scope.Labels {
+		for _, key := range l.Keys() {
+			b.labelKeys[key] = true
 		}
 	}
-	return nil
 }
 
 // readBlocked reads who is blocked. A newest row that does not verify blocks.
@@ -341,13 +434,23 @@ func (s *Service) readBlocked(ctx context.Context, tx pgx.Tx, b *rightsBook) err
 	if err != nil {
 		return err
 	}
+	held := s.keeper.withheld.Load()
+	if held != nil {
+		for who := range held.blocked {
+			if held.block(who, 0) {
+				b.blocked[who] = true // until a row says otherwise
+			}
+		}
+	}
 	for _, row := range stored {
+		who := principal{row.Issuer, row.Subject}
 		verifies := row.verifies(s)
 		if !verifies {
 			b.unverified = append(b.unverified, Unverified{Kind: KindMember, ID: row.ID.String(), Name: row.Subject})
 		}
-		if row.Blocked || !verifies {
-			b.blocked[principal{row.Issuer, row.Subject}] = true
+		delete(b.blocked, who)
+		if row.Blocked || !verifies || held.block(who, row.Version) {
+			b.blocked[who] = true
 		}
 	}
 	return nil

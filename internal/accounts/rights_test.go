@@ -242,7 +242,7 @@ func TestAStandingThatDoesNotVerifyBlocks(t *testing.T) {
 	if s.rightsNow(by).Empty() {
 		t.Fatal("the admin has nothing")
 	}
-	s.exec(s.db.AppURL, `INSERT INTO member_standings (`+memberStandingColumns+`) VALUES ($1, $2, $3, 7, false, '', now(), '', '', '', '\x01')`, uuid.New(), by.Issuer, by.Subject)
+	s.exec(s.db.AppURL, `INSERT INTO member_standings (`+memberStandingColumns+`) VALUES ($1, $2, $3, 1, false, '', now(), '', '', '', '\x01')`, uuid.New(), by.Issuer, by.Subject)
 	if !s.rightsNow(by).Empty() {
 		t.Error("a standing that the console did not write counts")
 	}

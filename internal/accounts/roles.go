@@ -130,6 +130,9 @@ func (s *Service) EditRole(ctx context.Context, by audit.Actor, id string, e Rol
 		if err := checkRole(book, after); err != nil {
 			return roleRow{}, nil, err
 		}
+		if _, held := book.held[id]; held { // what its row says does not count: all of it is given anew
+			before.Name, before.Permissions = "", nil
+		}
 		change := roleChange(before, after)
 		if len(change) == 1 { // the version
 			return roleRow{}, nil, errNothingToDo
@@ -214,7 +217,11 @@ func (s *Service) ownRole(ctx context.Context, by audit.Actor, act Act, id strin
 	if err := s.managesGrants(ctx, by, act); err != nil {
 		return target{}, err
 	}
-	role, known := s.keeper.book.Load().roles[id]
+	book := s.keeper.book.Load()
+	role, known := book.roles[id]
+	if held, there := book.held[id]; there {
+		role, known = held, true
+	}
 	if !known {
 		return target{}, ErrNotFound
 	}
@@ -436,6 +443,9 @@ func (s *Service) roleDetail(book *rightsBook, by audit.Actor, row roleRow) Role
 	d := RoleDetail{
 		Role: row.access(), Version: row.Version, WrittenAt: row.WrittenAt, WrittenBy: row.WrittenBy,
 		Uses: s.usesSeen(book, rights, row.ID.String()), MayGive: canGiveSomewhere(rights, row.access()),
+	}
+	if _, held := book.held[row.ID.String()]; held {
+		d.MayGive = false
 	}
 	everywhere := rights.Allows(ActRoleEdit.Needs, row.target().access())
 	d.MayEdit, d.MayDelete = everywhere, everywhere && d.Uses == 0

@@ -19,18 +19,21 @@ const (
 	// retryFirst and retryLongest bound the wait of a job that failed.
 	retryFirst   = time.Second
 	retryLongest = 30 * time.Second
-	// flushTimeout is what Run spends at its end on leases, and then on refusals and failed sign-ins that
-	// are summed.
+	// flushTimeout is what Run spends at its end on leases and on refusals that are being recorded, and then
+	// on refusals and failed sign-ins that are summed.
 	flushTimeout = 5 * time.Second
 	readyTimeout = 2 * time.Second
 )
 
-// Run refreshes snapshots, reconciles open operations, records how long work ended and cleans up until
-// ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
+// Run refreshes snapshots, tells watches of changes, reconciles open operations, records how long work ended, cleans up and
+// compares the tables with the log until ctx ends. It returns when everything it started has ended, with nil; the leases it held are given back
 // then. When Postgres is gone it goes on trying. The log makes its own partitions.
 func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
+	s.planState()
 	running.Go(func() { s.refreshLoop(ctx) })
+	running.Go(func() { s.listenLoop(ctx) })
+	running.Go(func() { s.tellLoop(ctx) })
 	for _, job := range []struct {
 		name  string
 		every time.Duration
@@ -41,17 +44,31 @@ func (s *Service) Run(ctx context.Context) error {
 		{"record summed events", flushEvery, s.flushSums},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
+		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
 	} {
 		running.Go(func() { s.repeat(ctx, job.name, job.every, job.do) })
 	}
 	running.Wait()
 
+	var leaving sync.WaitGroup
+	leaving.Go(func() { s.waitForRefusals(ctx) })
 	s.letGoOfLeases(ctx)
+	leaving.Wait()
 	last, cancel := detached(ctx, flushTimeout)
 	defer cancel()
 	s.flushDenials(last, true)
 	s.flushSignInFailures(last, true)
 	return nil
+}
+
+// waitForRefusals waits until the refusals that are recorded beside their answers are in the log, or were
+// given back to be flushed.
+func (s *Service) waitForRefusals(ctx context.Context) {
+	ctx, cancel := detached(ctx, flushTimeout)
+	defer cancel()
+	if err := s.beside.wait(ctx); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refusals are still being recorded", slog.Any("error", err))
+	}
 }
 
 // letGoOfLeases gives back every lease of this process when its workers have ended: those that they

@@ -30,6 +30,8 @@ type Config struct {
 	UnknownAfter time.Duration    // QM_AUDIT_UNKNOWN_AFTER
 	PollMin      time.Duration    // QM_POLL_MIN
 	PollMax      time.Duration    // QM_POLL_MAX
+	StateAfter   time.Duration    // QM_STATE_CHECK_AFTER; optional, 1 minute when zero
+	StateEvery   time.Duration    // QM_STATE_CHECK_EVERY; optional, 24 hours when zero
 	Owner        string           // names this process in leases; optional, random when empty
 	Now          func() time.Time // optional, time.Now when nil
 	// Warnings are what the audit page must say of how the console is set up, each one sentence,
@@ -45,6 +47,7 @@ type Config struct {
 type Service struct {
 	cfg     Config
 	denials denials
+	beside  beside // refusals that are being recorded without anybody waiting
 	// underway are the operations this process has begun and not ended, which its reconciler
 	// leaves alone however long they take.
 	underway   sync.Map
@@ -57,6 +60,8 @@ type Service struct {
 	keyrings   keyrings
 	breakGlass breakGlassLook
 	keeper     rightsKeeper
+	state      stateWatch
+	hub        *hub
 	metrics    *metrics
 }
 
@@ -68,11 +73,17 @@ func New(cfg Config) *Service {
 	if cfg.StepUpAfter == 0 {
 		cfg.StepUpAfter = defaultStepUpAfter
 	}
+	if cfg.StateAfter == 0 {
+		cfg.StateAfter = defaultStateAfter
+	}
+	if cfg.StateEvery == 0 {
+		cfg.StateEvery = defaultStateEvery
+	}
 	if cfg.Owner == "" {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
+		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn},
 	}
 }

@@ -503,10 +503,16 @@ func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) 
 	return nil
 }
 
-// cleanSessions ends what has expired, and deletes sessions and form tokens that nobody needs any more.
+// cleanSessions ends what has expired, and deletes sessions and form tokens that nobody needs any more. It waits for
+// nobody: a session that is being ended or used is left to them, and is nothing once it has expired, ended or not.
 func (s *Service) cleanSessions(ctx context.Context) error {
 	now := s.now()
-	if _, err := s.cfg.DB.Exec(ctx, endSession+` AND (expires_at <= $1 OR created_at <= $3 OR last_seen_at <= $4 OR created_at >= $5)`,
+	if _, err := s.cfg.DB.Exec(ctx, `
+		WITH expired AS MATERIALIZED (
+			SELECT id FROM sessions WHERE ended_at IS NULL AND (expires_at <= $1 OR created_at <= $3 OR last_seen_at <= $4 OR created_at >= $5)
+			FOR UPDATE SKIP LOCKED
+		)
+		`+endSession+` AND id = ANY(ARRAY(SELECT id FROM expired))`,
 		now, "expired", now.Add(-s.cfg.SessionMax), now.Add(-s.cfg.SessionIdle), now.Add(s.cfg.SessionMax)); err != nil {
 		return fmt.Errorf("ending expired sessions: %w", err)
 	}

@@ -18,7 +18,7 @@ import (
 	"quartermaster/internal/cloudapi"
 )
 
-// notifyChannel carries the kind and the account id of a snapshot that changed, and nothing else.
+// notifyChannel carries the kind of a snapshot that changed, the account id and the ids of clusters, and nothing else.
 const notifyChannel = "quartermaster"
 
 // maxSnapshotText bounds a column that comes from the upstream, in bytes. The raw answer keeps
@@ -214,7 +214,7 @@ func (s *Service) storeCluster(ctx context.Context, accountID uuid.UUID, c cloud
 		if _, err := tx.Exec(ctx, upsertCluster, arguments...); err != nil {
 			return err
 		}
-		return notifyClusters(ctx, tx, accountID)
+		return notifyClusters(ctx, tx, accountID, plain(c.ID))
 	})
 	if errors.Is(err, ErrNotFound) {
 		return ErrNotFound
@@ -248,17 +248,10 @@ func (s *Service) storeGone(ctx context.Context, accountID uuid.UUID, clusterID 
 			WHERE account_id = $1 AND cluster_id = $2 AND gone_at IS NULL`, accountID, clusterID); err != nil {
 			return err
 		}
-		return notifyClusters(ctx, tx, accountID)
+		return notifyClusters(ctx, tx, accountID, clusterID)
 	})
 	if err != nil {
 		return fmt.Errorf("storing that a cluster is gone: %w", unavailable(err))
-	}
-	return nil
-}
-
-func notifyClusters(ctx context.Context, tx pgx.Tx, accountID uuid.UUID) error {
-	if _, err := tx.Exec(ctx, `SELECT pg_notify($1, $2)`, notifyChannel, "clusters "+accountID.String()); err != nil {
-		return fmt.Errorf("notifying: %w", err)
 	}
 	return nil
 }

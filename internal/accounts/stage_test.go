@@ -108,7 +108,7 @@ func (s *stage) replica(change func(*Config)) *Service {
 	if change != nil {
 		change(&cfg)
 	}
-	return New(cfg)
+	return readRights(s.t, New(cfg))
 }
 
 // member is someone of a group, in a browser.

@@ -59,10 +59,10 @@ func TestTheLogExplainsAccountsAndKeys(t *testing.T) {
 // past: each row is named.
 func TestRowsThatNoEventExplains(t *testing.T) {
 	for name, attack := range map[string]struct{ sql, want string }{
-		"an account moved":          {`UPDATE accounts SET environment = 'development'`, "account: environment not as event"},
-		"an account of another API": {`UPDATE accounts SET generation = 'pa-v1'`, "account: generation not as event"},
-		"an account enabled":        {`UPDATE accounts SET enabled = NOT enabled`, "account: enabled not as event"},
-		"an account taken away":     {`DELETE FROM accounts`, "account: event"},
+		"an account moved":          {`UPDATE accounts SET environment = 'development'`, "account: not as the events say: environment"},
+		"an account of another API": {`UPDATE accounts SET generation = 'pa-v1'`, "account: not as the events say: generation"},
+		"an account enabled":        {`UPDATE accounts SET enabled = NOT enabled`, "account: not as the events say: enabled"},
+		"an account taken away":     {`DELETE FROM accounts`, "account: the events say that it is registered"},
 		"an account added": {`INSERT INTO accounts SELECT gen_random_uuid(), generation, 'x', upstream_name, owner_email, 'X', environment, owner, note, rotate_by, enabled, created_at,
 			created_by, created_by_issuer, created_by_subject, updated_at FROM accounts`, "account: no event registers it"},
 		"a key added": {`INSERT INTO management_keys (id, account_id, prefix, sealed, provenance, added_at, added_by, retired_at)

@@ -50,7 +50,7 @@ func (s *Service) asksFresh(act Act, on target) bool {
 	case StepUpNever:
 		return false
 	case StepUpInProduction:
-		environment := on.Account.Environment
+		var environment Environment // not certain, as long as the rights were never read
 		if book := s.keeper.book.Load(); book != nil {
 			environment = Environment(book.environments[on.Account.ID])
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
@@ -13,12 +15,12 @@ import (
 // TestStepUpIsAskedOfTheActsThatTheTableMarks holds the list against the table, so that no act loses its mark
 // unnoticed.
 func TestStepUpIsAskedOfTheActsThatTheTableMarks(t *testing.T) {
-	production := target{Account: accountRef{Environment: Production}}
-	staging := target{Account: accountRef{Environment: Staging}}
+	production := target{Account: accountRef{ID: uuid.New(), Environment: Production}}
+	staging := target{Account: accountRef{ID: uuid.New(), Environment: Staging}}
 	always := []string{"account.delete", "account.key", "account.switch", "account.edit", "management_key.create", "management_key.delete", "audit.export",
 		"grant.create", "grant.delete", "role.create", "role.edit", "role.delete", "member.block", "member.unblock",
 		"review.export", "review.decide", "review.sign"}
-	s := &Service{}
+	s := certainOf(&Service{}, production, staging)
 	for _, act := range Acts() {
 		want := slices.Contains(always, act.Name) || act.Escapes
 		if s.asksFresh(act, staging) != want {
@@ -188,6 +190,16 @@ func TestStepUpRefusesEveryActItIsAskedOf(t *testing.T) {
 	}
 }
 
+// certainOf has the Service be certain of which environment the targets' accounts are.
+func certainOf(s *Service, of ...target) *Service {
+	book := newBook()
+	for _, on := range of {
+		book.environments[on.Account.ID] = string(on.Account.Environment)
+	}
+	s.keeper.book.Store(book)
+	return s
+}
+
 // TestStepUpTellsNothingToThoseWithoutTheRight wants the answer that they get with a fresh sign-in.
 func TestStepUpTellsNothingToThoseWithoutTheRight(t *testing.T) {
 	s := newStage(t)
@@ -213,8 +225,8 @@ func TestStepUpOfClustersIsForProductionOnly(t *testing.T) {
 	by := member("admins")
 	by.SignedInAt = time.Now().Add(-time.Hour)
 	for _, environment := range append([]Environment{""}, Environments...) {
-		on := target{Account: accountRef{Environment: environment}, Kind: KindCluster, ID: "c"}
-		if due := s.stepUpDue(by, ActClusterDelete, on); due != (environment == Production || environment == "") {
+		on := target{Account: accountRef{ID: uuid.New(), Environment: environment}, Kind: KindCluster, ID: "c"}
+		if due := certainOf(s, on).stepUpDue(by, ActClusterDelete, on); due != (environment == Production || environment == "") {
 			t.Errorf("in %s: a fresh sign-in is due: %v", environment, due)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // replayBatch is how many events are read at once.
@@ -16,11 +17,29 @@ const replayBatch = 1000
 // outcomes that are ok, recorded at or before the time; the zero time is now. An error of f ends it and
 // is returned as it is.
 func Replay(ctx context.Context, tx pgx.Tx, acts []string, until time.Time, f func(Stored) error) error {
+	return replay(ctx, tx, `e.act = ANY($1) AND e.seq > $2 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') AND e.recorded_at <= coalesce($4::timestamptz, 'infinity')`,
+		acts, f, timeOrNil(until))
+}
+
+// ReplayTo calls f with the same events as Replay does, up to the one of a number. Each batch is read by a statement of
+// its own, which holds no lock and no snapshot when it has ended: what is in the log up to a number does not change.
+func ReplayTo(ctx context.Context, db *pgxpool.Pool, acts []string, last int64, f func(Stored) error) error {
+	return replay(ctx, db, `e.act = ANY($1) AND e.seq > $2 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') AND e.seq <= $4`, acts, f, last)
+}
+
+// ReplayEnds calls f with the single events and outcomes of the acts, however they ended, oldest first.
+func ReplayEnds(ctx context.Context, db *pgxpool.Pool, acts []string, f func(Stored) error) error {
+	return replay(ctx, db, `e.act = ANY($1) AND e.seq > $2 AND e.phase IN ('single', 'outcome')`, acts, f)
+}
+
+// replay reads events in batches. The condition has the acts as $1, the number after which a batch begins as $2, and
+// what more it needs from $4 on.
+func replay(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, condition string, acts []string, f func(Stored) error, more ...any) error {
 	for after := int64(0); ; {
-		rows, err := tx.Query(ctx, `
-			SELECT `+storedColumns+` FROM audit.events e
-			WHERE e.act = ANY($1) AND e.seq > $2 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') AND e.recorded_at <= coalesce($3::timestamptz, 'infinity')
-			ORDER BY e.seq LIMIT $4`, acts, after, timeOrNil(until), replayBatch)
+		rows, err := db.Query(ctx, `SELECT `+storedColumns+` FROM audit.events e WHERE `+condition+` ORDER BY e.seq LIMIT $3`,
+			append([]any{acts, after, replayBatch}, more...)...)
 		if err != nil {
 			return fmt.Errorf("replaying the log: %w", err)
 		}

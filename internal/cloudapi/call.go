@@ -31,8 +31,9 @@ const (
 // Do calls one operation. It returns *Error for everything that upstream or the network refused,
 // with the Answer as far as there was one, and for what cannot be sent (Status 0); *UnsupportedError
 // for an operation of the other generation or for people only. The whole call, waiting and retries
-// included, ends within the client's timeout or ctx, whichever is sooner. A 2xx answer's body is
-// empty or valid JSON in UTF-8, at most the client's MaxBody.
+// included, ends within the client's timeout for its class or ctx, whichever is sooner. A 2xx answer's
+// body is empty or valid JSON in UTF-8, at most the client's MaxBody. Answer and error of a shared read
+// are those of the one that was sent, with its latency and trace id.
 func (c *Conn) Do(ctx context.Context, op Op, params Params, query url.Values, body any) (Answer, error) {
 	if op.Generation != c.cfg.Generation {
 		return Answer{}, &UnsupportedError{Op: op.Name, Reason: fmt.Sprintf("It belongs to the %s API, and the account uses %s.", op.Generation, c.cfg.Generation)}
@@ -43,7 +44,7 @@ func (c *Conn) Do(ctx context.Context, op Op, params Params, query url.Values, b
 	request, failed := c.outgoing(op, params, query, body)
 	var answer Answer
 	if failed == nil {
-		answer, failed = c.send(ctx, op, request)
+		answer, failed = c.pass(ctx, op, request)
 	}
 	if failed != nil {
 		c.remember(Call{Op: op, Answer: answer, Err: failed})
@@ -150,57 +151,115 @@ func checkParam(value string) error {
 	return nil
 }
 
+// pass sends the call, or waits for an equal read that is under way where the connection allows that.
+func (c *Conn) pass(ctx context.Context, op Op, request outgoing) (Answer, *Error) {
+	switch {
+	case op.Mutates:
+		g := c.client.gates.at(c.cfg.Budget)
+		g.changed()
+		defer g.changed()
+	case c.cfg.Share && c.cfg.Budget != "":
+		return c.share(ctx, op, request)
+	}
+	return c.send(ctx, op, request)
+}
+
+// errTooSlow is the cause of a context that ended with the deadline of a call's class, and not with
+// one that the caller brought along.
+var errTooSlow = errors.New("the deadline of the call passed")
+
+func (c *Conn) timeout(op Op) time.Duration {
+	switch {
+	case op.Logs:
+		return c.client.logsTimeout
+	case op.Method == http.MethodGet:
+		return c.client.readTimeout
+	}
+	return c.client.writeTimeout
+}
+
+func (c *Conn) class(op Op) class {
+	switch {
+	case op.Mutates:
+		return acting
+	case c.cfg.Background:
+		return polling
+	}
+	return looking
+}
+
 // send tries until there is an answer, the deadline is near or trying again is not allowed.
 func (c *Conn) send(ctx context.Context, op Op, request outgoing) (Answer, *Error) {
-	timeout := c.client.writeTimeout
-	if op.Method == http.MethodGet {
-		timeout = c.client.readTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout(op), errTooSlow)
 	defer cancel()
 
-	if failed := c.waitTurn(ctx, op); failed != nil {
-		c.client.metrics.holdBack(op)
+	g, who := c.client.gates.at(c.cfg.Budget), c.class(op)
+	entered, failed := g.enter(ctx, op, who)
+	if failed != nil {
+		c.client.metrics.holdBack(op, failed)
 		return Answer{}, failed
 	}
 	var sent atomic.Int32
 	for attempt := 1; ; attempt++ {
-		answer, failed := c.attempt(ctx, op, request, &sent)
-		var kind Kind
-		if failed != nil {
-			kind = failed.Kind
-		}
-		c.client.metrics.count(op, kind, answer.Latency)
-		c.client.log.LogAttrs(ctx, slog.LevelDebug, "upstream call",
-			slog.String("op", op.Name), slog.String("kind", string(kind)), slog.Int("status", answer.Status), slog.Int("attempt", attempt),
-			slog.Duration("latency", answer.Latency), slog.String("trace_id", answer.TraceID), slog.String("request_id", c.cfg.RequestID))
-
-		if failed == nil {
-			return answer, nil
-		}
-		if !mayRepeat(op) || attempt == maxAttempts || sent.Load() >= maxAttempts || !worthRepeating(failed) {
+		answer, failed, again := c.turn(ctx, op, request, entered, &sent, attempt)
+		if !again {
 			return answer, failed
 		}
-		pause := max(failed.RetryAfter, c.client.jitter(firstPause<<(attempt-1)))
-		if !sleep(ctx, pause) || c.waitTurn(ctx, op) != nil {
+		// Later than asked by a little, and never all at once: others were told the same.
+		if !sleep(ctx, failed.RetryAfter+c.client.jitter(firstPause<<(attempt-1))) {
+			g.learn(tells(ctx, failed))
+			return answer, failed
+		}
+		var refused *Error
+		if entered, refused = g.enter(ctx, op, who); refused != nil {
+			g.learn(tells(ctx, failed))
 			return answer, failed
 		}
 	}
 }
 
-// waitTurn waits for the account's budget, and refuses at once where the turn would come too late.
-func (c *Conn) waitTurn(ctx context.Context, op Op) *Error {
-	start := c.client.now()
-	wait, giveBack := c.client.budgets.reserve(c.cfg.Budget)
-	if sleep(ctx, wait) {
-		return nil
+// turn is one attempt, which ends the turn it was given. again is set where the call is to be tried once
+// more; then the attempt tells the breaker nothing, which counts calls.
+func (c *Conn) turn(ctx context.Context, op Op, request outgoing, entered turn, sent *atomic.Int32, attempt int) (answer Answer, failed *Error, again bool) {
+	g := entered.gate
+	var what told
+	defer func() { g.leave(entered, what) }() // also when it panics: the place must not be lost
+	answer, failed = c.attempt(ctx, op, request, sent)
+	var kind Kind
+	if failed != nil {
+		kind = failed.Kind
 	}
-	giveBack()
-	if err := ctx.Err(); err != nil {
-		return &Error{Kind: Unavailable, Op: op, Timeout: errors.Is(err, context.DeadlineExceeded), Message: "The call was given up before it was sent.", cause: err}
+	again = failed != nil && mayRepeat(op) && !entered.probe && attempt < maxAttempts && sent.Load() < maxAttempts && worthRepeating(failed)
+	if !again {
+		what = tells(ctx, failed)
 	}
-	return &Error{Kind: RateLimited, Op: op, RetryAfter: wait.Truncate(time.Second), Latency: c.client.now().Sub(start),
-		Message: "Too many calls for this account are waiting; this one was not sent."}
+	g.sent(op, failed)
+	if kind == RateLimited {
+		g.holdBack(failed.RetryAfter)
+	}
+	c.client.metrics.count(op, kind, answer.Latency)
+	c.client.log.LogAttrs(ctx, slog.LevelDebug, "upstream call",
+		slog.String("op", op.Name), slog.String("kind", string(kind)), slog.Int("status", answer.Status), slog.Int("attempt", attempt),
+		slog.Duration("latency", answer.Latency), slog.String("trace_id", answer.TraceID), slog.String("request_id", c.cfg.RequestID))
+	return answer, failed, again
+}
+
+// tells says what an attempt tells about the account: that it answers, that it does not, or nothing
+// where the caller did not wait for it.
+func tells(ctx context.Context, failed *Error) told {
+	switch {
+	case failed == nil:
+		return told{answered: true}
+	case failed.Kind == RateLimited:
+		return told{}
+	case failed.Kind != Unavailable && failed.Status != 0:
+		return told{answered: true}
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTooSlow):
+		return told{}
+	case failed.Kind == Invalid:
+		return told{} // it was not sent
+	}
+	return told{failed: failed}
 }
 
 // sleep reports whether d passed. Where the deadline comes first it does not wait at all.

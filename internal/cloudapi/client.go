@@ -4,6 +4,8 @@
 // What it guarantees against an upstream that is slow, broken or hostile:
 //
 //   - Every call ends at its deadline, from waiting for its turn to the last byte of the body.
+//   - An account that hangs or fails has its own calls wait or fail, and no other account's: each has its
+//     own limit of calls a second, places for calls under way, and breaker.
 //   - Nothing that mutates is sent twice, neither by this package nor by net/http below it. A GET is
 //     tried at most three times.
 //   - The key goes to the configured host and nowhere else: redirects are errors, and no address of
@@ -59,7 +61,14 @@ type Config struct {
 
 	ReadTimeout  time.Duration // for a GET, all its attempts together; 0: 10 s
 	WriteTimeout time.Duration // for everything else; 0: 30 s
+	LogsTimeout  time.Duration // for a GET of logs, which are many and slow; 0: 20 s
 	MaxBody      int64         // bytes of an answer; 0: 8 MiB
+
+	// BreakAfter is how many calls of an account fail in a row before its calls rest; 0: 5. Failed means
+	// not reached, broken off, too slow or 5xx; an answer of any other kind ends the row.
+	BreakAfter int
+	// Rest is how long they rest first; twice as long each time that it was in vain, up to a minute. 0: 5 s.
+	Rest time.Duration
 
 	Registerer prometheus.Registerer // nil: metrics are counted and not registered
 	Logger     *slog.Logger          // nil: nothing is logged
@@ -73,10 +82,10 @@ type Client struct {
 	legacy    *url.URL
 	userAgent string
 
-	readTimeout, writeTimeout time.Duration
-	maxBody                   int64
+	readTimeout, writeTimeout, logsTimeout time.Duration
+	maxBody                                int64
 
-	budgets *budgets
+	gates   *gates
 	metrics *metrics
 	log     *slog.Logger
 	now     func() time.Time
@@ -95,10 +104,6 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address of the legacy pa/v1 API: %w", err)
 	}
-	metrics, err := newMetrics(cfg.Registerer)
-	if err != nil {
-		return nil, fmt.Errorf("registering upstream metrics: %w", err)
-	}
 	c := &Client{
 		transport:    newTransport(cfg),
 		current:      current,
@@ -106,8 +111,8 @@ func New(cfg Config) (*Client, error) {
 		userAgent:    "quartermaster/" + orString(token(cfg.Version, 64), "unknown"),
 		readTimeout:  orDuration(cfg.ReadTimeout, 10*time.Second),
 		writeTimeout: orDuration(cfg.WriteTimeout, 30*time.Second),
+		logsTimeout:  orDuration(cfg.LogsTimeout, 20*time.Second),
 		maxBody:      cfg.MaxBody,
-		metrics:      metrics,
 		log:          cfg.Logger,
 		now:          cfg.Now,
 		jitter:       func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
@@ -121,7 +126,10 @@ func New(cfg Config) (*Client, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	c.budgets = newBudgets(cfg.RPS, c.now)
+	c.gates = newGates(cfg, c.now, rand.Float64)
+	if c.metrics, err = newMetrics(cfg.Registerer, c.gates); err != nil {
+		return nil, fmt.Errorf("registering upstream metrics: %w", err)
+	}
 	return c, nil
 }
 
@@ -201,6 +209,7 @@ type Op struct {
 	Public        bool // no authentication at all
 	Body          bool // takes a JSON body; without it every field is in the path or the query
 	Mutates       bool
+	Logs          bool // reads logs, and has their deadline
 }
 
 // Conn is one account's access to the API with one key, for one request of ours. It is safe for
@@ -219,8 +228,15 @@ type ConnConfig struct {
 	CloudAccountID string // empty only while a pasted key is being identified
 	Key            Secret
 	RequestID      string // travels in the User-Agent
-	// Budget names the account's limiter; our account id, or empty for none.
+	// Budget names the account's gate: limit of calls a second, calls under way, breaker. Our account
+	// id, or empty for none.
 	Budget string
+	// Background is set where no person waits: its reads let people's calls go first.
+	Background bool
+	// Share lets a read have the answer of an equal one that is under way for the same account with the
+	// same key, begun at most ReadTimeout before and after the account's last change by this client. For
+	// what is shown; never for a read that an act is decided on.
+	Share bool
 }
 
 // Connect returns a Conn. It does not call upstream.

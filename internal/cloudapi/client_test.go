@@ -303,21 +303,30 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestBudgetsAreBounded: names come from accounts, and those come and go.
-func TestBudgetsAreBounded(t *testing.T) {
+// TestGatesAreBounded: names come from accounts, and those come and go.
+func TestGatesAreBounded(t *testing.T) {
 	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
-	b := newBudgets(1, func() time.Time { return now })
-	for i := range maxBudgets + 100 {
+	b := newGates(Config{RPS: 1}, func() time.Time { return now }, func() float64 { return 0 })
+	for i := range maxGates + 100 {
 		now = now.Add(time.Millisecond)
-		if wait, _ := b.reserve(fmt.Sprint(i)); wait != 0 {
-			t.Fatalf("a new budget waits %s", wait)
+		if _, refused := b.at(fmt.Sprint(i)).enter(t.Context(), OpListClusters, looking); refused != nil {
+			t.Fatalf("a new account's first call: %v", refused)
+		}
+		if i >= 1 {
+			b.find(fmt.Sprint(i)).leave(turn{}, told{})
 		}
 	}
-	if len(b.byName) != maxBudgets {
-		t.Errorf("%d budgets", len(b.byName))
+	if len(b.byName) != maxGates {
+		t.Errorf("%d accounts", len(b.byName))
 	}
-	if b.byName["0"] != nil || b.byName[fmt.Sprint(maxBudgets+99)] == nil {
-		t.Error("not the idlest went")
+	if b.byName["0"] == nil || b.byName["1"] != nil || b.byName[fmt.Sprint(maxGates+99)] == nil {
+		t.Error("not the idlest went of those with no call under way")
+	}
+	now = now.Add(keptIdle + time.Second)
+	left := 0
+	b.each(func(name string, _ *gate) { left++ })
+	if left != 1 {
+		t.Errorf("%d accounts an hour later, want the one with a call under way", left)
 	}
 }
 

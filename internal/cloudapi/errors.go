@@ -52,6 +52,9 @@ type Error struct {
 	// OutcomeUnknown is set when the request left and no answer of upstream's own came back: broken
 	// off, deadline passed, or a gateway's 502 or 504. Something that mutates may have been done.
 	OutcomeUnknown bool
+	// Resting is set when nothing was sent because too many calls of the account failed in a row;
+	// RetryAfter then says when one is sent again.
+	Resting bool
 
 	cause error
 }

@@ -86,7 +86,7 @@ func (u *testUpstream) connectTo(address string, roots *x509.CertPool, adjust ..
 	}
 	cfg := Config{
 		CurrentURL: base, PAURL: base, RootCAs: roots, Version: "1.2.3",
-		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, BreakAfter: 1000,
 		Registerer: u.registry, Logger: slog.New(slog.NewTextHandler(u.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, a := range adjust {

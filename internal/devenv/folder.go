@@ -73,6 +73,23 @@ func OpenFolder(path string) (*Folder, error) {
 	return f, nil
 }
 
+// ReadSecrets returns the secrets of a folder without locking it, for who works beside a running dev. Its errors are
+// single sentences for people.
+func ReadSecrets(path string) (Secrets, error) {
+	f := &Folder{Path: path}
+	raw, err := os.ReadFile(f.statePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Secrets{}, fmt.Errorf("%s is no data folder of dev; set QM_DEV_DIR to the one that dev has, or run this where make run was started", path)
+	}
+	if err != nil {
+		return Secrets{}, fmt.Errorf("the data folder %s cannot be read: %w", path, cause(err))
+	}
+	if err := json.Unmarshal(raw, &f.state); err != nil {
+		return Secrets{}, fmt.Errorf("%s is damaged: %w", f.statePath(), err)
+	}
+	return f.state.Secrets, nil
+}
+
 // claim writes our pid into the lock file and reads or makes the state.
 func (f *Folder) claim() error {
 	if err := f.lock.Truncate(0); err != nil {

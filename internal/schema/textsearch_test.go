@@ -81,11 +81,11 @@ func TestTrigramsInAnotherSchema(t *testing.T) {
 	if slow := slowSearch(t, db.AppURL); slow != "" {
 		t.Errorf("the owner may use it: %s", slow)
 	}
-	steps, err := fs.Glob(migrations.FS, "*.down.sql") // their numbers have gaps
+	all, err := fs.Glob(migrations.FS, "*.up.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := schema.Down(t.Context(), cfg, len(steps)); err != nil {
+	if err := schema.Down(t.Context(), cfg, len(all)); err != nil {
 		t.Fatalf("going down: %v", err)
 	}
 	var kept bool

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +21,7 @@ const pathAccess = "/admin/access"
 
 // accessQuery is what the address may ask: about a place, or about a person.
 type accessQuery struct {
+	Place   string `form:"place"` // id or name of an account or cluster, as somebody typed it
 	Account string `form:"account"`
 	Cluster string `form:"cluster"`
 	Issuer  string `form:"issuer"`
@@ -46,25 +48,70 @@ func (s *Server) handleAccess(c echo.Context) error {
 	if err := bindQuery(c, &q); err != nil {
 		return err
 	}
+	q.Place = strings.TrimSpace(q.Place)
 	switch {
 	case q.Account != "":
 		return s.showWhoCan(c, q)
 	case q.Issuer+q.Subject != "":
 		return s.showWhatCan(c, q)
+	case q.Place != "":
+		return s.findPlace(c, q.Place)
 	}
-	return s.askAccess(c)
+	return s.askAccess(c, http.StatusOK, templates.AccessView{})
 }
 
-// askAccess shows the two questions.
-func (s *Server) askAccess(c echo.Context) error {
-	ctx, by := c.Request().Context(), actorFrom(c)
-	v := templates.AccessView{Page: s.page(c, "Access", "access-ask", "admin"), Heading: "Access"}
-	list, err := s.accounts.AccountsPage(ctx, by, accounts.AccountsQuery{})
+// findPlace leads to the answer for the one place that the text names, and shows the question again with what
+// fits where there are several, or none. A place that one may not ask about is none.
+func (s *Server) findPlace(c echo.Context, text string) error {
+	places, more, err := s.accounts.PlacesToAsk(c.Request().Context(), actorFrom(c), accounts.PlaceQuery{Text: placeTyped(text)})
 	if err != nil {
-		return fmt.Errorf("list accounts: %w", err)
+		return fmt.Errorf("look for the place: %w", err)
 	}
-	for _, a := range list.Accounts {
-		v.Accounts = append(v.Accounts, templates.Choice{Value: a.ID.String(), Label: a.Name})
+	exact := slices.DeleteFunc(slices.Clone(places), func(p accounts.Place) bool { return !p.Exact })
+	switch {
+	case len(exact) == 1:
+		return s.redirect(c, accessTo(exact[0].Ref), "")
+	case len(places) == 1:
+		return s.redirect(c, accessTo(places[0].Ref), "")
+	}
+	v := templates.AccessView{Typed: cut(text, 200), MoreFound: more}
+	for _, p := range places {
+		v.Found = append(v.Found, templates.FoundPlace{Name: p.Name, Href: accessTo(p.Ref), Cluster: p.Ref.ClusterID != "", Account: p.AccountName, ID: cmp.Or(p.Ref.ClusterID, p.Ref.AccountID.String())})
+	}
+	if len(places) == 0 {
+		v.NotFound = "No account or cluster that you may ask about has this ID, or this in its name."
+		return s.askAccess(c, http.StatusNotFound, v)
+	}
+	return s.askAccess(c, http.StatusOK, v)
+}
+
+// placeTyped is the id in the address of a page, when somebody pasted that, and else the text.
+func placeTyped(text string) string {
+	for _, before := range []string{"/clusters/", pathAccounts + "/"} {
+		if _, rest, ok := strings.Cut(text, before); ok {
+			id, _, _ := strings.Cut(rest, "/")
+			id, _, _ = strings.Cut(id, "?")
+			return id
+		}
+	}
+	return text
+}
+
+// askAccess shows the two questions, with what v has of a search for a place.
+func (s *Server) askAccess(c echo.Context, status int, v templates.AccessView) error {
+	ctx, by := c.Request().Context(), actorFrom(c)
+	v.Page, v.Heading = s.page(c, "Access", "access-ask", "admin"), "Access"
+	places, more, err := s.accounts.PlacesToAsk(ctx, by, accounts.PlaceQuery{})
+	if err != nil {
+		return fmt.Errorf("list accounts and clusters: %w", err)
+	}
+	v.MorePlaces = more
+	for _, p := range places {
+		if p.Ref.ClusterID == "" {
+			v.Accounts = append(v.Accounts, templates.Choice{Value: p.Ref.AccountID.String(), Label: p.Name})
+		} else {
+			v.Clusters++
+		}
 	}
 	if s.accounts.May(by, access.GrantsManage) {
 		page, err := s.accounts.Grants(ctx, by, accounts.GrantQuery{SubjectKind: accounts.SubjectMember})
@@ -72,7 +119,7 @@ func (s *Server) askAccess(c echo.Context) error {
 			return fmt.Errorf("list grants of members: %w", err)
 		}
 		for _, g := range page.Grants {
-			who := grantRow(g).Who
+			who := s.grantRow(c, g).Who
 			if !slices.Contains(v.People, who) {
 				v.People = append(v.People, who)
 			}
@@ -84,7 +131,7 @@ func (s *Server) askAccess(c echo.Context) error {
 	if s.accounts.May(by, access.MembersManage) {
 		v.MorePeople = templates.Link{Label: "All members", Href: pathMembers}
 	}
-	return s.render(c, http.StatusOK, templates.Access(v))
+	return s.render(c, status, templates.Access(v))
 }
 
 // showWhoCan answers who can touch an account or a cluster.
@@ -111,7 +158,17 @@ func (s *Server) showWhoCan(c echo.Context, q accessQuery) error {
 		v.GiveHref = giveOn(ref)
 	}
 	for _, h := range holders {
-		v.Holders = append(v.Holders, holderView(h))
+		v.Holders = append(v.Holders, s.holderView(c, h))
+	}
+	if q.Cluster == "" {
+		clusters, more, err := s.accounts.PlacesToAsk(ctx, by, accounts.PlaceQuery{Account: id})
+		if err != nil {
+			return fmt.Errorf("list the account's clusters: %w", err)
+		}
+		v.Account, v.MorePlaces = q.Account, more
+		for _, p := range clusters {
+			v.Narrow = append(v.Narrow, templates.Choice{Value: p.Ref.ClusterID, Label: p.Name})
+		}
 	}
 	return s.render(c, http.StatusOK, templates.Access(v))
 }
@@ -142,16 +199,13 @@ func giveOn(ref accounts.ClusterRef) string {
 	return withQuery(pathGrantNew, url.Values{"scope_kind": {string(kind)}, "scope": {scope}})
 }
 
-func holderView(h accounts.Holder) templates.HolderView {
+func (s *Server) holderView(c echo.Context, h accounts.Holder) templates.HolderView {
 	v := templates.HolderView{
-		Who:         templates.SubjectView{Kind: h.Kind, Name: h.Name, Issuer: h.Issuer},
+		Who:         s.subjectView(c, h.Kind, h.Issuer, h.Subject, h.Name),
 		Permissions: permissionGroups(h.Permissions), Few: inShort(h.Permissions), Blocked: h.Blocked, Part: h.Part,
 	}
-	if h.Kind == accounts.SubjectMember {
-		v.Who.Detail, v.Who.Href = h.Subject, accessOfMember(h.Issuer, h.Subject)
-	}
 	for _, g := range h.Grants {
-		row := grantRow(g)
+		row := s.grantRow(c, g)
 		row.Who = templates.SubjectView{} // the row of the table says it
 		v.Grants = append(v.Grants, row)
 	}
@@ -190,8 +244,9 @@ func (s *Server) showWhatCan(c echo.Context, q accessQuery) error {
 	v := templates.AccessView{
 		Page:   s.page(c, "What can "+a.Name+" touch?", "access-what", "admin"),
 		Crumbs: []templates.Link{{Label: "Access", Href: pathAccess}}, Heading: "What can " + a.Name + " touch?", Asked: true,
-		Who: &templates.SubjectView{Kind: accounts.SubjectMember, Name: a.Name, Detail: a.Subject, Issuer: a.Issuer},
 	}
+	who := s.subjectView(c, accounts.SubjectMember, a.Issuer, a.Subject, a.Name)
+	v.Who = &who
 	about := []string{}
 	if a.Email != "" && a.Email != a.Name {
 		about = append(about, a.Email)
@@ -208,7 +263,7 @@ func (s *Server) showWhatCan(c echo.Context, q accessQuery) error {
 		v.GiveHref = withQuery(pathGrantNew, url.Values{"subject_kind": {accounts.SubjectMember}, "subject": {a.Issuer + "|" + a.Subject}})
 	}
 	for _, g := range a.Grants {
-		row := grantRow(g)
+		row := s.grantRow(c, g)
 		if !s.accounts.May(by, access.GrantsManage) { // roles have no page for them
 			row.RoleHref = ""
 		}

@@ -30,8 +30,11 @@ type accountsQuery struct {
 const stateTrouble = "trouble"
 
 // address is the canonical address of the list narrowed like this.
-func (q accountsQuery) address() string {
-	return withQuery(pathAccounts, given(param{"q", q.Text}, param{"state", q.State}, param{"after", q.After}))
+func (q accountsQuery) address() string { return q.addressOf(pathAccounts) }
+
+// addressOf is the address of another list of accounts narrowed like this.
+func (q accountsQuery) addressOf(path string) string {
+	return withQuery(path, given(param{"q", q.Text}, param{"state", q.State}, param{"after", q.After}))
 }
 
 // from is the address of the page that comes after a place of the list; the first one after none.
@@ -183,7 +186,7 @@ func accountView(p templates.Page, d accounts.AccountDetail) templates.AccountVi
 		KeyProbedAt: d.Key.ProbedAt, KeyRefused: asSentence(d.Key.Refused), Permissions: permissionGroups(d.Key.Permissions),
 		PermsTold: d.Key.Permissions != nil, NotOffered: notOfferedHere(d),
 		OKAt: d.Sync.OKAt, FailedAt: d.Sync.FailedAt, Error: d.Sync.Error, Stale: d.Sync.Stale, Vanished: d.Sync.Vanished,
-		Clusters: d.Clusters, ClustersHref: fleetOf(d.ID),
+		Clusters: d.Clusters, ClustersHref: fleetOf(d.ID), UpstreamHref: upstreamOf(d.Account),
 	}
 	stale := staleReason(d.Account)
 	for _, r := range d.Snapshot {

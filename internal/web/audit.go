@@ -262,6 +262,7 @@ func (s *Server) handleAuditVerifyForm(c echo.Context) error {
 func (s *Server) renderLogCheck(c echo.Context, status int, check *templates.CheckView) error {
 	return s.render(c, status, templates.LogCheck(templates.LogCheckView{
 		Page: s.page(c, "Check of the log", "audit-verify", "audit"), Crumbs: []templates.Link{{Label: "Audit", Href: pathAudit}}, Check: check,
+		Known: s.unexplained(),
 	}))
 }
 
@@ -322,9 +323,42 @@ func (s *Server) checkLog(c echo.Context) (status int, check templates.CheckView
 	return http.StatusOK, checkView(report, started), nil
 }
 
-func checkView(r audit.Report, at time.Time) templates.CheckView {
+func tablesView(compared accounts.StateCheck) *templates.TablesView {
+	r := compared.State
+	v := &templates.TablesView{
+		Accounts: r.Accounts, Keys: r.Keys, Grants: r.Grants, Roles: r.Roles, Blocks: r.Blocks, At: compared.At, Took: tookText(compared.Took), More: r.More,
+	}
+	for _, p := range r.Problems {
+		v.Problems = append(v.Problems, unexplainedView(p))
+	}
+	return v
+}
+
+func unexplainedView(p accounts.StateProblem) templates.UnexplainedRow {
+	row := templates.UnexplainedRow{Kind: strings.ReplaceAll(p.Kind, "_", " "), Name: named(p.Name, p.ID), What: p.What, Seq: p.Event, Withheld: p.Withheld()}
+	if p.Event > 0 {
+		row.Href = eventPath(p.Event)
+	}
+	return row
+}
+
+// unexplained lists what the console itself found when it last compared; nil when that is nothing.
+func (s *Server) unexplained() *templates.TablesView {
+	rows, more := s.accounts.Unexplained()
+	if len(rows)+more == 0 {
+		return nil
+	}
+	v := &templates.TablesView{More: more}
+	for _, p := range rows {
+		v.Problems = append(v.Problems, unexplainedView(p))
+	}
+	return v
+}
+
+func checkView(r accounts.LogCheck, at time.Time) templates.CheckView {
 	v := templates.CheckView{
 		Events: r.Events, First: r.First, Last: r.Last, Chain: hex.EncodeToString(r.LastChain[:]), At: at, Took: tookText(r.Took), More: r.More,
+		Tables: tablesView(r.Tables),
 	}
 	for _, p := range r.Problems {
 		v.Problems = append(v.Problems, templates.ProblemView{Seq: p.Seq, Href: eventPath(p.Seq), What: p.What})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -146,4 +147,50 @@ func TestBreakGlassReplacesTheSessionOfTheBrowser(t *testing.T) {
 		t.Error("the member's session goes on")
 	}
 	wantWords(t, b.visit("/me"), true, "Break-glass (root@host-1)")
+}
+
+// TestBreakGlassIsListedApart: the page of members says who printed a link, why, and until when its session lasts; what the
+// session gave is listed with the way to take it back; nobody else is told, whether there is such a link or not.
+func TestBreakGlassIsListedApart(t *testing.T) {
+	c, _ := stepUpConsole(t)
+	viewer, admin := c.as("viewers"), c.as("admins")
+	wantWords(t, admin.visit(pathMembers), false, "Break-glass links")
+	link := c.breakGlassLink()
+	wantSaid(t, admin.visit(pathMembers), "Break-glass links", `data-state="usable"`, "on host host-1", "Provider &lt;down&gt;")
+	b := c.browser()
+	wantStatus(t, b.post(pathBreakGlass, "link="+url.QueryEscape(link)), http.StatusSeeOther)
+	given := b.post(pathGrants, b.newGrantForm(nil).Encode())
+	wantStatus(t, given, http.StatusSeeOther)
+	grant := given.Header().Get("Location")
+
+	list := admin.visit(pathMembers)
+	wantSaid(t, list, `data-state="live"`, "/end\"")
+	_, rest, _ := strings.Cut(list.Body.String(), `href="`+pathBreakGlassUse+"/")
+	id, _, _ := strings.Cut(rest, `"`)
+	use := pathBreakGlassUse + "/" + id
+	page := admin.visit(use)
+	wantStatus(t, page, http.StatusOK)
+	wantSaid(t, page, "root", "host-1", "Provider &lt;down&gt;", "End this session", "Gave", "viewer for group contractors", "in force", `href="`+grant+`"`, `href="`+grant+`/delete"`, "1 change of these still stands.", "Everything it did, in the audit log")
+	if strings.Contains(page.Body.String(), link) {
+		t.Error("the page has the link")
+	}
+	for _, narrowed := range []string{"?q=x", "?group=viewers"} {
+		wantWords(t, admin.visit(pathMembers+narrowed), false, "Printed on the server by")
+	}
+
+	end := regexp.MustCompile(`action="(/break-glass/[^"]+/end)"`).FindStringSubmatch(page.Body.String())
+	wantStatus(t, admin.post(end[1], ""), http.StatusSeeOther)
+	wantStatus(t, admin.post(grant+"/delete", "reason="), http.StatusSeeOther)
+	ended := admin.visit(use)
+	wantSaid(t, ended, "None of this counts any more.", "no longer in force", "Ended")
+	wantWords(t, ended, false, "End this session")
+	wantSaid(t, admin.visit(pathMembers), "1 earlier link", "None is in use.")
+
+	missing := strings.Repeat("0", 8) + "-0000-7000-8000-000000000001"
+	for _, other := range []string{id, missing, "x", strings.ToUpper(id)} {
+		wantStatus(t, viewer.visit(pathBreakGlassUse+"/"+other), http.StatusForbidden)
+		if other != id {
+			wantStatus(t, admin.visit(pathBreakGlassUse+"/"+other), http.StatusNotFound)
+		}
+	}
 }

@@ -349,7 +349,7 @@ func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDe
 	k, state, conf := d.Cluster, d.Cluster.State, d.Cluster.Configuration
 	v := templates.ClusterView{
 		Page: p, Self: clusterPath(ref.AccountID, ref.ClusterID), Crumbs: clusterCrumbs(d.Account),
-		Name: named(k.Name, ref.ClusterID), ID: ref.ClusterID, Phase: string(state.Phase), Reason: state.Reason,
+		Name: named(k.Name, ref.ClusterID), ID: ref.ClusterID, AccountID: ref.AccountID.String(), Phase: string(state.Phase), Reason: state.Reason,
 		Moving: state.Phase.Moving(), Gone: d.Gone, SeenAt: d.SeenAt,
 		AccountName: d.Account.Name, AccountHref: accountHref(d.Account), Environment: string(d.Account.Environment),
 		CloudAccountID: d.Account.CloudAccountID, Legacy: d.Account.Generation == cloudapi.PAV1,

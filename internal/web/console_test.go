@@ -87,6 +87,7 @@ func newConsoleOn(t *testing.T, service *accounts.Service, change ...func(*Optio
 	if c.Server, err = New(o); err != nil {
 		t.Fatal(err)
 	}
+	c.streamTime = 20 * time.Millisecond // whoever asks for all addresses asks for the stream, too
 	return c
 }
 
@@ -111,6 +112,7 @@ func (c *console) serve(r *http.Request) *httptest.ResponseRecorder {
 type patient struct{ *httptest.ResponseRecorder }
 
 func (patient) SetWriteDeadline(time.Time) error { return nil }
+func (patient) SetReadDeadline(time.Time) error  { return nil }
 
 func (c *console) get(target string) *httptest.ResponseRecorder {
 	c.t.Helper()

@@ -143,6 +143,10 @@ func explainUpstream(err error) *problem {
 }
 
 func explainKind(e *cloudapi.Error) *problem {
+	if e.Resting {
+		return &problem{status: http.StatusServiceUnavailable, heading: "Calls for this account rest", retry: true, retryAfter: max(e.RetryAfter, time.Second),
+			detail: "Nothing was done, and no other account is affected. The lists still show what was last known."}
+	}
 	switch e.Kind {
 	case cloudapi.Unauthenticated:
 		return &problem{status: http.StatusBadGateway, heading: "Qdrant Cloud does not accept this account's key",

@@ -88,7 +88,7 @@ func (s *Server) handleGrants(c echo.Context) error {
 	}
 	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
 	for _, g := range page.Grants {
-		v.Rows = append(v.Rows, grantRow(g))
+		v.Rows = append(v.Rows, s.grantRow(c, g))
 	}
 	// Who just gave a right to an address looks for it here.
 	if !v.Filter.Active && q.After == "" {
@@ -147,10 +147,28 @@ func scopeKinds() []templates.Choice {
 	return kinds
 }
 
+// subjectView is whom a grant is for, with the ways to them that this member may go.
+func (s *Server) subjectView(c echo.Context, kind, issuer, subject, name string) templates.SubjectView {
+	v := templates.SubjectView{Kind: kind, Name: cmp.Or(name, subject), Issuer: issuer}
+	members := s.accounts.MaySeeMembers(actorFrom(c))
+	switch kind {
+	case accounts.SubjectMember:
+		v.Detail, v.Href = subject, accessOfMember(issuer, subject)
+		if members {
+			v.Page = memberPath(s.accounts.MemberID(issuer, subject))
+		}
+	case accounts.SubjectGroup:
+		if members {
+			v.Members = membersQuery{Group: subject, Issuer: issuer}.address()
+		}
+	}
+	return v
+}
+
 // grantRow is a grant as lists show it.
-func grantRow(g accounts.Grant) templates.GrantRow {
+func (s *Server) grantRow(c echo.Context, g accounts.Grant) templates.GrantRow {
 	row := templates.GrantRow{
-		Who:  templates.SubjectView{Kind: g.SubjectKind, Name: cmp.Or(g.SubjectName, g.Subject), Issuer: g.Issuer},
+		Who:  s.subjectView(c, g.SubjectKind, g.Issuer, g.Subject, g.SubjectName),
 		Role: g.Role.Name, RoleHref: rolePath(g.Role.ID), Where: grantPlace(string(g.ScopeKind), g.Scope, g.ScopeName),
 		ExpiresAt: g.ExpiresAt, Reason: g.Reason, GivenAt: g.CreatedAt, GivenBy: g.GrantedBy,
 		Configured: g.Configured, Variable: strings.TrimPrefix(g.Source, "from configuration, "), State: grantState(g),
@@ -165,14 +183,13 @@ func grantRow(g accounts.Grant) templates.GrantRow {
 	if g.MayEnd || g.EndedAt != nil { // else the grant has no page for this member
 		row.Href = grantPath(g.ID)
 	}
-	if g.SubjectKind == accounts.SubjectMember {
-		row.Who.Detail, row.Who.Href = g.Subject, accessOfMember(g.Issuer, g.Subject)
-	}
 	return row
 }
 
 func grantState(g accounts.Grant) string {
 	switch {
+	case g.Bound:
+		return "bound"
 	case g.EndedAt != nil:
 		return "ended"
 	case g.Unverified:
@@ -226,12 +243,16 @@ func (s *Server) handleGrant(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read grant: %w", err)
 	}
-	row := grantRow(g)
+	row := s.grantRow(c, g)
 	v := templates.GrantView{
 		Page:   s.page(c, grantTitle(row, g.ScopeName), "grant-show", "admin"),
 		Crumbs: []templates.Link{{Label: "Grants", Href: pathGrants}}, Grant: row, Description: g.Role.Description,
 		Permissions: permissionGroups(g.Role.Permissions),
 		Offers:      []templates.Offer{{Label: "Take it back", Href: grantPath(id) + "/delete", Danger: true, Offered: g.MayEnd, Reason: g.WhyNotEnd}},
+	}
+	if to := g.BoundTo; to != nil {
+		bound := s.grantRow(c, *to)
+		v.Grant.Bound = &templates.BoundView{Who: bound.Who, Href: bound.Href}
 	}
 	if v.Page.Member.MayAudit {
 		v.LogHref = auditQuery{Text: id.String()}.address()
@@ -263,7 +284,7 @@ func (s *Server) handleGrantEndForm(c echo.Context) error {
 }
 
 func (s *Server) renderGrantEnd(c echo.Context, status int, g accounts.Grant, form grantEndForm, invalid map[string]string) error {
-	row, self := grantRow(g), grantPath(g.ID)
+	row, self := s.grantRow(c, g), grantPath(g.ID)
 	who := row.Who.Name
 	if g.SubjectKind == accounts.SubjectGroup {
 		who = "The group " + who

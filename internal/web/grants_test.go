@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"quartermaster/internal/accounts"
 )
 
 var grantToken = regexp.MustCompile(`name="form_token" value="([^"]+)"`)
@@ -280,5 +282,95 @@ func TestGrantAsksForAFreshSignIn(t *testing.T) {
 	var n int
 	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM grants`).Scan(&n); err != nil || n != 0 {
 		t.Errorf("%d grants were given (%v)", n, err)
+	}
+}
+
+// TestAccessFindsAPlaceByWhatIsTyped: an id, a name or the address of a page leads to the one place; several are offered; and
+// what may not be asked about is answered to the byte as what is not there.
+func TestAccessFindsAPlaceByWhatIsTyped(t *testing.T) {
+	w := newTwoTeams(t, "cluster")
+	m := w.teams[0]
+	b := w.signedIn(m.plain(), "x", "x@example.test", "admins")
+	cluster := w.column(`SELECT name FROM clusters WHERE cluster_id = $1`, m.clusters[0])[0]
+	answer := accessTo(accounts.ClusterRef{AccountID: m.account, ClusterID: m.clusters[0]})
+	for _, typed := range []string{m.clusters[0], cluster, " " + strings.ToUpper(cluster), testBase + m.path() + "/history?x=1"} {
+		r := b.visit(pathAccess + "?" + url.Values{"place": {typed}}.Encode())
+		if r.Code != http.StatusSeeOther || r.Header().Get("Location") != answer {
+			t.Errorf("%q leads to %d %s, want %s", typed, r.Code, r.Header().Get("Location"), answer)
+		}
+	}
+	wantSaid(t, b.visit(answer), `id="access-who"`, "Who can touch "+cluster)
+	account := b.visit(pathAccess + "?account=" + m.account.String())
+	wantSaid(t, account, "Only one cluster of it", `<option value="`+m.clusters[0]+`">`)
+	several := b.visit(pathAccess + "?place=-")
+	wantStatus(t, several, http.StatusOK)
+	wantSaid(t, several, "Which one?", `data-testid="found-place"`, m.clusters[0])
+
+	theirs := w.other(m).clusters[0]
+	own := m.tries
+	missing := strings.Repeat("0", len(theirs)-1) + "1"
+	body := func(typed string) string {
+		r := own.visit(pathAccess + "?place=" + url.QueryEscape(typed))
+		wantStatus(t, r, http.StatusNotFound)
+		return strings.ReplaceAll(regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|data-now="[^"]*"`).ReplaceAllString(strings.ReplaceAll(r.Body.String(), typed, ""), ""), url.QueryEscape(typed), "")
+	}
+	if body(theirs) != body(missing) {
+		t.Error("a cluster that one may not ask about is told from one that is not there")
+	}
+	if r := own.visit(pathAccess + "?place=" + m.clusters[0]); r.Header().Get("Location") != answer {
+		t.Errorf("who manages the cluster is led to %d %s", r.Code, r.Header().Get("Location"))
+	}
+}
+
+// TestGroupsLeadToTheirMembers and grants to their member, for who may see members.
+func TestGroupsLeadToTheirMembers(t *testing.T) {
+	c, _ := newFullConsole(t)
+	c.as("viewers")
+	c.as("sales")
+	b := c.as("admins")
+	of := membersQuery{Group: "viewers", Issuer: c.idp.URL}.address()
+	list := b.visit(of)
+	wantStatus(t, list, http.StatusOK)
+	wantSaid(t, list, "Member viewers", `data-testid="of-group"`, `name="group" value="viewers"`)
+	if strings.Contains(list.Body.String(), "Member sales") {
+		t.Error("the list has somebody who is not in the group")
+	}
+	wantSaid(t, b.visit(pathGroups), strings.ReplaceAll(of, "&", "&amp;"))
+	wantSaid(t, b.visit(pathGrants), `href="/admin/members?group=viewers`, "its members")
+	wantStatus(t, c.as("viewers").visit(of), http.StatusForbidden)
+
+	given := b.post(pathGrants, b.newGrantForm(map[string]string{"subject_kind": "member", "subject": c.idp.URL + "|subject-sales"}).Encode())
+	wantStatus(t, given, http.StatusSeeOther)
+	grant := given.Header().Get("Location")
+	member := membersHref(t, b, "Member sales")
+	wantSaid(t, b.visit(grant), `href="`+member+`"`)
+	wantSaid(t, b.visit(member), `href="`+grant+`"`, `href="/admin/roles/viewer"`, "The grant")
+	viewers := b.visit(membersHref(t, b, "Member viewers")).Body.String()
+	row := "/admin/grants?role=viewer&amp;subject=viewers&amp;subject_kind=group"
+	if !strings.Contains(viewers, row) {
+		t.Error("what comes from configuration leads to no row of it")
+	}
+	wantSaid(t, b.visit(strings.ReplaceAll(row, "&amp;", "&")), "QM_VIEWER_GROUPS", "1 grant")
+}
+
+// TestGrantToAnAddressSaysWhoseItBecame on its page, in the list, and to the member.
+func TestGrantToAnAddressSaysWhoseItBecame(t *testing.T) {
+	c, _ := newFullConsole(t)
+	b := c.as("admins")
+	given := b.post(pathGrants, b.newGrantForm(map[string]string{"subject_kind": "email", "subject": "sales@example.test"}).Encode())
+	wantStatus(t, given, http.StatusSeeOther)
+	grant := given.Header().Get("Location")
+	wantSaid(t, b.visit(grant), "Nobody yet.", "Waits")
+	sales := c.as("sales")
+	page := b.visit(grant)
+	wantSaid(t, page, "Bound to a member", "Member sales", "their own grant", membersHref(t, b, "Member sales"))
+	if strings.Contains(page.Body.String(), "Nobody yet") {
+		t.Error("the page says that nobody has it")
+	}
+	wantSaid(t, b.visit(pathGrants+"?state=ended"), `data-state="bound"`)
+	me := sales.visit(pathMe)
+	wantSaid(t, me, "became their own at their sign-in of")
+	if strings.Contains(me.Body.String(), "sales@example.test</code> gives nothing") {
+		t.Error("the member is told that their address gives nothing")
 	}
 }

@@ -49,6 +49,9 @@ func adminLinks(permissions []string) []templates.Link {
 	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.AuditRead) {
 		links = append(links, templates.Link{Label: "Access review", Href: pathReview})
 	}
+	if slices.Contains(permissions, access.AccountsManage) {
+		links = append(links, templates.Link{Label: "Upstream", Href: pathUpstream})
+	}
 	return links
 }
 
@@ -80,6 +83,11 @@ func (s *Server) handleGroups(c echo.Context) error {
 			if g.Issuer == s.provider.issuer && !slices.Contains(by.Groups, g.Value) {
 				v.Rows[i].GiveHref = withQuery(pathGrantNew, url.Values{"subject_kind": {accounts.SubjectGroup}, "subject": {g.Value}})
 			}
+		}
+	}
+	if s.accounts.MaySeeMembers(actorFrom(c)) {
+		for i, g := range v.Rows {
+			v.Rows[i].OfHref = membersQuery{Group: g.Value, Issuer: g.Issuer}.address()
 		}
 	}
 	v.Troubles = claimTroubles(page.Claims, s.opts.GroupsClaim)
@@ -215,7 +223,7 @@ func mappingOf(rows []access.Row, named placeNames) templates.Mapping {
 		case access.ByMember:
 			what = "the member"
 		}
-		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why}
+		row := templates.MappingRow{What: what, Value: r.Value, Gives: givings(r.Gives, named), Why: r.Why, Bound: r.Bound}
 		switch {
 		case len(r.Gives) > 0:
 			m.Giving = append(m.Giving, row)

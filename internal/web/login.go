@@ -162,6 +162,11 @@ func (s *Server) handleLogin(c echo.Context) error {
 	return s.startLogin(c, found, hint, l)
 }
 
+// anyAge is max_age of an ordinary sign-in, in seconds: a year, older than which no session at a provider is. It has
+// nobody sign in anew, and has the provider tell when they did, which it need not where it is not asked (OpenID
+// Connect Core 1.0, section 2). Not more: there are providers that add it to the present time in 32 bits.
+const anyAge = "31536000"
+
 // startLogin sends the browser to the provider.
 func (s *Server) startLogin(c echo.Context, found *discovery, hint string, l login) error {
 	s.dropOldLogins(c)
@@ -176,6 +181,8 @@ func (s *Server) startLogin(c echo.Context, found *discovery, hint string, l log
 	if !l.begun.IsZero() {
 		// Either asks for the same; there are providers that know only one of them.
 		params = append(params, oauth2.SetAuthURLParam("max_age", "0"), oauth2.SetAuthURLParam("prompt", "login"))
+	} else {
+		params = append(params, oauth2.SetAuthURLParam("max_age", anyAge))
 	}
 	return c.Redirect(http.StatusSeeOther, found.oauth.AuthCodeURL(l.state, params...))
 }

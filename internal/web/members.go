@@ -41,9 +41,11 @@ func memberPath(id string) string { return pathMembers + "/" + id }
 
 // membersQuery is what the address of the list of members may say.
 type membersQuery struct {
-	Text  string `form:"q"`
-	State string `form:"state"`
-	After string `form:"after"`
+	Text   string `form:"q"`
+	State  string `form:"state"`
+	Group  string `form:"group"`  // that the last sign-in named
+	Issuer string `form:"issuer"` // of the group
+	After  string `form:"after"`
 }
 
 func memberStates() []templates.Choice {
@@ -57,7 +59,7 @@ func memberStates() []templates.Choice {
 
 // address is the canonical address of the list narrowed like this.
 func (q membersQuery) address() string {
-	return withQuery(pathMembers, given(param{"q", q.Text}, param{"state", q.State}, param{"after", q.After}))
+	return withQuery(pathMembers, given(param{"q", q.Text}, param{"state", q.State}, param{"group", q.Group}, param{"issuer", q.Issuer}, param{"after", q.After}))
 }
 
 // from is the address of the page that comes after a place of the list; the first one after none.
@@ -80,15 +82,25 @@ func (s *Server) handleMembers(c echo.Context) error {
 		q.State = ""
 	}
 	by := actorFrom(c)
-	page, err := s.accounts.Members(c.Request().Context(), by, accounts.MemberQuery{Text: q.Text, State: q.State, After: q.After})
+	page, err := s.accounts.Members(c.Request().Context(), by, accounts.MemberQuery{Text: q.Text, State: q.State, Group: q.Group, GroupIssuer: q.Issuer, After: q.After})
 	if err != nil {
 		return fmt.Errorf("list members: %w", err)
 	}
 	v := templates.MembersView{
-		Page: s.page(c, "Members", "members-index", sectionAdmin), Text: q.Text, Total: page.Total, All: page.All, Narrowed: q.Text+q.State != "",
+		Page: s.page(c, "Members", "members-index", sectionAdmin), Text: q.Text, Total: page.Total, All: page.All, Narrowed: q.Text+q.State+q.Group != "",
+		Group: cut(q.Group, 300), GroupIssuer: cut(q.Issuer, 300),
 		State: templates.Select{Name: "state", Label: "State", Any: "Any", Choices: states},
 	}
 	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
+	if !v.Narrowed && q.After == "" {
+		uses, err := s.accounts.BreakGlassUses(c.Request().Context(), by)
+		if err != nil {
+			return fmt.Errorf("list break-glass links: %w", err)
+		}
+		for _, u := range uses {
+			v.BreakGlass = append(v.BreakGlass, s.breakGlassRow(u))
+		}
+	}
 	for _, m := range page.Members {
 		v.Rows = append(v.Rows, memberRow(m, m.Issuer == by.Issuer && m.Subject == by.Subject))
 	}
@@ -167,7 +179,14 @@ func (s *Server) memberView(c echo.Context, d accounts.MemberDetail) templates.M
 	}
 	for _, h := range d.Holds {
 		where, scope := heldPlace(h)
-		v.Holds = append(v.Holds, templates.HeldView{Role: h.Role, Where: where, Scope: scope, Source: h.Source, Via: h.Via, ExpiresAt: h.ExpiresAt})
+		held := templates.HeldView{Role: h.Role, Where: where, Scope: scope, Source: h.Source, Via: h.Via, ExpiresAt: h.ExpiresAt}
+		if h.MayRole {
+			held.RoleHref = rolePath(h.RoleID)
+		}
+		if h.MayOpen {
+			held.Grant = grantOf(h)
+		}
+		v.Holds = append(v.Holds, held)
 	}
 	for _, one := range d.Live {
 		v.Sessions = append(v.Sessions, templates.SessionRow{
@@ -200,6 +219,18 @@ func memberEventWords(e accounts.MemberEvent) string {
 		words = "Sign-in"
 	}
 	return cmp.Or(words, templates.ActWords(e.Act))
+}
+
+// grantOf leads to the grant that something is held by. One from configuration has no page, and is a row of the list.
+func grantOf(h accounts.HeldGrant) templates.Link {
+	if h.ID != uuid.Nil {
+		return templates.Link{Label: "The grant", Href: grantPath(h.ID)}
+	}
+	kind := accounts.SubjectGroup
+	if h.ByAddress {
+		kind = accounts.SubjectEmail
+	}
+	return templates.Link{Label: "Its row in the grants", Href: grantsQuery{SubjectKind: kind, Subject: h.Via, Role: h.RoleID}.address()}
 }
 
 // heldPlace says where a grant holds: the kind of its scope, and what of that kind.

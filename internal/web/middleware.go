@@ -88,8 +88,11 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 // timeOf is how long the request may be handled.
 func (s *Server) timeOf(c echo.Context) time.Duration {
-	if c.Path() == pathAuditExport {
+	switch c.Path() {
+	case pathAuditExport:
 		return s.exportTime
+	case pathLive:
+		return s.streamTime + streamStall
 	}
 	return requestTime
 }
@@ -119,7 +122,9 @@ func (s *Server) runRecovered(next echo.HandlerFunc, c echo.Context) (err error)
 func (s *Server) report(c echo.Context, took time.Duration) {
 	route, method, status := routePattern(c), methodLabel(c.Request().Method), c.Response().Status
 	s.metrics.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
-	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+	if route != pathLive { // how long a page stayed open says nothing of how fast the console answers
+		s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+	}
 
 	attrs := []slog.Attr{
 		slog.String("request_id", requestID(c)),

@@ -50,6 +50,7 @@ type testProvider struct {
 	sign       func(claims map[string]any) string       // replaces signing
 	token      func(w http.ResponseWriter) bool         // replaces the token endpoint's answer when it returns true
 	keys       func(w http.ResponseWriter) bool         // replaces the keys' answer when it returns true
+	silent     func(asked url.Values) bool              // says of which requests the ID token tells no auth_time
 	down       bool                                     // answers 503 to everything
 	replays    bool                                     // takes a code more than once
 	answerWith func(answer url.Values, code, st string) // changes what the browser brings back
@@ -173,6 +174,9 @@ func (p *testProvider) idToken(asked url.Values) string {
 	}
 	if p.claims != nil {
 		p.claims(claims)
+	}
+	if p.silent != nil && p.silent(asked) {
+		claims["auth_time"] = nil
 	}
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
 	if p.sign != nil {

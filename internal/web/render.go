@@ -195,12 +195,16 @@ func (s *Server) unverified(c echo.Context) *templates.UnverifiedView {
 	}
 	may := func(permission string) bool { return slices.Contains(session.Permissions, permission) }
 	rows := len(s.accounts.UnverifiedRows())
-	if rows == 0 || !may(access.AuditRead) && !may(access.GrantsManage) && !may(access.MembersManage) {
+	unexplained, more := s.accounts.Unexplained()
+	if rows+len(unexplained)+more == 0 || !may(access.AuditRead) && !may(access.GrantsManage) && !may(access.MembersManage) {
 		return nil
 	}
-	u := &templates.UnverifiedView{Rows: rows}
+	u := &templates.UnverifiedView{Rows: rows, Unexplained: len(unexplained) + more}
 	if may(access.AuditRead) {
 		u.LogHref = auditQuery{Act: accounts.ActRightsUnverified.Name}.address()
+		if u.Unexplained > 0 && s.accounts.ReadsWholeLog(actorFrom(c)) {
+			u.CheckHref = pathAuditVerify
+		}
 	}
 	return u
 }

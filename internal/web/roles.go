@@ -101,7 +101,7 @@ func (s *Server) handleRole(c echo.Context) error {
 	}
 	v.Differs, v.Compare = roleDifference(r, all, q.Compare)
 	for _, g := range uses.Grants[:min(len(uses.Grants), usesShown)] {
-		v.Uses = append(v.Uses, grantRow(g))
+		v.Uses = append(v.Uses, s.grantRow(c, g))
 	}
 	return s.render(c, http.StatusOK, templates.Role(v))
 }

@@ -43,6 +43,7 @@ func (s *Server) routes() []route {
 		{Method: http.MethodGet, Path: pathCallback, Handler: s.handleCallback, Public: true},
 		{Method: http.MethodGet, Path: pathBreakGlass, Handler: s.handleBreakGlassForm, Public: true},
 		{Method: http.MethodPost, Path: pathBreakGlass, Handler: s.handleBreakGlass, Public: true},
+		{Method: http.MethodGet, Path: pathBreakGlassUse + "/:id", Handler: s.handleBreakGlassUse},
 		{Method: http.MethodPost, Path: pathBreakGlass + "/:id/end", Handler: s.handleBreakGlassEnd},
 		{Method: http.MethodPost, Path: pathLogout, Handler: s.handleLogout, AnyMember: true},
 		{Method: http.MethodGet, Path: "/", Handler: s.handleRoot},
@@ -55,6 +56,7 @@ func (s *Server) pageRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
 		{Method: get, Path: pathHome, Handler: s.handleFleet, Compressed: true},
+		{Method: get, Path: pathLive, Handler: s.handleLive},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts, Compressed: true},
@@ -107,6 +109,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},
 
+		{Method: get, Path: pathUpstream, Handler: s.handleUpstream, Compressed: true},
 		{Method: get, Path: pathGroups, Handler: s.handleGroups},
 		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
 		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},

@@ -28,8 +28,8 @@ var askedActs = func() map[string]accounts.Act {
 	}
 	both := func(act accounts.Act, paths ...string) { get(act, paths...); post(act, paths...) }
 
-	get(accounts.ActClusterRead, "/", pathHome, cluster, cluster+"/history")
-	get(accounts.ActAccountRead, pathAccounts, account)
+	get(accounts.ActClusterRead, "/", pathHome, pathLive, cluster, cluster+"/history")
+	get(accounts.ActAccountRead, pathAccounts, account, pathUpstream)
 	get(accounts.ActAccountCreate, pathAccountNew)
 	post(accounts.ActAccountCreate, pathAccounts)
 	post(accounts.ActAccountDisable, account+"/disable")
@@ -81,6 +81,7 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActMemberBlock, member+"/block")
 	both(accounts.ActMemberUnblock, member+"/unblock")
 	post(accounts.ActMemberSignOut, member+"/sessions/end", member+"/sessions/:id/end")
+	get(accounts.ActBreakGlassRead, pathBreakGlassUse+"/:id")
 	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
 
 	get(accounts.ActReviewRead, pathReview, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", pathReview+"/accounts/:id")

@@ -183,8 +183,8 @@ func TestFleetPageAtScale(t *testing.T) {
 }
 
 // TestScopedPageAtScale compares the page of a member with grants of accounts, of clusters and twenty by label
-// with an admin's, in one run: it takes at most twice as long. What it is to take is 1.25 times as long; the
-// log says how far that is.
+// with an admin's, in one run: it takes at most one and a half times as long, on a machine that may have other
+// work. `make bench` holds it to 1.25.
 func TestScopedPageAtScale(t *testing.T) {
 	c, db, list := newFleetConsole(t, 100, 5000)
 	admin := c.as("admins")
@@ -235,7 +235,7 @@ func TestScopedPageAtScale(t *testing.T) {
 			return took
 		}
 		const rounds = 25
-		const goal, bound = 1.25, 2.0
+		const goal, bound = 1.25, 1.5
 		ratio, of := 100.0, ""
 		for range 4 { // more than once, should the machine be busy with something else
 			var took [2][]time.Duration

@@ -66,6 +66,9 @@ const (
 	checkTime   = 30 * time.Second // of checking the whole log; shorter, so that the page can say so
 	exportTime  = 15 * time.Minute // of sending an export of the log, in place of requestTime; rights that end meanwhile count from then on
 	exportStall = 30 * time.Second // of sending one piece of it
+	streamTime  = 15 * time.Minute // of a stream, in place of requestTime; the browser opens another, perhaps of another console
+	streamStall = 10 * time.Second // of sending one piece of it
+	streamBeat  = 15 * time.Second // at most this long a stream says nothing
 )
 
 // Server answers the console's requests. It is safe for concurrent use.
@@ -89,6 +92,8 @@ type Server struct {
 	checkTime   time.Duration
 	exportTime  time.Duration
 	exportStall time.Duration
+	streamTime  time.Duration
+	streamBeat  time.Duration
 }
 
 // New checks the options and lays out the routes. It does not talk to the provider; Run does.
@@ -124,6 +129,8 @@ func New(o Options) (*Server, error) {
 		checkTime:   checkTime,
 		exportTime:  exportTime,
 		exportStall: exportStall,
+		streamTime:  streamTime,
+		streamBeat:  streamBeat,
 	}
 	if s.echo, err = s.newEcho(); err != nil {
 		return nil, err

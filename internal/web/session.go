@@ -87,7 +87,7 @@ func (s *Server) authenticate(ctx context.Context, c echo.Context) error {
 		return accounts.ErrNoSession
 	}
 	find := s.accounts.Authenticate
-	if isBackground(c) {
+	if isBackground(c) || c.Path() == pathLive {
 		find = s.accounts.AuthenticateQuietly
 	}
 	session, actor, err := find(ctx, s.visitor(c), cookie.Value)

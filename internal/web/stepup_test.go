@@ -249,6 +249,55 @@ func TestStepUpWithAProviderThatTellsNoTime(t *testing.T) {
 	wantStatus(t, b.post(page, "confirm=Shop&delete_key=no"), http.StatusSeeOther)
 }
 
+// TestRobustStepUpWithAProviderThatTellsTheTimeWhenAsked: OpenID Connect Core 1.0 has providers tell auth_time where they
+// are asked with max_age, and leaves it to them otherwise. Every sign-in asks, so that who has just signed in is not
+// sent to do so once more, and such a provider is known to tell from the first sign-in on: a member who takes the
+// question out of the address cannot pass for one who was asked.
+func TestRobustStepUpWithAProviderThatTellsTheTimeWhenAsked(t *testing.T) {
+	c, a := stepUpConsole(t)
+	c.idp.claims = func(m map[string]any) { m["groups"] = []string{"admins"} }
+	c.idp.silent = func(asked url.Values) bool { return !asked.Has("max_age") }
+	b := c.browser()
+	wantStatus(t, b.signIn("/login?go=1"), http.StatusSeeOther)
+	page := accountPath(a.ID) + "/delete"
+	w := b.visit(page)
+	wantWords(t, w, false, "step_up=1")
+	wantWords(t, w, true, `name="confirm"`)
+	wantWords(t, b.visit("/me"), false, "does not tell when people sign in there")
+
+	c.clock.advance(11 * time.Minute)
+	link := "/login?step_up=1&return_to=" + url.QueryEscape(page)
+	to, err := url.Parse(b.visit(link).Header().Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := to.Query()
+	taken.Del("max_age")
+	taken.Del("prompt")
+	to.RawQuery = taken.Encode()
+	w = b.visit(pathCallback + "?" + c.idp.authorize(to.String()).Encode())
+	wantStatus(t, w, http.StatusForbidden)
+	wantWords(t, w, true, "did not say when you signed in")
+	wantStatus(t, b.post(page, "confirm=Shop&delete_key=no"), http.StatusForbidden)
+
+	wantStatus(t, b.signIn(link), http.StatusSeeOther) // once
+	wantStatus(t, b.post(page, "confirm=Shop&delete_key=no"), http.StatusSeeOther)
+}
+
+// TestRobustOrdinarySignInsAskForNoNewOne: they ask when it was, with an age that no session at a provider has.
+func TestRobustOrdinarySignInsAskForNoNewOne(t *testing.T) {
+	c, _ := stepUpConsole(t)
+	for _, path := range []string{"/login?go=1", "/login?return_to=%2Fme", "/login?login_hint=ada%40example.test"} {
+		to, err := url.Parse(c.browser().visit(path).Header().Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q := to.Query(); q.Get("max_age") != "31536000" || q.Has("prompt") {
+			t.Errorf("%s asks with %v", path, q)
+		}
+	}
+}
+
 // TestStepUpWithoutASessionIsASignIn comes back after the session has ended.
 func TestStepUpWithoutASessionIsASignIn(t *testing.T) {
 	c, _ := stepUpConsole(t)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +35,8 @@ type team struct {
 	account  uuid.UUID
 	shared   bool // the account is the other team's, too
 	clusters []string
+	legacy   uuid.UUID // their account of the older API; by labels nobody sees it, as its clusters have none
+	older    []string  // its clusters
 	keys     []string
 	ids      map[string][]string // what else may stand in an address, by kind
 	canaries []string
@@ -48,9 +52,80 @@ func (m *team) path() string { return clusterPath(m.account, m.clusters[0]) }
 // twoTeams is a console with two teams, told apart by a kind of scope.
 type twoTeams struct {
 	*console
-	db      *dbtest.DB
-	control string
-	teams   [2]*team
+	db       *dbtest.DB
+	kind     string
+	controls map[string]string // address of the sandbox's control by account at Qdrant Cloud
+	teams    [2]*team
+	plant    func(r *http.Request, pattern string, w *httptest.ResponseRecorder) // alters answers, as a mistake would; optional
+	report   func(finding string)
+	patterns []*twoTeamsPattern
+	reached  *twoTeamsReached
+}
+
+// twoTeamsPattern finds the route of an address.
+type twoTeamsPattern struct {
+	method, pattern string
+	matches         *regexp.Regexp
+}
+
+// twoTeamsReached is how often which routes answered with which status, over all ways to tell teams apart.
+type twoTeamsReached struct {
+	mu sync.Mutex
+	by map[string]map[int]int
+}
+
+func (n *twoTeamsReached) note(route string, status int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.by[route] == nil {
+		n.by[route] = map[int]int{}
+	}
+	n.by[route][status]++
+}
+
+// route is the pattern of the route that a request reaches; the more particular ones come first.
+func (w *twoTeams) route(r *http.Request) string {
+	if w.patterns == nil {
+		for _, one := range w.routes() {
+			parts := strings.Split(one.Path, "/")
+			for i, part := range parts {
+				switch {
+				case strings.HasPrefix(part, ":"):
+					parts[i] = "[^/]+"
+				case part == "*":
+					parts[i] = ".*"
+				default:
+					parts[i] = regexp.QuoteMeta(part)
+				}
+			}
+			w.patterns = append(w.patterns, &twoTeamsPattern{one.Method, one.Path, regexp.MustCompile("^" + strings.Join(parts, "/") + "$")})
+		}
+		slices.SortStableFunc(w.patterns, func(a, b *twoTeamsPattern) int { return strings.Count(a.pattern, ":") - strings.Count(b.pattern, ":") })
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for _, p := range w.patterns {
+		if p.method == method && p.matches.MatchString(r.URL.Path) {
+			return p.pattern
+		}
+	}
+	return ""
+}
+
+// ask sends a request of the team's member.
+func (w *twoTeams) ask(m *team, r *http.Request) *httptest.ResponseRecorder {
+	w.t.Helper()
+	pattern := w.route(r)
+	answer := m.browser.send(r)
+	if pattern != "" {
+		w.reached.note(r.Method+" "+pattern, answer.Code)
+	}
+	if w.plant != nil {
+		w.plant(r, pattern, answer)
+	}
+	return answer
 }
 
 const twoTeamsToken = "control"
@@ -60,25 +135,42 @@ const twoTeamsToken = "control"
 // scope can give.
 func newTwoTeams(t *testing.T, kind string) *twoTeams {
 	t.Helper()
-	box, err := sandbox.New(sandbox.Config{Seed: 1, ControlToken: twoTeamsToken})
-	if err != nil {
-		t.Fatal(err)
+	w := &twoTeams{kind: kind, controls: map[string]string{}, reached: &twoTeamsReached{by: map[string]map[int]int{}}}
+	w.report = func(finding string) { w.t.Helper(); w.t.Error(finding) }
+	// A sandbox has one account of the older API. So there are two, and the key says which is asked.
+	var boxes [2]*sandbox.Sandbox
+	var fixtures, older []sandbox.Fixture
+	for i := range boxes {
+		box, err := sandbox.New(sandbox.Config{Seed: int64(i + 1), ControlToken: twoTeamsToken})
+		if err != nil {
+			t.Fatal(err)
+		}
+		control := httptest.NewServer(box.Control())
+		t.Cleanup(control.Close)
+		boxes[i] = box
+		for _, f := range box.Fixtures() {
+			w.controls[f.CloudAccountID] = control.URL
+			switch {
+			case f.Generation == "pa-v1":
+				older = append(older, f)
+			case i == 0:
+				fixtures = append(fixtures, f)
+			}
+		}
 	}
-	api, control := httptest.NewServer(box.Handler()), httptest.NewServer(box.Control())
+	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		box := boxes[0]
+		if strings.HasSuffix(r.Header.Get("Authorization"), " "+older[1].ManagementKey) {
+			box = boxes[1]
+		}
+		box.Handler().ServeHTTP(rw, r)
+	}))
 	t.Cleanup(api.Close)
-	t.Cleanup(control.Close)
 	upstream, err := url.Parse(api.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &twoTeams{control: control.URL}
 	w.console, w.db = newFullConsoleAt(t, upstream, 1000)
-	var fixtures []sandbox.Fixture
-	for _, f := range box.Fixtures() {
-		if f.Generation == "current" {
-			fixtures = append(fixtures, f)
-		}
-	}
 	for i, name := range []string{"zqalpha", "zqbeta"} {
 		w.teams[i] = &team{name: name, ids: map[string][]string{}, canaries: []string{name}}
 	}
@@ -113,6 +205,31 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 		}
 		m.canaries = append(m.canaries, m.clusters...)
 	}
+	for i, m := range w.teams {
+		environment := accounts.Staging
+		if kind == "environment" && i == 1 {
+			environment = accounts.Production
+		}
+		account := w.register(older[i], m.name+"-legacy", m.name, environment)
+		m.legacy = account.ID
+		old := uuid.Must(uuid.NewV7()).String()
+		w.sql(`INSERT INTO management_keys (id, account_id, prefix, sealed, provenance, added_at, added_by, retired_at) VALUES ($1, $2, $3, '\x00', 'pasted', now(), $4, now())`,
+			old, account.ID, m.name+"-old", m.name+" keeper")
+		m.ids["old key"] = []string{old}
+		m.canaries = append(m.canaries, account.ID.String(), account.CloudAccountID, account.Key.ID.String(), account.Key.Prefix, old)
+	}
+	w.refreshAll()
+	for i, m := range w.teams {
+		m.older = w.column(`SELECT cluster_id FROM clusters WHERE account_id = $1 AND phase = 'HEALTHY' ORDER BY cluster_id`, m.legacy)
+		if len(m.older) < 2 || !w.sees(m) && kind != "labels" {
+			t.Fatalf("%s has %d healthy clusters of the older API", m.name, len(m.older))
+		}
+		for n, id := range m.older {
+			w.outside(map[string]any{"act": "rename", "account": older[i].CloudAccountID, "cluster": id, "name": fmt.Sprintf("%s-older-%d", m.name, n)}, nil)
+		}
+		m.canaries = append(m.canaries, w.column(`SELECT cluster_id FROM clusters WHERE account_id = $1`, m.legacy)...)
+	}
+	w.sql(`UPDATE refresh SET next_at = now(), ok_at = NULL`)
 	w.refreshAll()
 	for _, m := range w.teams {
 		w.signIn(m)
@@ -120,11 +237,18 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 			"environment": map[bool]string{true: "staging", false: "production"}[m.name == "zqalpha"], "account": m.account.String(),
 			"labels": "team=" + m.name,
 		}[kind]
-		if kind == "cluster" {
+		switch kind {
+		case "cluster":
 			for _, id := range m.clusters {
 				w.grant(m, kind, m.account.String()+"/"+id)
 			}
-		} else {
+			for _, id := range m.older {
+				w.grant(m, kind, m.legacy.String()+"/"+id)
+			}
+		case "account":
+			w.grant(m, kind, scope)
+			w.grant(m, kind, m.legacy.String())
+		default:
 			w.grant(m, kind, scope)
 		}
 	}
@@ -152,10 +276,13 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 		// What filters offer, and what only lists show.
 		m.browser = m.tries
 		w.sql(`UPDATE clusters SET cloud = $2, region = $2, version = $2, version_order = $2, package = $2, phase = upper($2), endpoint = 'https://' || $2 WHERE cluster_id = ANY($1)`,
-			m.clusters, m.name)
+			slices.Concat(m.clusters, m.older), m.name)
 	}
 	return w
 }
+
+// sees reports whether the team sees its account of the older API.
+func (w *twoTeams) sees(*team) bool { return w.kind != "labels" }
 
 // keysIn are the ids of the keys that a page links to.
 func keysIn(body string) (ids []string) {
@@ -177,7 +304,7 @@ func (w *twoTeams) other(m *team) *team {
 func (w *twoTeams) register(f sandbox.Fixture, name, canary string, environment accounts.Environment) accounts.Account {
 	w.t.Helper()
 	account, err := w.accounts.Create(w.t.Context(), accounts.JobActor("test"), accounts.NewAccount{
-		Generation: cloudapi.Generation(f.Generation), Key: cloudapi.NewSecret([]byte(f.ManagementKey)),
+		Generation: cloudapi.Generation(f.Generation), Key: cloudapi.NewSecret([]byte(f.ManagementKey)), CloudAccountID: f.CloudAccountID,
 		Name: name, Environment: environment, Owner: canary + " owner", Note: canary + " note",
 	})
 	if err != nil {
@@ -254,7 +381,7 @@ func (w *twoTeams) outside(what map[string]any, out any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.control+"/_sandbox/outside", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.controls[what["account"].(string)]+"/_sandbox/outside", bytes.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -327,14 +454,15 @@ func (w *twoTeams) leaks(m *team, what string, r *httptest.ResponseRecorder, typ
 			text = strings.ReplaceAll(text, url.QueryEscape(own), "")
 		}
 	}
+	lower := strings.ToLower(text)
 	for _, canary := range w.other(m).canaries {
-		if i := strings.Index(strings.ToLower(text), strings.ToLower(canary)); i >= 0 {
-			w.t.Errorf("%s: %s answers %s of %s:\n...%s...", m.name, what, canary, w.other(m).name, text[max(0, i-200):min(len(text), i+200)])
+		if i := strings.Index(lower, strings.ToLower(canary)); i >= 0 {
+			w.report(fmt.Sprintf("%s: %s answers %s of %s:\n...%s...", m.name, what, canary, w.other(m).name, text[max(0, i-200):min(len(text), i+200)]))
 			return
 		}
 	}
 	if r.Code >= 500 && !strings.Contains(what, "quote") {
-		w.t.Errorf("%s: %s answers %d\n%.600s", m.name, what, r.Code, r.Body)
+		w.report(fmt.Sprintf("%s: %s answers %d\n%.600s", m.name, what, r.Code, r.Body))
 	}
 }
 
@@ -399,6 +527,22 @@ func (w *twoTeams) twins(m *team, pattern string) (pairs [][2]string, ids [][]st
 		if m.shared {
 			add(map[string]string{"id": m.account.String(), "cluster": none(), "key": none()}, map[string]string{"id": nowhere, "cluster": none(), "key": none()})
 		}
+		if strings.Contains(pattern, "/key/old/") {
+			key = o.ids["old key"][0]
+			add(map[string]string{"id": m.legacy.String(), "key": key}, map[string]string{"id": m.legacy.String(), "key": none()})
+		}
+		add(map[string]string{"id": o.legacy.String(), "cluster": o.older[0], "key": key}, map[string]string{"id": nowhere, "cluster": none(), "key": none()})
+		if strings.Contains(pattern, ":cluster") {
+			add(map[string]string{"id": m.legacy.String(), "cluster": o.older[0], "key": key}, map[string]string{"id": m.legacy.String(), "cluster": none(), "key": key})
+		}
+	case strings.Contains(pattern, ":member"):
+		for _, subject := range []string{o.name + "-subject", o.plain()} {
+			add(map[string]string{"member": w.accounts.MemberID(w.idp.URL, subject), "id": o.ids["session"][0]}, map[string]string{"member": w.accounts.MemberID(w.idp.URL, "nobody"), "id": nowhere})
+		}
+	case strings.Contains(pattern, ":line"):
+		for _, id := range o.ids["grant"] {
+			add(map[string]string{"line": id}, map[string]string{"line": nowhere})
+		}
 	case strings.Contains(pattern, ":seq"):
 		for _, seq := range o.ids["event"] {
 			add(map[string]string{"seq": seq}, map[string]string{"seq": missingEvent})
@@ -456,7 +600,7 @@ func (w *twoTeams) crawl(m *team) (pages int) {
 		ways[likeIt]++
 		pages++
 		for _, r := range []*http.Request{w.request(http.MethodGet, target, ""), m.browser.backgroundRequest(target)} {
-			answer := m.browser.send(r)
+			answer := w.ask(m, r)
 			w.leaks(m, r.Method+" "+target, answer)
 			if next := answer.Header().Get("Location"); strings.HasPrefix(next, "/") {
 				todo = append(todo, next)
@@ -469,35 +613,240 @@ func (w *twoTeams) crawl(m *team) (pages int) {
 	return pages
 }
 
-// TestTwoTeamsNeverSeeAByteOfEachOther: told apart by environment, account, cluster or label, neither
-// team is shown anything of the other's by any page, list, count, search, filter, export, error, header or
-// redirect; and what is the other's answers as what does not exist does.
+// TestTwoTeamsNeverSeeAByteOfEachOther: told apart by environment, account, cluster or label, with an account of either
+// API each, neither team is shown anything of the other's by any page, part, list, count, search, filter, export, error,
+// header or redirect; and what is the other's answers as what does not exist does. Which routes none of that reaches is
+// listed in twoTeamsUnseen.
 func TestTwoTeamsNeverSeeAByteOfEachOther(t *testing.T) {
-	for _, kind := range []string{"environment", "account", "cluster", "labels"} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			w := newTwoTeams(t, kind)
-			for _, m := range w.teams {
-				// It is their own that they see: otherwise nothing would be shown by this.
-				body := m.browser.visit("/clusters").Body.String()
-				for _, id := range m.clusters {
-					if !strings.Contains(body, id) {
-						t.Fatalf("%s does not see its own cluster", m.name)
+	reached := &twoTeamsReached{by: map[string]map[int]int{}}
+	var routes []route
+	t.Run("by", func(t *testing.T) {
+		for _, kind := range []string{"environment", "account", "cluster", "labels"} {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				w := newTwoTeams(t, kind)
+				w.reached = reached
+				if kind == "account" {
+					routes = w.routes()
+				}
+				for _, m := range w.teams {
+					// It is their own that they see: otherwise nothing would be shown by this.
+					body := m.browser.visit("/clusters").Body.String()
+					seen := m.clusters
+					if w.sees(m) {
+						seen = slices.Concat(m.clusters, m.older)
 					}
-				}
-				for _, field := range []string{"zq" + m.name[2:] + "-0", `value="` + m.name + `"`} {
-					if !strings.Contains(body, field) {
-						t.Errorf("%s does not see %q of its own", m.name, field)
+					for _, id := range seen {
+						if !strings.Contains(body, id) {
+							t.Fatalf("%s does not see its own cluster %s", m.name, id)
+						}
 					}
+					for _, field := range []string{"zq" + m.name[2:] + "-0", `value="` + m.name + `"`} {
+						if !strings.Contains(body, field) {
+							t.Errorf("%s does not see %q of its own", m.name, field)
+						}
+					}
+					if pages := w.crawl(m); pages < 20 {
+						t.Errorf("only %d pages were found", pages)
+					}
+					w.everyGet(m)
+					w.everyPost(m)
 				}
-				if pages := w.crawl(m); pages < 20 {
-					t.Errorf("only %d pages were found", pages)
+				for _, m := range w.teams {
+					w.everyOwnPost(m)
 				}
-				w.everyGet(m)
-				w.everyPost(m)
-			}
-		})
+			})
+		}
+	})
+	unseen := map[string]string{}
+	for _, r := range routes {
+		name := r.Method + " " + r.Path
+		answers := reached.by[name]
+		switch {
+		case r.Method == http.MethodGet && answers[http.StatusOK]+answers[http.StatusSeeOther] == 0:
+			unseen[name] = fmt.Sprint(answers)
+		case r.Method == http.MethodPost && answers[http.StatusOK]+answers[http.StatusSeeOther]+answers[http.StatusUnprocessableEntity]+answers[http.StatusConflict] == 0:
+			unseen[name] = fmt.Sprint(answers)
+		}
 	}
+	for name, answers := range unseen {
+		if twoTeamsUnseen[name] == "" {
+			t.Errorf("neither team is shown anything by %s, which answers %s, and twoTeamsUnseen does not say why", name, answers)
+		}
+	}
+	for name := range twoTeamsUnseen {
+		if unseen[name] == "" {
+			t.Errorf("%s is reached, and twoTeamsUnseen says it is not", name)
+		}
+	}
+}
+
+// twoTeamsUnseen are the routes that show neither team anything but a refusal, whatever they are asked, and why. They are
+// compared with what does not exist all the same.
+var twoTeamsUnseen = func() map[string]string {
+	unseen := map[string]string{}
+	because := func(reason string, routes ...string) {
+		for _, r := range routes {
+			unseen[r] = reason
+		}
+	}
+	because("before a session, the same for everybody", "GET /login", "GET /auth/callback", "GET /static/*")
+	because("needs a break-glass link, and shows nothing without", "GET /break-glass", "POST /break-glass")
+	because("would end the session that crawls; of the other team's it is compared", "POST /logout", "POST /me/sessions/:id/end")
+	because("needs accounts:manage everywhere", "GET /accounts/new", "POST /accounts")
+	because("needs members:manage or grants:manage everywhere, which no scope gives",
+		"POST /break-glass/:id/end", "GET /admin/members", "GET /admin/members/:member", "GET /admin/members/:member/keys",
+		"GET /admin/members/:member/block", "POST /admin/members/:member/block", "GET /admin/members/:member/unblock", "POST /admin/members/:member/unblock",
+		"POST /admin/members/:member/sessions/end", "POST /admin/members/:member/sessions/:id/end",
+		"GET /admin/groups", "GET /admin/groups/try", "POST /admin/groups/try")
+	because("needs grants:manage everywhere, which no scope gives", "GET /admin/roles/new", "POST /admin/roles", "POST /admin/roles/:id", "POST /admin/roles/:id/delete")
+	because("needs audit:read everywhere, which no scope gives", "GET /audit/verify", "POST /audit/verify")
+	because("needs audit:read, audit:export or grants:manage everywhere, which no scope gives",
+		"GET /admin/review", "POST /admin/review/start", "POST /admin/review/keep", "GET /admin/review/lines/:line/revoke", "POST /admin/review/lines/:line/revoke",
+		"GET /admin/review/sign", "POST /admin/review/sign", "GET /admin/review/signed", "GET /admin/review/members", "GET /admin/review/members/:member",
+		"GET /admin/review/accounts/:id", "GET /admin/review/export")
+	return unseen
+}()
+
+// TestTwoTeamsFindWhatIsPlanted: the crawl and its comparisons find what a mistake would show, wherever it is: otherwise
+// that they find nothing would prove nothing.
+func TestTwoTeamsFindWhatIsPlanted(t *testing.T) {
+	t.Parallel()
+	w := newTwoTeams(t, "account")
+	m, o := w.teams[0], w.teams[1]
+	hx := func(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
+	body := func(text string) func(*httptest.ResponseRecorder) {
+		return func(a *httptest.ResponseRecorder) { a.Body.WriteString(text) }
+	}
+	leaks := []struct {
+		name  string
+		where func(r *http.Request, pattern string, a *httptest.ResponseRecorder) bool
+		do    func(*httptest.ResponseRecorder)
+		found string // in the finding
+	}{
+		{"a name on a page that only links lead to", func(r *http.Request, p string, a *httptest.ResponseRecorder) bool {
+			return !hx(r) && p == "/accounts/:id/clusters/:cluster/history" && a.Code == http.StatusOK
+		}, body("<p>" + strings.ToUpper(o.name) + "</p>"), "/history answers " + o.name},
+		{"a cluster in what the page asks for by itself", func(r *http.Request, p string, _ *httptest.ResponseRecorder) bool {
+			return hx(r) && p == pathHome
+		}, body(o.clusters[1]), "part of /clusters answers " + o.clusters[1]},
+		{"a cluster of the older API in a search", func(r *http.Request, p string, _ *httptest.ResponseRecorder) bool {
+			return p == pathAccounts && r.Method == http.MethodGet && r.URL.Query().Get("q") != ""
+		}, body(o.older[0]), "GET /accounts?q=" + o.name[1:5]},
+		{"an account of the older API in an error", func(r *http.Request, p string, a *httptest.ResponseRecorder) bool {
+			return p == "/accounts/:id/disable" && a.Code == http.StatusNotFound
+		}, body(o.legacy.String()), "POST /accounts/:id/disable"},
+		{"a key in a header", func(_ *http.Request, p string, _ *httptest.ResponseRecorder) bool {
+			return p == "/accounts/:id/clusters/:cluster/keys/new"
+		}, func(a *httptest.ResponseRecorder) { a.Header().Set("X-Key", o.keys[0]) }, "/keys/new answers " + o.keys[0]},
+		{"an account where a redirect leads to", func(r *http.Request, p string, _ *httptest.ResponseRecorder) bool { return p == "/" },
+			func(a *httptest.ResponseRecorder) { a.Header().Set("Location", accountPath(o.account)) }, "GET / answers " + o.account.String()},
+		{"a name in an export", func(r *http.Request, p string, a *httptest.ResponseRecorder) bool {
+			return p == pathAuditExport && a.Code == http.StatusOK && r.URL.Query().Get("format") == "ndjson"
+		}, body(o.name), "format=ndjson"},
+		{"a grant in a form that was filled in wrongly", func(r *http.Request, p string, a *httptest.ResponseRecorder) bool {
+			return r.Method == http.MethodPost && p == pathGrantNew && a.Code/100 != 3
+		}, body(o.ids["grant"][0]), "own POST " + pathGrantNew},
+		{"one byte by which what is there differs from what is not", func(r *http.Request, p string, _ *httptest.ResponseRecorder) bool {
+			return p == "/accounts/:id/clusters/:cluster/delete" && r.Method == http.MethodGet && strings.Contains(r.URL.Path, o.clusters[0])
+		}, body(" "), "GET /accounts/:id/clusters/:cluster/delete of "},
+		{"a status by which it does", func(r *http.Request, p string, _ *httptest.ResponseRecorder) bool {
+			return p == "/audit/events/:seq" && slices.Contains(o.ids["event"], strings.TrimPrefix(r.URL.Path, "/audit/events/"))
+		}, func(a *httptest.ResponseRecorder) { a.Code = http.StatusForbidden }, "GET /audit/events/:seq of "},
+	}
+	planted := map[string]int{}
+	w.plant = func(r *http.Request, pattern string, a *httptest.ResponseRecorder) {
+		for _, leak := range leaks {
+			if leak.where(r, pattern, a) {
+				planted[leak.name]++
+				leak.do(a)
+			}
+		}
+	}
+	var findings []string
+	w.report = func(finding string) { findings = append(findings, finding) }
+	w.crawl(m)
+	w.everyGet(m)
+	w.everyPost(m)
+	w.everyOwnPost(m)
+	for _, leak := range leaks {
+		found := func(finding string) bool { return strings.Contains(finding, leak.found) }
+		switch {
+		case planted[leak.name] == 0:
+			t.Errorf("%s: the crawl never comes to the place", leak.name)
+		case !slices.ContainsFunc(findings, found):
+			t.Errorf("%s: planted %d times, and never found", leak.name, planted[leak.name])
+		default:
+			findings = slices.DeleteFunc(findings, found)
+		}
+	}
+	if len(findings) > 0 {
+		t.Logf("%d more findings, such as %.600s", len(findings), findings[0])
+	}
+}
+
+// part asks as htmx does when somebody presses a link.
+func (w *twoTeams) part(target string) *http.Request {
+	r := w.request(http.MethodGet, target, "")
+	r.Header.Set("HX-Request", "true")
+	r.Header.Set("HX-Current-URL", testBase+target)
+	return r
+}
+
+// own are the addresses of a route with ids of what is the team's own, in both of its accounts.
+func (w *twoTeams) own(m *team, pattern string) []string {
+	if !strings.Contains(pattern, ":") {
+		return nil
+	}
+	self := w.accounts.MemberID(w.idp.URL, m.plain())
+	ids := map[string]string{"id": m.account.String(), "cluster": m.clusters[0], "key": m.keys[0], "seq": m.ids["event"][0], "member": self, "line": m.ids["grant"][0]}
+	older := maps.Clone(ids)
+	older["id"], older["cluster"] = m.legacy.String(), m.older[0]
+	if strings.Contains(pattern, "/key/old/") {
+		older["key"] = m.ids["old key"][0]
+	}
+	switch {
+	case strings.HasPrefix(pattern, pathGrants+"/:id"):
+		ids["id"] = m.ids["grant"][0]
+	case strings.HasPrefix(pattern, pathRoles+"/:id"):
+		ids["id"] = "viewer"
+	}
+	return []string{filled(pattern, ids), filled(pattern, older)}
+}
+
+// everyOwnPost sends forms about the team's own that are wrong, or do as little as can be: what comes back may tell nothing
+// of the other team either.
+func (w *twoTeams) everyOwnPost(m *team) {
+	for _, r := range w.routes() {
+		if r.Method != http.MethodPost || r.Path == pathLogout || strings.HasPrefix(r.Path, "/me/sessions") {
+			continue
+		}
+		targets := w.own(m, r.Path)
+		if targets == nil {
+			targets = []string{r.Path}
+		}
+		for _, target := range targets {
+			for _, form := range twoTeamsForms {
+				hx := w.request(http.MethodPost, target, form)
+				hx.Header.Set("HX-Request", "true")
+				hx.Header.Set("HX-Current-URL", testBase+target)
+				for _, r := range []*http.Request{w.request(http.MethodPost, target, form), hx} {
+					answer := w.ask(m, r)
+					w.leaks(m, "own POST "+target, answer)
+					if next := answer.Header().Get("Location"); strings.HasPrefix(next, "/") && !strings.HasPrefix(next, "/login") {
+						w.leaks(m, "GET after POST "+target, w.ask(m, w.request(http.MethodGet, next, "")))
+					}
+				}
+			}
+		}
+	}
+}
+
+// twoTeamsForms are sent to every address that takes a form: nothing that is known, and what is filled in plausibly.
+var twoTeamsForms = []string{
+	"a=b",
+	"confirm=x&delete_backups=no&name=a-name&nodes=1&package_id=00000000-0000-4000-8000-000000000001&labels=&cloud_provider=aws&region=us-east-1&reason=because&environment=staging" +
+		"&revision=00000000000000000000000000000000&expires_in_days=30&access=read&generation=current&management_key=nonsense&form_token=nonsense",
 }
 
 func (w *twoTeams) everyGet(m *team) {
@@ -507,13 +856,13 @@ func (w *twoTeams) everyGet(m *team) {
 		}
 		if !strings.Contains(r.Path, ":") {
 			for _, query := range w.queries(m) {
-				w.leaks(m, "GET "+r.Path+query, m.browser.visit(r.Path+query))
-				w.leaks(m, "part of "+r.Path+query, m.browser.send(m.browser.backgroundRequest(r.Path+query)))
+				w.leaks(m, "GET "+r.Path+query, w.ask(m, w.request(http.MethodGet, r.Path+query, "")))
+				w.leaks(m, "part of "+r.Path+query, w.ask(m, m.browser.backgroundRequest(r.Path+query)))
 			}
-		} else {
-			own := filled(r.Path, map[string]string{"id": m.account.String(), "cluster": m.clusters[0], "key": m.keys[0], "seq": m.ids["event"][0]})
-			for _, r := range []*http.Request{m.browser.request(http.MethodGet, own, ""), m.browser.request(http.MethodHead, own, ""), m.browser.backgroundRequest(own)} {
-				w.leaks(m, r.Method+" "+own, m.browser.send(r))
+		}
+		for _, own := range w.own(m, r.Path) {
+			for _, r := range []*http.Request{w.request(http.MethodGet, own, ""), w.request(http.MethodHead, own, ""), m.browser.backgroundRequest(own), w.part(own)} {
+				w.leaks(m, r.Method+" "+own, w.ask(m, r))
 			}
 		}
 		pairs, ids := w.twins(m, r.Path)
@@ -521,6 +870,7 @@ func (w *twoTeams) everyGet(m *team) {
 			w.compare(m, "GET "+r.Path, ids[i], func(target string) *http.Request { return m.browser.request(http.MethodGet, target, "") }, pair)
 			if i == 0 {
 				w.compare(m, "part of "+r.Path, ids[i], m.browser.backgroundRequest, pair)
+				w.compare(m, "swap of "+r.Path, ids[i], w.part, pair)
 			}
 		}
 	}
@@ -528,18 +878,13 @@ func (w *twoTeams) everyGet(m *team) {
 
 // everyPost sends what is filled in plausibly and what is not.
 func (w *twoTeams) everyPost(m *team) {
-	forms := []string{
-		"a=b",
-		"confirm=x&delete_backups=no&name=a-name&nodes=1&package_id=" + uuid.NewString() + "&labels=&cloud_provider=aws&region=us-east-1&reason=because&environment=staging" +
-			"&revision=00000000000000000000000000000000&expires_in_days=30&access=read&generation=current&management_key=nonsense&form_token=nonsense",
-	}
 	for _, r := range w.routes() {
 		if r.Method != http.MethodPost || r.Path == pathLogout {
 			continue
 		}
 		pairs, ids := w.twins(m, r.Path)
 		for i, pair := range pairs {
-			for _, form := range forms {
+			for _, form := range twoTeamsForms {
 				w.compare(m, "POST "+r.Path, ids[i], func(target string) *http.Request {
 					path, query, _ := strings.Cut(target, "?")
 					return m.browser.request(http.MethodPost, path, form+"&"+query)
@@ -552,10 +897,10 @@ func (w *twoTeams) everyPost(m *team) {
 // compare asks for both of a pair: neither may leak, and both must say the same.
 func (w *twoTeams) compare(m *team, what string, ids []string, ask func(target string) *http.Request, pair [2]string) {
 	w.t.Helper()
-	theirs, missing := m.browser.send(ask(pair[0])), m.browser.send(ask(pair[1]))
+	theirs, missing := w.ask(m, ask(pair[0])), w.ask(m, ask(pair[1]))
 	w.leaks(m, what+": "+pair[0], theirs, ids...)
 	if diff := cmp.Diff(alike(missing, ids...), alike(theirs, ids...)); diff != "" {
-		w.t.Errorf("%s: %s of %s does not answer as what does not exist (-missing +theirs)\n%.1500s", m.name, what, pair[0], diff)
+		w.report(fmt.Sprintf("%s: %s of %s does not answer as what does not exist (-missing +theirs)\n%.1500s", m.name, what, pair[0], diff))
 	}
 }
 

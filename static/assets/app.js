@@ -1,5 +1,5 @@
-// What the console's pages do with scripts: shortcuts, copy buttons, relative times that go on, and
-// some manners for the background refresh. Every page works without it.
+// What the console's pages do with scripts: shortcuts, copy buttons, relative times that go on. Every
+// page works without it.
 "use strict";
 (() => {
   const one = (selector, root = document) => root.querySelector(selector);
@@ -127,29 +127,6 @@
   // A secret is shown once. It goes with its page, also where the browser keeps the page to come back to.
   addEventListener("pagehide", () => { for (const el of all("[data-once]")) el.remove(); });
 
-  // Background refresh: elements with data-live ask for themselves again. Not while the page is
-  // hidden, while somebody types or selects, or after the server said that it will not answer.
-  let lastKey = 0;
-  addEventListener("keydown", () => { lastKey = Date.now(); }, true);
-  const busy = () => document.hidden || Date.now() - lastKey < 1500 || !(getSelection()?.isCollapsed ?? true);
-  const live = (event) => event.target.closest?.("[data-live]");
-  const background = (event) => event.detail?.ctx?.sourceEvent?.type === "every";
-  document.addEventListener("htmx:before:request", (event) => {
-    const region = live(event);
-    if (region && background(event) && (busy() || region.dataset.stopped)) event.preventDefault();
-  });
-  const lost = one("#lost");
-  const show = (gone) => { if (lost && lost.hidden === gone) lost.hidden = !gone; };
-  document.addEventListener("htmx:error", (event) => { if (event.detail?.ctx) show(true); });
-  document.addEventListener("htmx:after:request", (event) => {
-    show(false);
-    const { status, headers } = event.detail?.ctx?.response ?? {};
-    const region = live(event);
-    if (region && (status === 401 || status === 403 || status === 404)) region.dataset.stopped = "1";
-    if (region && status < 400) one("#notice")?.replaceChildren();
-    const url = headers?.get("HX-Replace-Url");
-    if (url?.startsWith("/") && status < 400) history.replaceState(null, "", url);
-  });
   document.addEventListener("htmx:after:swap", tick);
   // Opened sections stay open when a refresh brings them again.
   globalThis.htmx?.registerExtension("keep-open", {

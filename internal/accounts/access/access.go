@@ -58,7 +58,7 @@ type Rights struct {
 // NewRights returns the rights that the grants add up to. A grant whose scope is nowhere gives
 // nothing, not even the name of its role.
 func NewRights(grants ...Grant) Rights {
-	var r Rights
+	r := Rights{grants: make([]Grant, 0, len(grants))}
 	for _, g := range grants {
 		if !g.Scope.None() && len(g.Role.Permissions) > 0 {
 			r.grants = append(r.grants, g)
@@ -111,9 +111,12 @@ func (r Rights) placed(on Target) Target {
 
 // holds reports whether a grant gives the permission on the target.
 func (r Rights) holds(permission string, on Target) bool {
-	return slices.ContainsFunc(r.grants, func(g Grant) bool {
-		return slices.Contains(g.Role.Permissions, permission) && g.Scope.Covers(on)
-	})
+	for i := range r.grants { // there may be hundreds, most of them elsewhere
+		if g := &r.grants[i]; g.Scope.Covers(on) && slices.Contains(g.Role.Permissions, permission) {
+			return true
+		}
+	}
+	return false
 }
 
 // Missing names what is missing on the target, for people; empty when the requirement is met.
@@ -166,11 +169,11 @@ func (r Rights) Visible(need Requirement) Scope {
 		where = where.intersect(r.scope(p))
 	}
 	if len(need.Any) > 0 {
-		var anywhere Scope
-		for _, p := range need.Any {
-			anywhere = anywhere.union(r.scope(p))
+		anywhere := make([]Scope, len(need.Any))
+		for i, p := range need.Any {
+			anywhere[i] = r.scope(p)
 		}
-		where = where.intersect(anywhere)
+		where = where.intersect(union(anywhere...))
 	}
 	return where
 }
@@ -182,13 +185,7 @@ func (r Rights) Holds(permission string) bool {
 
 // Within reports whether the permission is held everywhere in the scope.
 func (r Rights) Within(permission string, scope Scope) bool {
-	var where Scope
-	for _, g := range r.grants {
-		if slices.Contains(g.Role.Permissions, permission) {
-			where = where.union(g.Scope)
-		}
-	}
-	return where.Contains(scope, func(account uuid.UUID) string { return r.environments[account] })
+	return r.given(permission).Contains(scope, func(account uuid.UUID) string { return r.environments[account] })
 }
 
 // Grants returns the grants that the rights are the sum of.
@@ -206,25 +203,32 @@ func (r Rights) Roles() []string {
 
 // Permissions returns every permission held anywhere, sorted, each once.
 func (r Rights) Permissions() []string {
-	var all []string
+	all := map[string]bool{}
 	for _, g := range r.grants {
-		all = append(all, g.Role.Permissions...)
+		for _, p := range g.Role.Permissions {
+			all[p] = true
+		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // Empty reports whether nothing is allowed anywhere.
 func (r Rights) Empty() bool { return len(r.grants) == 0 }
 
-// scope is where one permission holds.
-func (r Rights) scope(permission string) Scope {
-	var where Scope
-	for _, g := range r.grants {
-		if slices.Contains(g.Role.Permissions, permission) {
-			where = where.union(g.Scope)
+// given is where grants give the permission, as they say it.
+func (r Rights) given(permission string) Scope {
+	var scopes []Scope
+	for i := range r.grants {
+		if g := &r.grants[i]; slices.Contains(g.Role.Permissions, permission) {
+			scopes = append(scopes, g.Scope)
 		}
 	}
+	return union(scopes...)
+}
+
+// scope is where one permission holds.
+func (r Rights) scope(permission string) Scope {
+	where := r.given(permission)
 	if r.environments == nil || where.Everything || len(where.Environments) == 0 {
 		return where
 	}

@@ -20,6 +20,8 @@ type Row struct {
 	Value string // empty for the member
 	Gives []Grant
 	Why   string // nothing is given because of this; empty when something is
+	// Bound is set where grants to an address became its member's own, which Why tells of.
+	Bound bool
 }
 
 // Explain tells of each group of the member, and of the address, what it gives and why. granted are the

@@ -102,16 +102,22 @@ func (s Scope) wide() Scope {
 	return s
 }
 
-// union returns where either scope is.
-func (s Scope) union(o Scope) Scope {
-	if s.Everything || o.Everything {
-		return Scope{Everything: true}
+// union returns where any of the scopes is.
+func union(scopes ...Scope) Scope {
+	var all Scope
+	for i := range scopes {
+		s := &scopes[i]
+		if s.Everything {
+			return Scope{Everything: true}
+		}
+		all.Environments = append(all.Environments, s.Environments...)
+		all.Accounts = append(all.Accounts, s.Accounts...)
+		all.Clusters = append(all.Clusters, s.Clusters...)
+		all.Labels = append(all.Labels, s.Labels...)
 	}
 	return Scope{
-		Environments: join(s.Environments, o.Environments),
-		Accounts:     join(s.Accounts, o.Accounts),
-		Clusters:     join(s.Clusters, o.Clusters),
-		Labels:       joinSelectors(s.Labels, o.Labels),
+		Environments: once(all.Environments), Accounts: once(all.Accounts), Clusters: once(all.Clusters),
+		Labels: onceBy(all.Labels, Selector.String),
 	}
 }
 
@@ -133,41 +139,35 @@ func (s Scope) intersect(o Scope) Scope {
 	for _, pair := range [][2]Scope{{s, o}, {o, s}} {
 		for _, c := range pair[0].Clusters {
 			if slices.Contains(pair[1].Accounts, c.AccountID) {
-				both.Clusters = join(both.Clusters, []ClusterRef{c})
+				both.Clusters = append(both.Clusters, c)
 			}
 		}
 		for _, l := range pair[0].Labels {
 			if slices.ContainsFunc(pair[1].Labels, l.Implies) {
-				both.Labels = joinSelectors(both.Labels, []Selector{l})
+				both.Labels = append(both.Labels, l)
 			}
 		}
 	}
+	both.Clusters, both.Labels = once(both.Clusters), onceBy(both.Labels, Selector.String)
 	return both
 }
 
-func join[T comparable](a, b []T) []T {
-	out := slices.Clone(a)
-	seen := make(map[T]struct{}, len(a)+len(b))
-	for _, v := range a {
-		seen[v] = struct{}{}
-	}
-	for _, v := range b {
-		if _, ok := seen[v]; !ok {
-			seen[v] = struct{}{}
-			out = append(out, v)
-		}
-	}
-	return out
-}
+func join[T comparable](a, b []T) []T { return once(slices.Concat(a, b)) }
 
-func joinSelectors(a, b []Selector) []Selector {
-	out := slices.Clone(a)
-	for _, l := range b {
-		if !slices.ContainsFunc(out, func(o Selector) bool { return o.String() == l.String() }) {
-			out = append(out, l)
-		}
+// once is the list without what stood in it before.
+func once[T comparable](list []T) []T { return onceBy(list, func(v T) T { return v }) }
+
+// onceBy is once for values that are the same when their keys are. It writes into the list.
+func onceBy[T any, K comparable](list []T, key func(T) K) []T {
+	if len(list) < 2 {
+		return list
 	}
-	return out
+	seen := make(map[K]struct{}, len(list))
+	return slices.DeleteFunc(list, func(v T) bool {
+		_, again := seen[key(v)]
+		seen[key(v)] = struct{}{}
+		return again
+	})
 }
 
 func common[T comparable](a, b []T) []T {

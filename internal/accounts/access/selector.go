@@ -23,7 +23,10 @@ const (
 // It is written as Kubernetes writes the positive half of its selectors: "team=search",
 // "team in (search,ads),tier=gold". There is no "!=", "notin" and no bare key: a cluster that somebody
 // forgot to label must match nothing, and a label taken away must never widen a scope.
-type Selector struct{ values map[string][]string } // each sorted, without repetition, never empty
+type Selector struct {
+	values map[string][]string // each sorted, without repetition, never empty
+	text   string              // String, written once
+}
 
 // ParseSelector reads a selector. Spaces around its parts mean nothing; a key may stand once. The
 // error is for the person who wrote the text.
@@ -47,6 +50,7 @@ func ParseSelector(text string) (Selector, error) {
 			return Selector{}, fmt.Errorf("a selector has at most %d keys and %d combinations of values", maxSelectorKeys, maxCombinations)
 		}
 	}
+	s.text = s.written()
 	return s, nil
 }
 
@@ -158,7 +162,9 @@ func (s Selector) Combinations() []map[string]string {
 }
 
 // String returns the selector in one spelling: two that pick alike are written alike.
-func (s Selector) String() string {
+func (s Selector) String() string { return s.text }
+
+func (s Selector) written() string {
 	parts := make([]string, 0, len(s.values))
 	for _, key := range s.Keys() {
 		if values := s.values[key]; len(values) == 1 {

@@ -1,0 +1,448 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/audit"
+)
+
+const (
+	// maxWatches and maxWatchesEach bound the watches of a process, and of one member in it.
+	maxWatches     = 2000
+	maxWatchesEach = 20
+	// maxUntold is how many accounts a watch keeps that were not taken yet. Past it whoever watches looks at everything.
+	maxUntold = 64
+	// standingEvery is how often it is asked whether the sessions that watch have ended.
+	standingEvery = time.Second
+	// gatherTime is how long changes are gathered after some were told, so that a thousand accounts are not a
+	// thousand questions about sessions.
+	gatherTime = 25 * time.Millisecond
+	// standingTimeout bounds such a question.
+	standingTimeout = 5 * time.Second
+	// maxRecent and recentTime bound what is remembered for those who come back.
+	maxRecent  = 4096
+	recentTime = 5 * time.Minute
+	// recentMargin is how much earlier than they say those who come back are told from: clocks of replicas differ, and a
+	// change may be under way while a page is made.
+	recentMargin = 2 * time.Second
+)
+
+// ErrStopping: the console is stopping and takes no new watches.
+var ErrStopping = errors.New("the console is stopping")
+
+// change says that something of an account's snapshot changed.
+type change struct {
+	account  uuid.UUID
+	clusters []string // of them; none when it is about the account itself
+	at       time.Time
+}
+
+// Why a watch ended.
+type WatchEnd string
+
+const (
+	WatchSessionEnded WatchEnd = "session" // it ended, expired, or its member was blocked
+	WatchStopped      WatchEnd = "stopped" // the console stops; another may be asked
+)
+
+// News is what there is to look at again. It names nothing that the member may not read.
+type News struct {
+	At       time.Time   // of the console's clock; whoever comes back later says it
+	Accounts []uuid.UUID // some of whose clusters changed
+	Look     bool        // everything: it is not known what changed
+	End      WatchEnd    // not empty: there will be no more
+}
+
+// Watch tells one page, or several that share it, that something changed which the member may read. What changed is
+// read as always, by the way that decides on rights; a Watch decides only who is woken.
+type Watch struct {
+	hub     *hub
+	by      audit.Actor
+	session uuid.UUID
+	ready   chan struct{} // holds one when there is news
+
+	// Under hub.mu.
+	accounts map[uuid.UUID]bool
+	look     bool
+	end      WatchEnd
+
+	// Only the hub's loop touches these, and whoever makes the watch before it is known.
+	backlog []change // remembered ones that were not judged yet
+	scope   *access.Scope
+}
+
+// Ready delivers a value when Next has news.
+func (w *Watch) Ready() <-chan struct{} { return w.ready }
+
+// Next takes what there is; false when there is nothing.
+func (w *Watch) Next(now time.Time) (News, bool) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	n := News{At: now, Look: w.look, End: w.end}
+	if !w.look {
+		n.Accounts = slices.Collect(maps.Keys(w.accounts))
+	}
+	w.look = false
+	clear(w.accounts)
+	return n, n.Look || n.End != "" || len(n.Accounts) > 0
+}
+
+// Close ends the watch.
+func (w *Watch) Close() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	delete(w.hub.watches, w)
+}
+
+// wake says that there is news. The caller holds hub.mu.
+func (w *Watch) wake() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// tell adds an account; a watch that is not emptied in time is told to look instead, so that it never grows. The
+// caller holds hub.mu.
+func (w *Watch) tell(account uuid.UUID) {
+	if w.look || w.end != "" {
+		return
+	}
+	w.accounts[account] = true
+	if len(w.accounts) > maxUntold {
+		w.hub.behind.Inc()
+		w.lookAgain()
+		return
+	}
+	w.wake()
+}
+
+func (w *Watch) lookAgain() {
+	w.look = true
+	clear(w.accounts)
+	w.wake()
+}
+
+// hub hands changes to watches. It never waits for one.
+type hub struct {
+	behind    prometheus.Counter
+	listening prometheus.Gauge
+	open      prometheus.GaugeFunc
+
+	mu      sync.Mutex
+	watches map[*Watch]struct{}
+	stopped bool
+	since   time.Time // every change after it is in recent; zero while nothing is heard
+	recent  []change
+	arrived []change      // not judged yet
+	owed    bool          // everybody is to look again as soon as it can be judged who may
+	wake    chan struct{} // there is something to judge
+}
+
+func newHub() *hub {
+	h := &hub{watches: map[*Watch]struct{}{}, wake: make(chan struct{}, 1)}
+	h.behind = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "qm_live_behind_total", Help: "Streams to browsers that took their news too slowly and were told to look at everything instead.",
+	})
+	h.listening = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "qm_live_listening", Help: "1 while the dedicated connection to Postgres hears of changes; else pages look by themselves.",
+	})
+	h.open = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "qm_live_streams", Help: "Open streams to browsers.",
+	}, func() float64 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return float64(len(h.watches))
+	})
+	return h
+}
+
+func (h *hub) nudge() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add takes a change that was heard of.
+func (h *hub) add(c change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recent = append(h.recent, c)
+	old := max(len(h.recent)-maxRecent, 0)
+	for old < len(h.recent) && c.at.Sub(h.recent[old].at) > recentTime {
+		old++
+	}
+	if old > 0 {
+		if h.recent[old-1].at.After(h.since) {
+			h.since = h.recent[old-1].at
+		}
+		h.recent = slices.Delete(h.recent, 0, old)
+	}
+	h.arrived = append(h.arrived, c)
+	if len(h.arrived) > maxRecent { // judging hangs
+		h.arrived, h.owed = nil, true
+	}
+	h.nudge()
+}
+
+// hears begins anew: what was said before since may have been missed.
+func (h *hub) hears(since time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.since, h.owed = since, true
+	h.listening.Set(1)
+	h.nudge()
+}
+
+// deaf: from now on changes are missed.
+func (h *hub) deaf() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.since, h.recent = time.Time{}, nil
+	h.listening.Set(0)
+}
+
+// Watch begins to tell the session's member of changes to what they may read. after is when they last looked: what
+// changed since is told at once, and when that is not known they are told to look; zero: nothing is told of before.
+// ErrRateLimited when they, or all together, watch too often already; ErrStopping.
+func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watch, error) {
+	w := &Watch{hub: s.hub, by: by, session: session.ID, ready: make(chan struct{}, 1), accounts: map[uuid.UUID]bool{}}
+	scope := s.visible(by, ActClusterRead)
+	w.scope = &scope
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		return nil, ErrStopping
+	}
+	theirs := 0
+	for other := range h.watches {
+		if other.by.Issuer == by.Issuer && other.by.Subject == by.Subject {
+			theirs++
+		}
+	}
+	if theirs >= maxWatchesEach || len(h.watches) >= maxWatches {
+		return nil, fmt.Errorf("%d streams of the member, %d in all: %w", theirs, len(h.watches), ErrRateLimited)
+	}
+	if !after.IsZero() {
+		after = after.Add(-recentMargin)
+		if h.since.IsZero() || after.Before(h.since) {
+			w.lookAgain()
+		} else {
+			for _, c := range h.recent {
+				if c.at.After(after) {
+					w.backlog = append(w.backlog, c)
+				}
+			}
+		}
+	}
+	h.watches[w] = struct{}{}
+	if len(w.backlog) > 0 {
+		h.nudge()
+	}
+	return w, nil
+}
+
+// StopWatching ends all watches and takes no new ones: what would go on for ever must not hold up a stop.
+func (s *Service) StopWatching() {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = true
+	for w := range h.watches {
+		w.finish(WatchStopped)
+	}
+}
+
+// finish ends the watch. The caller holds hub.mu.
+func (w *Watch) finish(why WatchEnd) {
+	if w.end == "" {
+		w.end, w.look = why, false
+		clear(w.accounts)
+		w.wake()
+	}
+	delete(w.hub.watches, w)
+}
+
+// tellLoop judges who is told what, until ctx ends.
+func (s *Service) tellLoop(ctx context.Context) {
+	ticks := time.NewTicker(standingEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		case <-s.hub.wake:
+		}
+		s.tellOnce(ctx)
+		pause := time.NewTimer(gatherTime)
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+	}
+}
+
+// audience is what one session may be told.
+type audience struct {
+	rights access.Rights
+	scope  access.Scope
+	live   bool
+}
+
+// tellOnce ends watches whose session has ended, and tells the others what arrived and they may read now. When
+// neither can be told, because Postgres does not answer, nobody is told anything, and everybody looks again afterwards.
+func (s *Service) tellOnce(ctx context.Context) {
+	h := s.hub
+	h.mu.Lock()
+	arrived, everything := h.arrived, h.owed
+	h.arrived, h.owed = nil, false
+	watches := slices.Collect(maps.Keys(h.watches))
+	h.mu.Unlock()
+	if len(watches) == 0 {
+		return
+	}
+	heard, err := s.audiences(ctx, watches)
+	var labels map[access.ClusterRef]map[string]string
+	if err == nil {
+		labels, err = s.labelsToJudge(ctx, heard, watches, arrived)
+	}
+	if err != nil {
+		h.mu.Lock()
+		h.owed = h.owed || everything || len(arrived) > 0
+		h.mu.Unlock()
+		return
+	}
+	told := make([][]uuid.UUID, len(watches))
+	for i, w := range watches {
+		if to := heard[w.session]; to.live {
+			told[i] = to.readable(slices.Concat(w.backlog, arrived), labels)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, w := range watches {
+		to := heard[w.session]
+		w.backlog = nil
+		if !to.live {
+			w.finish(WatchSessionEnded)
+			continue
+		}
+		if everything || !reflect.DeepEqual(*w.scope, to.scope) {
+			w.lookAgain()
+		}
+		w.scope = &to.scope
+		for _, account := range told[i] {
+			w.tell(account)
+		}
+	}
+}
+
+// audiences asks which sessions are live, and what their members may read now.
+func (s *Service) audiences(ctx context.Context, watches []*Watch) (map[uuid.UUID]audience, error) {
+	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
+	defer cancel()
+	by := map[uuid.UUID]audit.Actor{}
+	for _, w := range watches {
+		by[w.session] = w.by
+	}
+	if err := s.freshRights(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT id, created_at, last_seen_at, expires_at FROM sessions WHERE id = ANY($1) AND ended_at IS NULL`, slices.Collect(maps.Keys(by)))
+	if err != nil {
+		return nil, fmt.Errorf("reading sessions that watch: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[sessionRow])
+	if err != nil {
+		return nil, fmt.Errorf("reading sessions that watch: %w", err)
+	}
+	now, book := s.now(), s.keeper.book.Load()
+	heard := map[uuid.UUID]audience{}
+	for _, row := range stored {
+		who := by[row.ID]
+		blocked := who.Issuer != InternalIssuer && book.blocked[principal{who.Issuer, who.Subject}]
+		if !s.live(row, now) || blocked {
+			continue
+		}
+		rights := s.rightsBy(book, who, now)
+		heard[row.ID] = audience{rights: rights, scope: rights.Visible(ActClusterRead.Needs), live: true}
+	}
+	return heard, nil
+}
+
+// labelsToJudge reads the labels of the clusters that changed, when somebody's rights go by labels.
+func (s *Service) labelsToJudge(ctx context.Context, heard map[uuid.UUID]audience, watches []*Watch, arrived []change) (map[access.ClusterRef]map[string]string, error) {
+	byLabels := false
+	for _, to := range heard {
+		byLabels = byLabels || len(to.scope.Labels) > 0
+	}
+	changes := arrived
+	for _, w := range watches {
+		changes = append(changes[:len(changes):len(changes)], w.backlog...)
+	}
+	var accounts []uuid.UUID
+	var clusters []string
+	for _, c := range changes {
+		for _, id := range c.clusters {
+			accounts, clusters = append(accounts, c.account), append(clusters, id)
+		}
+	}
+	if !byLabels || len(clusters) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
+	defer cancel()
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT c.account_id, c.cluster_id, c.labels FROM clusters c
+		JOIN unnest($1::uuid[], $2::text[]) AS t (account_id, cluster_id) ON c.account_id = t.account_id AND c.cluster_id = t.cluster_id`, accounts, clusters)
+	if err != nil {
+		return nil, fmt.Errorf("reading labels of what changed: %w", err)
+	}
+	labels := map[access.ClusterRef]map[string]string{}
+	var ref access.ClusterRef
+	var has map[string]string
+	_, err = pgx.ForEachRow(rows, []any{&ref.AccountID, &ref.ClusterID, &has}, func() error {
+		labels[ref] = maps.Clone(has)
+		clear(has)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading labels of what changed: %w", err)
+	}
+	return labels, nil
+}
+
+// readable returns the accounts of those changes that the audience may read. Who may read some clusters of an account
+// is told of those only: when others change, or the account itself, nothing wakes them.
+func (a audience) readable(changes []change, labels map[access.ClusterRef]map[string]string) []uuid.UUID {
+	var accounts []uuid.UUID
+	for _, c := range changes {
+		may := a.rights.Allows(ActClusterRead.Needs, access.Target{AccountID: c.account}) ||
+			slices.ContainsFunc(c.clusters, func(id string) bool {
+				return a.rights.Allows(ActClusterRead.Needs, access.Target{
+					AccountID: c.account, ClusterID: id, Labels: labels[access.ClusterRef{AccountID: c.account, ClusterID: id}],
+				})
+			})
+		if may && !slices.Contains(accounts, c.account) {
+			accounts = append(accounts, c.account)
+		}
+	}
+	return accounts
+}
