@@ -8,6 +8,7 @@ import (
 // AuditView is the list of operations.
 type AuditView struct {
 	Page     Page
+	Tabs     []Tab
 	Filter   AuditFilter
 	Rows     []AuditRow
 	First    string

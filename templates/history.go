@@ -35,8 +35,11 @@ const fewChanges = 3
 
 // historyAct says what was done. What was found changed elsewhere is no act of anybody's here.
 func historyAct(act string) string {
-	if act == "cluster.changed_outside" {
+	switch act {
+	case "cluster.changed_outside":
 		return "Changed outside this console"
+	case "cluster.acknowledge_outside":
+		return "Acknowledged a change made outside"
 	}
 	return ActWords(act)
 }

@@ -77,7 +77,7 @@ func hostilePages(text string) map[string]templ.Component {
 		"sign-in": filled(text, SignIn), "no-rights": filled(text, NoRights), "error": filled(text, ErrorPage), "fleet": filled(text, Fleet),
 		"cluster": filled(text, Cluster), "confirm": filled(text, Confirm), "accounts": filled(text, Accounts), "account": filled(text, Account),
 		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
-		"keys": filled(text, Keys), "history": filled(text, History), "key-form": filled(text, KeyForm), "key-secret": filled(text, KeySecret),
+		"keys": filled(text, Keys), "history": filled(text, History), "outside": filled(text, Outside), "outside-change": filled(text, OutsideChange), "key-form": filled(text, KeyForm), "key-secret": filled(text, KeySecret),
 		"account-edit": filled(text, AccountEdit), "account-key": filled(text, AccountKey), "account-mint": filled(text, AccountMint),
 		"old-key": filled(text, AccountOldKey), "switch": filled(text, AccountSwitch),
 	}

@@ -138,6 +138,7 @@ type comparison struct {
 	found   opened
 	rows    []snapshot // of the clusters that the current API lists
 	readAt  time.Time  // the database's clock, before they were read
+	logSeq  int64      // the log's last event then
 }
 
 // compareAPIs asks both APIs with the account's key. The calls it made are returned also with an error.
@@ -153,7 +154,7 @@ func (s *Service) compareAPIs(ctx context.Context, by audit.Actor, account Accou
 		return comparison{}, nil, err
 	}
 	var c comparison
-	if err := s.cfg.DB.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&c.readAt); err != nil {
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT clock_timestamp(), (SELECT h.seq FROM audit.head h)`).Scan(&c.readAt, &c.logSeq); err != nil {
 		return comparison{}, nil, dbError("reading the clock", err)
 	}
 	err = s.compare(ctx, &c, account, legacy, current)
@@ -324,11 +325,11 @@ func switchRows(ctx context.Context, tx pgx.Tx, account Account, c comparison, n
 		account.ID, string(account.Generation), account.UpstreamName, account.OwnerEmail, now)
 	batch.Queue(`UPDATE management_keys SET permissions = $2, probed_at = $3, refused = '' WHERE id = $1`, account.Key.ID, account.Key.Permissions, account.Key.ProbedAt)
 	batch.Queue(`
-		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = '', vanished = 0, next_at = clock_timestamp()
-		WHERE account_id = $1 AND kind = 'clusters'`, account.ID, c.readAt)
+		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, log_seq = $3, failures = 0, error = '', vanished = 0, next_at = clock_timestamp()
+		WHERE account_id = $1 AND kind = 'clusters'`, account.ID, c.readAt, c.logSeq)
 	batch.Queue(`DELETE FROM clusters WHERE account_id = $1`, account.ID)
 	for _, row := range c.rows {
-		arguments, err := row.arguments(account.ID, c.readAt, false)
+		arguments, err := row.arguments(account.ID, c.readAt, false, base{})
 		if err != nil {
 			return err
 		}

@@ -133,6 +133,11 @@ var (
 		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
+	// A refresh found a difference that no act of ours explains; it is recorded, and nothing is done.
+	ActClusterChangedOutside = Act{Name: "cluster.changed_outside", Self: true, TargetKind: KindCluster}
+	// Somebody who may change the cluster has looked at such a difference. The event's parent is the id of the difference's.
+	ActClusterAcknowledge = Act{Name: "cluster.acknowledge_outside", Needs: access.Needs(access.WriteClusters), TargetKind: KindCluster, Mutates: true, Idempotent: true}
+
 	ActKeyRead = Act{
 		Name: "key.read", Needs: access.Needs(access.ReadAPIKeys),
 		TargetKind: KindKey, Idempotent: true, Current: &cloudapi.OpListDatabaseAPIKeysV2,
@@ -236,6 +241,7 @@ func Acts() []Act {
 		ActAccountEdit, ActAccountKey, ActAccountSwitch,
 		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
+		ActClusterChangedOutside, ActClusterAcknowledge,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,

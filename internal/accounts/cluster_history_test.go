@@ -62,7 +62,7 @@ func TestHistoryTellsWhatWasDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries := s.historyOf(member("viewers"), ref)
-	if diff := cmp.Diff([]string{"cluster.restart failed", "key.delete ok", "key.create ok"}, historyActs(entries)); diff != "" {
+	if diff := cmp.Diff([]string{"cluster.restart failed", "key.delete ok", "key.create ok", "cluster.changed_outside ok"}, historyActs(entries)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	newest := entries[1]

@@ -87,12 +87,8 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 		return audit.Page{}, err
 	}
 	if asked := searchChange(q); len(asked) > 0 {
-		key := searchKey(sha256.Sum256(fmt.Appendf(nil, "%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})))
-		if !s.searches.known(key) {
-			if err := s.appendEvent(ctx, singleEvent(installation(KindAudit), by, ActAuditSearch, asked)); err != nil {
-				return audit.Page{}, err
-			}
-			s.searches.remember(key) // not before: the same search at the same moment must not rest on a line that fails
+		if err := s.noteSearch(ctx, by, asked); err != nil {
+			return audit.Page{}, err
 		}
 		done, err := s.searches.turn(ctx)
 		if err != nil {
@@ -112,6 +108,19 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 		return audit.Page{}, dbError("searching the log", err)
 	}
 	return page, nil
+}
+
+// noteSearch records a search, once in a session.
+func (s *Service) noteSearch(ctx context.Context, by audit.Actor, asked audit.Change) error {
+	key := searchKey(sha256.Sum256(fmt.Appendf(nil, "%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})))
+	if s.searches.known(key) {
+		return nil
+	}
+	if err := s.appendEvent(ctx, singleEvent(installation(KindAudit), by, ActAuditSearch, asked)); err != nil {
+		return err
+	}
+	s.searches.remember(key) // not before: the same search at the same moment must not rest on a line that fails
+	return nil
 }
 
 func checkSearch(q audit.Query) error {

@@ -63,6 +63,7 @@ type refreshing struct {
 	random    func() float64 // in [0, 1), for jitter
 	wake      chan struct{}  // something is due or a worker is free
 	working   sync.Map       // accounts a worker of this process refreshes now
+	settleOwn time.Duration  // see the constant
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 }
@@ -75,6 +76,8 @@ type lease struct {
 	Vanished  int        // as the last refresh left it
 	OKAt      *time.Time // nil: never
 	StartedAt time.Time  // the database's clock; everything read is read after it
+	LogSeq    *int64     // the log's last event when the last complete read began; nil: there was none that compared
+	Head      int64      // the same of this one: what of ours ended by then, ended before the read
 
 	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
 }
@@ -137,7 +140,8 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 			ORDER BY f.next_at LIMIT $4 FOR UPDATE OF f SKIP LOCKED
 		) due
 		WHERE r.account_id = due.account_id AND r.kind = due.kind
-		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at, due.generation`,
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at,
+			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
 		leaseTime, owner, troubled, n, 2*max(longestWait, s.cfg.PollMax))
 	if err != nil {
 		return nil, fmt.Errorf("leasing refreshes: %w", err)
@@ -375,11 +379,13 @@ type knownCluster struct {
 	WrittenAt *time.Time
 	MissingAt *time.Time
 	GoneAt    *time.Time
+	Unjudged  bool // a difference of it is not judged yet
 }
 
 func (s *Service) knownClusters(ctx context.Context, accountID uuid.UUID) (map[string]knownCluster, error) {
 	rows, err := s.cfg.DB.Query(ctx, `
-		SELECT cluster_id, phase, digest, package_id, package, ram_mib, cpu_milli, disk_mib, changed_at, written_at, missing_at, gone_at
+		SELECT cluster_id, phase, digest, package_id, package, ram_mib, cpu_milli, disk_mib, changed_at, written_at, missing_at, gone_at,
+			base IS NOT NULL AS unjudged
 		FROM clusters WHERE account_id = $1`, accountID)
 	if err != nil {
 		return nil, fmt.Errorf("reading known clusters: %w", err)
@@ -499,39 +505,33 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
 	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
-	batch := &pgx.Batch{}
 	moving := false
-	var written []string
+	var write []snapshot // rows that differ
+	var written []string // their clusters
+	look := slices.Clone(found.gone)
+	listed := map[string]snapshot{}
 	for _, row := range rows {
 		k, old := known[row.clusterID]
 		changed := !old || row.differs(k)
 		if row.phase.Moving() && (changed || !elapsed(l.StartedAt, k.ChangedAt, movingTime)) {
 			moving = true
 		}
-		if !changed {
-			continue
+		if changed {
+			write = append(write, row)
+			written = append(written, row.clusterID)
 		}
-		arguments, err := row.arguments(l.AccountID, l.StartedAt, false)
-		if err != nil {
-			return err
+		if changed || k.Unjudged {
+			listed[row.clusterID] = row
+			look = append(look, row.clusterID)
 		}
-		batch.Queue(upsertCluster, arguments...)
-		written = append(written, row.clusterID)
 	}
-	if len(found.gone) > 0 {
-		batch.Queue(`
-			UPDATE clusters SET gone_at = $3, missing_at = NULL
-			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
-			l.AccountID, found.gone, l.StartedAt)
+	for id, k := range known {
+		if _, there := listed[id]; k.Unjudged && !there && k.GoneAt != nil {
+			look = append(look, id)
+		}
 	}
 	newlyMissing := slices.DeleteFunc(found.missing, func(id string) bool { return known[id].MissingAt != nil })
-	if len(newlyMissing) > 0 {
-		batch.Queue(`
-			UPDATE clusters SET missing_at = $3, seen_at = greatest(seen_at, $4)
-			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
-			l.AccountID, newlyMissing, l.StartedAt, l.OKAt)
-	}
-	visible := batch.Len() > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished || found.unread != ""
+	visible := len(write)+len(found.gone)+len(newlyMissing) > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished || found.unread != ""
 	interval := s.cfg.PollMax
 	if moving {
 		interval = s.cfg.PollMin
@@ -540,25 +540,66 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		if err := holdLease(ctx, tx, l); err != nil {
 			return err
 		}
+		judged, err := s.judge(ctx, tx, l, look, listed)
+		if err != nil {
+			return err
+		}
+		batch, err := l.batch(write, found.gone, newlyMissing, judged)
+		if err != nil {
+			return err
+		}
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return fmt.Errorf("storing clusters: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `
-			UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
+			UPDATE refresh SET log_seq = $7, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
 				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
 			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval), cut(found.unread, maxSnapshotText)); err != nil {
+			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval), cut(found.unread, maxSnapshotText), l.Head); err != nil {
 			return fmt.Errorf("storing the refresh: %w", err)
 		}
-		if !visible {
-			return nil
+		if visible {
+			if err := notifyClusters(ctx, tx, l.AccountID, slices.Concat(written, found.gone, newlyMissing)...); err != nil {
+				return err
+			}
 		}
-		return notifyClusters(ctx, tx, l.AccountID, slices.Concat(written, found.gone, newlyMissing)...)
+		return s.recordOutside(ctx, tx, l, judged.events)
 	})
 	if err != nil {
 		return fmt.Errorf("storing the listing: %w", err)
 	}
 	return nil
+}
+
+// batch are the statements that store a listing.
+func (l lease) batch(write []snapshot, gone, newlyMissing []string, judged judgement) (*pgx.Batch, error) {
+	batch := &pgx.Batch{}
+	written := make(map[string]bool, len(write))
+	for _, row := range write {
+		written[row.clusterID] = true
+		arguments, err := row.arguments(l.AccountID, l.StartedAt, false, judged.open[row.clusterID])
+		if err != nil {
+			return nil, err
+		}
+		batch.Queue(upsertCluster, arguments...)
+	}
+	if len(gone) > 0 {
+		batch.Queue(`
+			UPDATE clusters SET gone_at = $3, missing_at = NULL, base = coalesce(base, raw), base_seq = coalesce(base_seq, $4)
+			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
+			l.AccountID, gone, l.StartedAt, l.LogSeq)
+	}
+	if len(newlyMissing) > 0 {
+		batch.Queue(`
+			UPDATE clusters SET missing_at = $3, seen_at = greatest(seen_at, $4), base_seq = coalesce(base_seq, $5)
+			WHERE account_id = $1 AND cluster_id = ANY($2) AND gone_at IS NULL AND missing_at IS NULL AND (written_at IS NULL OR written_at < $3 OR written_at > clock_timestamp() + interval '5 minutes')`,
+			l.AccountID, newlyMissing, l.StartedAt, l.OKAt, l.LogSeq)
+	}
+	ended := slices.DeleteFunc(judged.ended, func(id string) bool { return written[id] }) // those have it
+	if len(ended) > 0 {
+		batch.Queue(`UPDATE clusters SET base = NULL, base_seq = NULL WHERE account_id = $1 AND cluster_id = ANY($2) AND base IS NOT NULL`, l.AccountID, ended)
+	}
+	return batch, nil
 }
 
 // holdLease locks the account's row and then the lease's, in the order in which removing an account
@@ -656,6 +697,8 @@ func refreshWords(err error) string {
 		return unbelieved.words
 	}
 	switch {
+	case errors.Is(err, ErrAuditUnavailable):
+		return "What was changed outside could not be recorded, so what was read was not stored."
 	case errors.Is(err, vault.ErrSealed):
 		return "The stored key does not open: it was not sealed by this installation."
 	case errors.Is(err, ErrNotFound):

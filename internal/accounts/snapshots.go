@@ -149,12 +149,16 @@ func versionOrder(version string) string {
 // upsertCluster writes a row that is new, differs, was given up or was missing. It leaves a row
 // alone that an act of ours wrote after the read behind sn began, at readAt. With byAct the write
 // is such an act's and always wins. A size that is not known now, of the same package, stays.
+//
+// What the row is compared with to find changes made outside (see outside.go) is as told, for a refresh. A write of an
+// act's leaves the judgement to the next refresh: it keeps what was there before, unless something older is kept.
 const upsertCluster = `
 	INSERT INTO clusters AS c (
 		account_id, cluster_id, name, phase, reason, cloud, region, version, version_order, nodes_up, nodes, package_id,
-		package, ram_mib, cpu_milli, disk_mib, endpoint, labels, search, created_at, raw, digest, seen_at, changed_at, written_at)
+		package, ram_mib, cpu_milli, disk_mib, endpoint, labels, search, created_at, raw, digest, seen_at, changed_at, written_at,
+		base, base_seq)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $23,
-		CASE WHEN $24 THEN clock_timestamp() END)
+		CASE WHEN $24 THEN clock_timestamp() END, $25, $26)
 	ON CONFLICT ON CONSTRAINT clusters_pkey DO UPDATE SET
 		name = excluded.name, phase = excluded.phase, reason = excluded.reason, cloud = excluded.cloud, region = excluded.region,
 		version = excluded.version, version_order = excluded.version_order, nodes_up = excluded.nodes_up, nodes = excluded.nodes,
@@ -167,11 +171,18 @@ const upsertCluster = `
 		raw = excluded.raw, digest = excluded.digest, seen_at = excluded.seen_at,
 		changed_at = CASE WHEN excluded.digest = c.digest THEN c.changed_at ELSE excluded.changed_at END,
 		written_at = coalesce(excluded.written_at, CASE WHEN c.written_at < clock_timestamp() + interval '5 minutes' THEN c.written_at END),
-		missing_at = NULL, gone_at = NULL
+		missing_at = NULL, gone_at = NULL,
+		base = CASE WHEN NOT $24 THEN excluded.base WHEN c.base IS NOT NULL THEN c.base
+			WHEN c.gone_at IS NOT NULL THEN ''::bytea WHEN excluded.digest <> c.digest THEN c.raw END,
+		base_seq = CASE WHEN NOT $24 THEN excluded.base_seq WHEN c.base_seq IS NOT NULL THEN c.base_seq
+			WHEN c.gone_at IS NOT NULL OR excluded.digest <> c.digest THEN ` + lastLogSeq + ` END
 	WHERE $24 OR c.written_at IS NULL OR c.written_at < $23 OR c.written_at > clock_timestamp() + interval '5 minutes'`
 
+// lastLogSeq is up to where the log told of the account when its clusters were last listed; c is a row of clusters.
+const lastLogSeq = `(SELECT f.log_seq FROM refresh f WHERE f.account_id = c.account_id AND f.kind = 'clusters')`
+
 // arguments of upsertCluster.
-func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool) ([]any, error) {
+func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool, from base) ([]any, error) {
 	labels, err := json.Marshal(sn.labels)
 	if err != nil {
 		return nil, fmt.Errorf("encoding labels: %w", err)
@@ -180,6 +191,7 @@ func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool) 
 		accountID, sn.clusterID, sn.name, string(sn.phase), sn.reason, sn.cloud, sn.region, sn.version, sn.versionOrder,
 		sn.nodesUp, sn.nodes, sn.packageID, sn.size.name, sn.size.ramMiB, sn.size.cpuMilli, sn.size.diskMiB, sn.endpoint,
 		string(labels), sn.search, sn.createdAt, sn.raw, sn.digest, readAt, byAct,
+		from.raw, from.seq,
 	}, nil
 }
 
@@ -195,7 +207,7 @@ func (s *Service) storeCluster(ctx context.Context, accountID uuid.UUID, c cloud
 		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
 			return err
 		}
-		arguments, err := snapshotOf(c, nodeSize{}).arguments(accountID, now, true)
+		arguments, err := snapshotOf(c, nodeSize{}).arguments(accountID, now, true, base{})
 		if err != nil {
 			return err
 		}
@@ -231,7 +243,8 @@ func movedFrom(ctx context.Context, tx pgx.Tx, accountID uuid.UUID, read cloudap
 func (s *Service) storeGone(ctx context.Context, accountID uuid.UUID, clusterID string) error {
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `
-			UPDATE clusters SET gone_at = clock_timestamp(), written_at = clock_timestamp(), missing_at = NULL
+			UPDATE clusters c SET gone_at = clock_timestamp(), written_at = clock_timestamp(), missing_at = NULL,
+				base = coalesce(base, raw), base_seq = coalesce(base_seq, `+lastLogSeq+`)
 			WHERE account_id = $1 AND cluster_id = $2 AND gone_at IS NULL`, accountID, clusterID); err != nil {
 			return err
 		}

@@ -47,6 +47,8 @@ type Query struct {
 	// TargetKind and TargetID narrow to one thing's history.
 	TargetKind, TargetID string
 	UnknownAfter         time.Duration // 0: the log's own
+	// Unfollowed is an act: only events that no event of it names as its parent.
+	Unfollowed string
 	// Part is what the reader may see. Nil is everything, events of no account included.
 	Part *Part
 }
@@ -222,6 +224,7 @@ func (l *Log) conditions(q Query) ([]string, pgx.NamedArgs) {
 	add(q.After > 0, `e.seq < @after`, "after", q.After)
 	add(q.TargetKind != "", `e.target_kind = @target_kind`, "target_kind", searchable(q.TargetKind))
 	add(q.TargetID != "", `e.target_id = @target_id`, "target_id", searchable(q.TargetID))
+	add(q.Unfollowed != "", `NOT EXISTS (SELECT FROM audit.events f WHERE f.parent_id = e.id AND f.act = @unfollowed)`, "unfollowed", searchable(q.Unfollowed))
 	switch q.Outcome {
 	case "":
 	case statusPending:

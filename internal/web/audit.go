@@ -144,7 +144,7 @@ func (s *Server) handleAudit(c echo.Context) error {
 		return fmt.Errorf("read what of the log may be seen: %w", err)
 	}
 	v := auditView(s.page(c, "Audit", "audit-index", "audit"), q, reach, page)
-	v.Filter.Errors, v.Part = invalid, !reach.Whole
+	v.Filter.Errors, v.Part, v.Tabs = invalid, !reach.Whole, auditTabs(pathAudit)
 	if reach.Whole { // they tell of the installation
 		v.Warnings = s.accounts.AuditWarnings()
 	}

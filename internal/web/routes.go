@@ -102,6 +102,9 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: pathAudit, Handler: s.handleAudit, Compressed: true},
 		{Method: get, Path: "/audit/events/:seq", Handler: s.handleEvent},
+		{Method: get, Path: pathOutside, Handler: s.handleOutside, Compressed: true},
+		{Method: get, Path: pathOutside + "/:seq", Handler: s.handleOutsideChange},
+		{Method: post, Path: pathOutside + "/:seq/acknowledge", Handler: s.handleOutsideAcknowledge},
 		{Method: get, Path: pathAuditExport, Handler: s.handleAuditExport},
 		{Method: get, Path: pathAuditVerify, Handler: s.handleAuditVerifyForm},
 		{Method: post, Path: pathAuditVerify, Handler: s.handleAuditVerify},

@@ -60,7 +60,8 @@ var askedActs = func() map[string]accounts.Act {
 	both(accounts.ActKeyDelete, key+"/delete")
 
 	get(accounts.ActPackageRead, pathPackages)
-	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq")
+	get(accounts.ActAuditRead, pathAudit, "/audit/events/:seq", pathOutside, pathOutside+"/:seq")
+	post(accounts.ActClusterAcknowledge, pathOutside+"/:seq/acknowledge")
 	get(accounts.ActAuditExport, pathAuditExport)
 	both(accounts.ActAuditVerify, pathAuditVerify)
 
