@@ -490,6 +490,7 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 			return err
 		}
 		page.Accounts = in.all
+		list.few = !in.everything && in.sum.all <= CountCap
 		if err := s.fleetRows(ctx, tx, &page, list, in, q); err != nil {
 			return err
 		}
@@ -509,6 +510,7 @@ type fleetList struct {
 	limit int
 	query string // digest, for cursors
 	after *cursor
+	few   bool // what may be seen is no more than is counted, and is read at once
 }
 
 // fleetRow is a row of the fleet as the clusters table has it, with its place in the order.
@@ -656,7 +658,11 @@ func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 		if l.after != nil {
 			rest = slices.DeleteFunc(slices.Clone(turn), func(a Account) bool { return place(a, l.after.Text, l.after.Account) < 0 })
 		}
-		for after, n := l.after, firstAccounts; len(rest) > 0; after, n = nil, 4*n {
+		n := firstAccounts
+		if l.few {
+			n = len(rest)
+		}
+		for after := l.after; len(rest) > 0; after, n = nil, 4*n {
 			n = min(n, len(rest))
 			part := stretch{accounts: rest[:n], byAccount: true, after: after}
 			if after != nil && rest[0].ID != after.Account { // it was removed meanwhile
