@@ -286,6 +286,7 @@ type AccessView struct {
 	MoreFound  bool
 	NotFound   string
 	People     []SubjectView
+	SeesGrants bool   // else who has one is not told
 	MorePeople Link   // where everybody is
 	GiveHref   string // gives a right to whom or where was asked
 	Back       string

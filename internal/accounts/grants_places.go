@@ -32,16 +32,19 @@ type Place struct {
 
 // PlacesToAsk lists the accounts, and then the clusters, of which WhoCan would tell the actor who can touch them, by
 // name; those that the text names exactly come first. A place that may not be asked about is missing, like one that
-// does not exist. more reports whether there are others, past 50 that were searched for or 500 that were not.
+// does not exist. *ForbiddenError for who may ask about nothing at all. more reports whether there are others, past 50 that were searched for or 500 that were not.
 func (s *Service) PlacesToAsk(ctx context.Context, by audit.Actor, q PlaceQuery) (places []Place, more bool, err error) {
 	if err := s.freshRights(ctx); err != nil {
 		return nil, false, err
+	}
+	rights := s.rights(by)
+	if !rights.Holds(access.GrantsManage) && !rights.Holds(access.MembersManage) {
+		return nil, false, s.refuse(ctx, by, ActGrantRead, installation(KindGrant), access.GrantsManage)
 	}
 	text := strings.TrimSpace(q.Text)
 	if !wellFormed(text, maxFilter) {
 		return nil, false, nil
 	}
-	rights := s.rights(by)
 	asks := access.Requirement{Any: []string{access.GrantsManage, access.MembersManage}}
 	may := func(reading Act, on access.Target) bool {
 		return rights.Allows(asks, on) && rights.Allows(reading.Needs, on)

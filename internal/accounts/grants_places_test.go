@@ -17,6 +17,8 @@ func TestPlacesToAskAreThoseThatMayBeAskedAbout(t *testing.T) {
 	f := newGrantsField(t)
 	f.give(t, f.admin, SubjectGroup, "labelled", f.role("label giver", access.GrantsManage, access.ReadClusters), access.ScopeLabels, "team=search")
 	byLabel := f.grantee(t, "lara", "labelled")
+	f.give(t, f.admin, SubjectGroup, "readers", "viewer", access.ScopeEverything, "")
+	reader := f.grantee(t, "rea", "readers", "labelled")
 	prod, dev := f.prod.String(), f.dev.String()
 	one := f.prodAt.clusters[1].ID
 	for name, tt := range map[string]struct {
@@ -27,7 +29,6 @@ func TestPlacesToAskAreThoseThatMayBeAskedAbout(t *testing.T) {
 		"everything":                 {f.admin, PlaceQuery{}, []string{"Ads", "Search", "cluster-000 of Search", "cluster-000 of Ads", "cluster-001 of Search", "cluster-001 of Ads"}},
 		"one account":                {f.accountAdm, PlaceQuery{}, []string{"Search", "cluster-000 of Search", "cluster-001 of Search"}},
 		"by labels":                  {byLabel, PlaceQuery{}, []string{"cluster-000", "cluster-000"}},
-		"nothing":                    {viewer(), PlaceQuery{}, nil},
 		"clusters of an account":     {f.admin, PlaceQuery{Account: f.prod}, []string{"cluster-000 of Search", "cluster-001 of Search"}},
 		"clusters of another's":      {f.accountAdm, PlaceQuery{Account: f.dev}, nil},
 		"by id":                      {f.admin, PlaceQuery{Text: " " + one + " "}, []string{"cluster-001 of Search!"}},
@@ -40,7 +41,7 @@ func TestPlacesToAskAreThoseThatMayBeAskedAbout(t *testing.T) {
 		"no text":                    {f.admin, PlaceQuery{Text: "\x00\xff"}, nil},
 		"long":                       {f.admin, PlaceQuery{Text: strings.Repeat("x", 1<<16)}, nil},
 		"a pattern":                  {f.admin, PlaceQuery{Text: "%"}, nil},
-		"read, but not overseen":     {viewer(), PlaceQuery{Text: prod}, nil},
+		"read, but not overseen":     {reader, PlaceQuery{Text: prod}, nil},
 	} {
 		places, more, err := f.svc.PlacesToAsk(t.Context(), tt.by, tt.q)
 		if err != nil || more {
@@ -73,6 +74,15 @@ func TestPlacesToAskAreThoseThatMayBeAskedAbout(t *testing.T) {
 		if len(tt.want) > 3 && cmp.Diff(tt.want[:2], got[:2]) != "" {
 			t.Errorf("%s: accounts do not come first: %v", name, got)
 		}
+	}
+}
+
+// TestPlacesAreNotListedToWhoMayAskAboutNothing: that is a refusal, and on record.
+func TestPlacesAreNotListedToWhoMayAskAboutNothing(t *testing.T) {
+	f := newGrantsField(t)
+	for _, text := range []string{"", "Search", f.prod.String(), "not there"} {
+		_, _, err := f.svc.PlacesToAsk(t.Context(), viewer(), PlaceQuery{Text: text})
+		f.wantForbidden(text, err, ActGrantRead, access.GrantsManage)
 	}
 }
 

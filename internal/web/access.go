@@ -113,7 +113,7 @@ func (s *Server) askAccess(c echo.Context, status int, v templates.AccessView) e
 			v.Clusters++
 		}
 	}
-	if s.accounts.May(by, access.GrantsManage) {
+	if v.SeesGrants = s.accounts.May(by, access.GrantsManage); v.SeesGrants {
 		page, err := s.accounts.Grants(ctx, by, accounts.GrantQuery{SubjectKind: accounts.SubjectMember})
 		if err != nil {
 			return fmt.Errorf("list grants of members: %w", err)

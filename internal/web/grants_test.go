@@ -255,6 +255,9 @@ func TestAccessAnswersBothQuestions(t *testing.T) {
 	wantStatus(t, garbage, http.StatusNotFound)
 	wantStatus(t, b.visit(accessOfMember(c.idp.URL, "nobody")), http.StatusNotFound)
 	wantStatus(t, c.as("viewers").visit(accessOfMember(c.idp.URL, "subject-admins")), http.StatusForbidden)
+	for _, path := range []string{pathAccess, pathAccess + "?place=x"} { // who may ask nothing is not told that there is nothing
+		wantStatus(t, c.as("viewers").visit(path), http.StatusForbidden)
+	}
 }
 
 // TestGrantAsksForAFreshSignIn: the form says so before anything is typed; a form that is sent all the same is

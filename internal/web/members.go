@@ -174,9 +174,7 @@ func (s *Server) memberView(c echo.Context, d accounts.MemberDetail) templates.M
 		Row: memberRow(d.Member, d.Self), Issuer: d.Issuer, Groups: d.Groups, GroupCount: d.GroupCount, GroupClaim: s.opts.GroupsClaim,
 		Offers: memberOffers(d), MayEnd: d.Offers[accounts.ActMemberSignOut.Name].Offered, MoreSession: max(d.Sessions-len(d.Live), 0),
 	}
-	if s.accounts.May(actorFrom(c), access.GrantsManage) {
-		v.ReachHref = accessOfMember(d.Issuer, d.Subject)
-	}
+	v.ReachHref = accessOfMember(d.Issuer, d.Subject) // who may open this page may ask that
 	for _, h := range d.Holds {
 		where, scope := heldPlace(h)
 		held := templates.HeldView{Role: h.Role, Where: where, Scope: scope, Source: h.Source, Via: h.Via, ExpiresAt: h.ExpiresAt}

@@ -98,7 +98,7 @@ func atQuery(path, at string) string {
 }
 
 func reviewTabs(current, at string) []templates.Tab {
-	tabs := []templates.Tab{{Label: "Grants", Href: pathReview}, {Label: "Members", Href: pathReviewMembers}, {Label: "Signed off", Href: pathReviewSigned}}
+	tabs := []templates.Tab{{Label: "Line by line", Href: pathReview}, {Label: "By member", Href: pathReviewMembers}, {Label: "Signed off", Href: pathReviewSigned}}
 	for i, t := range tabs {
 		tabs[i].Current = t.Href == current
 		if t.Href != pathReviewSigned {
