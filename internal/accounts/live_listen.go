@@ -130,6 +130,7 @@ func (s *Service) listen(ctx context.Context, heard *bool) error {
 
 	told, broke := make(chan *pgconn.Notification), make(chan error, 1)
 	go func() {
+		defer close(broke)
 		for {
 			n, err := conn.WaitForNotification(ctx)
 			if err != nil {
@@ -146,7 +147,8 @@ func (s *Service) listen(ctx context.Context, heard *bool) error {
 	}()
 	defer func() { // before the connection is closed
 		cancel()
-		_ = <-broke // what ended it was returned, or it is the end of ctx
+		for range broke { // what ended it was returned, or it is the end of ctx
+		}
 	}()
 
 	echo := "echo " + s.newID().String()
@@ -164,7 +166,6 @@ func (s *Service) listen(ctx context.Context, heard *bool) error {
 	for {
 		select {
 		case err := <-broke:
-			broke <- err
 			return fmt.Errorf("listening: %w", err)
 		case err := <-sent:
 			if err != nil && *heard { // the pool's trouble says nothing about this connection
