@@ -123,7 +123,7 @@ func problemsOf(root *html.Node) []string {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	ids, count := map[string]int{}, map[string]int{}
 	labelled := map[string]bool{}
-	scripts := map[string]bool{static.Path("htmx.min.js"): true, static.Path("app.js"): true}
+	scripts := map[string]bool{static.Path("htmx.min.js"): true, static.Path("app.js"): true, static.Path("live.js"): true}
 	for _, n := range elements(root) {
 		count[n.Data]++
 		if id, ok := attr(n, "id"); ok {
@@ -146,7 +146,7 @@ func problemsOf(root *html.Node) []string {
 		switch n.Data {
 		case "script":
 			if src, _ := attr(n, "src"); !scripts[src] || n.FirstChild != nil {
-				say("a script that is not one of our two files")
+				say("a script that is not one of our files")
 			}
 		case "style", "img", "iframe", "object", "embed", "base":
 			say("an element <%s>", n.Data)

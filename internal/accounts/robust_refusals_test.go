@@ -52,13 +52,17 @@ func TestRobustARefusalOfTheLastMomentIsRecorded(t *testing.T) {
 	stop()
 	ended := make(chan error, 1)
 	go func() { ended <- r.svc.Run(ctx) }()
+	released := make(chan struct{})
 	go func() {
+		defer close(released)
 		for !strings.Contains(r.logged.String(), "refusal not recorded") { // the log gave up waiting once
 			time.Sleep(20 * time.Millisecond)
 		}
 		letGo()
 	}()
-	if err := <-ended; err != nil {
+	err := <-ended
+	<-released
+	if err != nil {
 		t.Fatal(err)
 	}
 	r.log.Close() // as the program does next

@@ -692,6 +692,8 @@ var twoTeamsUnseen = func() map[string]string {
 	}
 	because("before a session, the same for everybody", "GET /login", "GET /auth/callback", "GET /static/*")
 	because("needs a break-glass link, and shows nothing without", "GET /break-glass", "POST /break-glass")
+	because("needs members:manage on everything", "GET /admin/break-glass/:id")
+	because("nothing was changed outside of what they have", "GET /audit/outside/:seq", "POST /audit/outside/:seq/acknowledge")
 	because("would end the session that crawls; of the other team's it is compared", "POST /logout", "POST /me/sessions/:id/end")
 	because("needs accounts:manage everywhere", "GET /accounts/new", "POST /accounts")
 	because("needs members:manage or grants:manage everywhere, which no scope gives",
