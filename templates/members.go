@@ -41,7 +41,11 @@ type BlockView struct {
 	Since      time.Time
 	By, Reason string
 	Unverified bool // a row that the console did not write blocks
+	Withheld   bool // the log blocks, against what the row says
 }
+
+// Unexplained reports whether nobody is known who blocked.
+func (b BlockView) Unexplained() bool { return b.Unverified || b.Withheld }
 
 // MemberView is the page of a member.
 type MemberView struct {

@@ -87,9 +87,9 @@ type ReviewRow struct {
 	GrantHref   string
 }
 
-// givenLately reports whether the grant is younger than what use is looked for in, so that no use says little.
-func (r ReviewRow) givenLately(now time.Time) bool {
-	return !r.Since.IsZero() && now.Sub(r.Since) < 90*24*time.Hour
+// givenLately reports whether the grant was younger, at the time that is looked at, than what use is looked for in, so that no use says little.
+func (r ReviewRow) givenLately(asOf time.Time) bool {
+	return !r.Since.IsZero() && asOf.Sub(r.Since) < 90*24*time.Hour
 }
 
 // ReviewDecidedView says who kept a line.

@@ -20,6 +20,7 @@ type RoleRow struct {
 	WrittenAt      time.Time
 	WrittenBy      string
 	CopyHref       string
+	Withheld       bool // it allows nothing, because the log takes back what it says
 }
 
 // RoleView is the page of one role.

@@ -48,6 +48,8 @@ func grantPages() map[string]templ.Component {
 		"roles":             Roles(sampleRoles()),
 		"role":              Role(sampleRole()),
 		"role-builtin":      Role(sampleBuiltInRole()),
+		"role-withheld":     Role(sampleWithheldRole()),
+		"roles-withheld":    Roles(sampleWithheldRoles()),
 		"role-new":          RoleForm(sampleRoleForm(nil)),
 		"role-wrong":        RoleForm(sampleRoleForm(map[string]string{"": "This form was too old.", "name": "A role is called so already.", "permissions": "You do not hold delete:clusters everywhere."})),
 		"access-found":      Access(AccessView{Page: grantsPage("Access", "access-ask"), Heading: "Access", Accounts: []Choice{{Value: "1", Label: "Search production"}}, Typed: "search", MoreFound: true, Found: []FoundPlace{{Name: "Search production", Href: "/admin/access?account=1", ID: "0193"}, {Name: "product-search-eu", Href: "/admin/access?account=1&cluster=2", ID: "2f6c", Cluster: true, Account: "Search production"}}}),
@@ -215,6 +217,18 @@ func sampleRole() RoleView {
 		Compare: Select{Name: "compare", Label: "Compare with", Choices: []Choice{{Value: "viewer", Label: "viewer", Selected: true}, {Value: "operator", Label: "operator"}}},
 		Uses:    sampleGrantRows()[2:4], More: true,
 	}
+}
+
+func sampleWithheldRole() RoleView {
+	v := sampleRole()
+	v.Role.Withheld = true
+	return v
+}
+
+func sampleWithheldRoles() RolesView {
+	v := sampleRoles()
+	v.Rows = append(v.Rows, sampleWithheldRole().Role)
+	return v
 }
 
 func sampleBuiltInRole() RoleView {

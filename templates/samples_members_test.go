@@ -17,6 +17,8 @@ func memberPages() map[string]templ.Component {
 	blocked.Page.Title = blocked.Row.Name
 	blocked.Sessions, blocked.Offers = nil, []Offer{{Label: "Unblock", Href: "/admin/members/3/unblock", Offered: true}}
 	blocked.Holds = blocked.Holds[:1]
+	withheld := blocked
+	withheld.Row.Block = BlockView{Withheld: true}
 	nobody := sampleMember()
 	nobody.Row = sampleMemberRows()[3]
 	nobody.Groups, nobody.GroupCount, nobody.Holds, nobody.Sessions, nobody.Events = nil, 0, nil, nil, nil
@@ -62,7 +64,7 @@ func memberPages() map[string]templ.Component {
 		"members-break-glass": Members(glass), "members-of-group": Members(ofGroup), "break-glass-use": BreakGlassUse(use), "break-glass-unused": BreakGlassUse(unused),
 		"members": Members(list), "members-none": Members(none), "member": MemberPage(member), "member-blocked": MemberPage(blocked), "member-nothing": MemberPage(nobody),
 		"member-self": MemberPage(self), "member-block": MemberAct(act), "member-block-wrong": MemberAct(wrong), "member-unblock": MemberAct(unblock),
-		"member-keys": MemberKeys(keys), "member-no-keys": MemberKeys(noKeys),
+		"member-keys": MemberKeys(keys), "member-no-keys": MemberKeys(noKeys), "member-withheld": MemberPage(withheld),
 	}
 }
 

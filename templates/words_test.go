@@ -55,3 +55,29 @@ func TestRegion(t *testing.T) {
 		}
 	}
 }
+
+// TestMeIsInTheOrderOfWhatIsAsked: who one is and what one may do come first, then where one is signed in and how the
+// rights came, and what the provider said last and folded.
+func TestMeIsInTheOrderOfWhatIsAsked(t *testing.T) {
+	_, page := rendered(t, Me(sampleMe()))
+	last := -1
+	for _, part := range []string{`id="who"`, `id="rights"`, `id="sessions"`, `id="mapping"`, `<details class="panel" id="sign-in"`, `id="claims"`} {
+		at := strings.Index(page, part)
+		if at <= last {
+			t.Errorf("%s is at %d, and what stands before it at %d", part, at, last)
+		}
+		last = at
+	}
+}
+
+// TestAReviewOfThePastSaysWhatWasUsedThen: a grant that was young on the day that is looked at was not unused for long
+// then, however old it is today.
+func TestAReviewOfThePastSaysWhatWasUsedThen(t *testing.T) {
+	given := before(200 * day)
+	for since, want := range map[time.Duration]string{day: "not yet", 89 * day: "not yet", 91 * day: "none in 90 days"} {
+		v := ReviewView{Page: samplePage("Access review", "review-index", "admin"), Moment: given.Add(since), Past: true, Total: 1, All: 1, Rows: []ReviewRow{{Name: "Vera Viewer", Role: "viewer", Since: given}}}
+		if _, page := rendered(t, Review(v)); !strings.Contains(page, ">"+want+"<") {
+			t.Errorf("%v after the grant the page does not say %q", since, want)
+		}
+	}
+}

@@ -146,6 +146,9 @@ func (s *Service) EditAccount(ctx context.Context, by audit.Actor, id uuid.UUID,
 		if err := s.certify(ctx, tx, after); err != nil {
 			return err
 		}
+		if err := notifyClusters(ctx, tx, id); err != nil { // pages name the account and its environment
+			return err
+		}
 		return s.recordLast(ctx, tx, singleEvent(accountTarget(after.ref()), by, ActAccountEdit, change))
 	})
 	switch {

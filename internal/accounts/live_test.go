@@ -143,6 +143,28 @@ func TestLiveTellsOfAChangeOnEveryReplica(t *testing.T) {
 	}
 }
 
+// TestLiveTellsOfAnEditedAccount: pages name the account and its environment.
+func TestLiveTellsOfAnEditedAccount(t *testing.T) {
+	l := newLiveRig(t)
+	id, at := l.account(t, "One", Production)
+	at.add(1)
+	l.refresh(t, l.svc, id)
+	by, session, _ := l.as(t, "vera", "viewers")
+	w := l.watch(t, by, session, time.Time{})
+	admin, _, _ := l.as(t, "ada", "admins")
+	account, err := l.svc.Account(t.Context(), admin, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := AccountEdit{AccountDetails: AccountDetails{Name: "Renamed", Environment: account.Environment}, Revision: account.Revision()}
+	if err := l.svc.EditAccount(t.Context(), admin, id, edit); err != nil {
+		t.Fatal(err)
+	}
+	if n := news(t, w); n.Look || !slices.Equal(n.Accounts, []uuid.UUID{id}) {
+		t.Errorf("told %+v", n)
+	}
+}
+
 // TestLiveNotifyLost: what was said while the dedicated connection was dead is lost, so everybody is told to look
 // again, and who comes back is as well.
 func TestLiveNotifyLost(t *testing.T) {

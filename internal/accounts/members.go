@@ -88,6 +88,8 @@ type Block struct {
 	Reason string
 	// Unverified marks a row that this console did not write. It blocks, and says nothing that counts.
 	Unverified bool
+	// Withheld marks a block that only the log tells of: the row that took it away counts for nothing, or there is none.
+	Withheld bool
 }
 
 // HeldRole is a role that a member holds now, by configuration and grants, with the groups of their last
@@ -419,7 +421,7 @@ func (s *Service) addBlocks(ctx context.Context, db querier, members []Member, b
 		if book.blocked[who] {
 			at[who] = i
 			issuers, subjects = append(issuers, m.Issuer), append(subjects, m.Subject)
-			members[i].Block = &Block{Unverified: true}
+			members[i].Block = &Block{Withheld: true} // until a row says more
 		}
 	}
 	if len(at) == 0 {
@@ -436,8 +438,12 @@ func (s *Service) addBlocks(ctx context.Context, db querier, members []Member, b
 		return err
 	}
 	for _, row := range found {
-		if row.Blocked && s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) {
-			members[at[principal{row.Issuer, row.Subject}]].Block = &Block{Since: row.WrittenAt, By: row.WrittenBy, Reason: row.Reason}
+		block := &members[at[principal{row.Issuer, row.Subject}]].Block
+		switch {
+		case !row.verifies(s):
+			*block = &Block{Unverified: true}
+		case row.Blocked:
+			*block = &Block{Since: row.WrittenAt, By: row.WrittenBy, Reason: row.Reason}
 		}
 	}
 	return nil

@@ -74,6 +74,9 @@ type roleRow struct {
 
 const roleColumns = `id, version, name, description, permissions, deleted, written_at, written_by, written_by_issuer, written_by_subject, mac`
 
+// newestRoles reads the newest version of each role. An older one never counts, whatever the newest is worth.
+const newestRoles = `SELECT DISTINCT ON (id) ` + roleColumns + ` FROM roles ORDER BY id, version DESC`
+
 func (r roleRow) place() vault.RowID {
 	return vault.RowID{Table: "roles", ID: r.ID, Field: "mac", Version: max(r.Version, 1)}
 }
@@ -98,6 +101,9 @@ type memberStanding struct {
 }
 
 const memberStandingColumns = `id, issuer, subject, version, blocked, reason, written_at, written_by, written_by_issuer, written_by_subject, mac`
+
+// newestMemberStandings reads the newest standing of each member, as newestRoles does for roles.
+const newestMemberStandings = `SELECT DISTINCT ON (issuer, subject) ` + memberStandingColumns + ` FROM member_standings ORDER BY issuer, subject, version DESC`
 
 func (r memberStanding) place() vault.RowID {
 	return vault.RowID{Table: "member_standings", ID: r.ID, Field: "mac", Version: max(r.Version, 1)}
@@ -314,7 +320,7 @@ func (s *Service) lockRights(ctx context.Context, tx pgx.Tx) (*rightsBook, error
 // readRoles reads the newest version of each role. Where that does not verify there is no such role,
 // whatever an older version said.
 func (s *Service) readRoles(ctx context.Context, tx pgx.Tx, b *rightsBook) error {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT ON (id) `+roleColumns+` FROM roles ORDER BY id, version DESC`)
+	rows, err := tx.Query(ctx, newestRoles)
 	if err != nil {
 		return err
 	}
@@ -426,7 +432,7 @@ func (b *rightsBook) enter(g storedGrant) {
 
 // readBlocked reads who is blocked. A newest row that does not verify blocks.
 func (s *Service) readBlocked(ctx context.Context, tx pgx.Tx, b *rightsBook) error {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT ON (issuer, subject) `+memberStandingColumns+` FROM member_standings ORDER BY issuer, subject, version DESC`)
+	rows, err := tx.Query(ctx, newestMemberStandings)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type RoleDetail struct {
 	// WhyNotDelete in words for people; empty when MayDelete.
 	WhyNotDelete string
 	MayGive      bool // the actor can give it somewhere
+	Withheld     bool // it allows nothing, because the log takes back what its row says
 }
 
 // NewRole is a role as its form sends it.
@@ -384,7 +385,7 @@ func (s *Service) Roles(ctx context.Context, by audit.Actor) ([]RoleDetail, erro
 		return nil, err
 	}
 	book := s.keeper.book.Load()
-	rows, err := s.cfg.DB.Query(ctx, `SELECT DISTINCT ON (id) `+roleColumns+` FROM roles ORDER BY id, version DESC`)
+	rows, err := s.cfg.DB.Query(ctx, newestRoles)
 	if err != nil {
 		return nil, dbError("reading the roles", err)
 	}
@@ -445,7 +446,7 @@ func (s *Service) roleDetail(book *rightsBook, by audit.Actor, row roleRow) Role
 		Uses: s.usesSeen(book, rights, row.ID.String()), MayGive: canGiveSomewhere(rights, row.access()),
 	}
 	if _, held := book.held[row.ID.String()]; held {
-		d.MayGive = false
+		d.MayGive, d.Withheld = false, true
 	}
 	everywhere := rights.Allows(ActRoleEdit.Needs, row.target().access())
 	d.MayEdit, d.MayDelete = everywhere, everywhere && d.Uses == 0

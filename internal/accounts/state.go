@@ -142,8 +142,8 @@ func (t *stateTables) read(ctx context.Context, tx pgx.Tx) error {
 		collect(ctx, tx, &t.accounts, `SELECT id::text AS id, name, environment, generation, cloud_account_id, enabled FROM accounts ORDER BY id`),
 		collect(ctx, tx, &t.keys, `SELECT id::text AS id, account_id::text AS account_id, prefix, retired_at IS NULL AS in_use FROM management_keys ORDER BY id`),
 		collect(ctx, tx, &t.grants, `SELECT `+grantColumns+`, ended_at IS NOT NULL AS ended FROM grants ORDER BY id`),
-		collect(ctx, tx, &t.roles, `SELECT DISTINCT ON (id) `+roleColumns+` FROM roles ORDER BY id, version DESC`),
-		collect(ctx, tx, &t.blocks, `SELECT DISTINCT ON (issuer, subject) `+memberStandingColumns+` FROM member_standings ORDER BY issuer, subject, version DESC`))
+		collect(ctx, tx, &t.roles, newestRoles),
+		collect(ctx, tx, &t.blocks, newestMemberStandings))
 }
 
 func collect[T any](ctx context.Context, tx pgx.Tx, into *[]T, query string) error {

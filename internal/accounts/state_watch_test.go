@@ -189,6 +189,9 @@ func TestABlockThatWasLifted(t *testing.T) {
 			if _, err := w.svc.SignIn(t.Context(), member("readers"), id); err == nil {
 				t.Error("the member signed in")
 			}
+			if m, err := w.svc.Member(t.Context(), w.by, w.reader.Issuer, w.reader.Subject); err != nil || m.Block == nil || !m.Block.Withheld || m.Block.Unverified || m.Block.By != "" {
+				t.Errorf("their page says %+v, %v; that the log blocks them is wanted", m.Block, err)
+			}
 			w.wantTold("failed member: The log does not explain it: an event blocked the member")
 			w.svc = w.replica(nil)
 			if w.may(access.ReadClusters) {
@@ -221,12 +224,18 @@ func TestAnOlderRoleThatCameBack(t *testing.T) {
 		t.Error("what was taken out of the role counts after it was found")
 	}
 	w.wantTold("failed role: The log does not explain it: more than the events leave of it: permissions")
+	if r, err := w.svc.Role(t.Context(), w.by, w.role); err != nil || !r.Withheld || r.MayGive {
+		t.Errorf("its page says %+v, %v; that it is withheld is wanted", r, err)
+	}
 	w.must(w.svc.EditRole(t.Context(), w.by, w.role, narrowed))
 	if w.may(access.WriteClusters) || !w.may(access.ReadClusters) {
 		t.Errorf("after it was saved again: %v", w.rightsNow(w.reader).Permissions())
 	}
 	w.compares(w.svc)
 	w.wantTold("failed role", "ok role")
+	if r, err := w.svc.Role(t.Context(), w.by, w.role); err != nil || r.Withheld {
+		t.Errorf("its page says %+v, %v; saved, it is like any other", r, err)
+	}
 
 	gone, err := w.svc.CreateRole(t.Context(), w.by, NewRole{Name: "Gone", Permissions: []string{access.ReadAccount}})
 	w.must(err)

@@ -120,7 +120,7 @@ func memberRow(m accounts.Member, self bool) templates.MemberRow {
 	}
 	if m.Block != nil {
 		r.Blocked = true
-		r.Block = templates.BlockView{Since: m.Block.Since, By: m.Block.By, Reason: m.Block.Reason, Unverified: m.Block.Unverified}
+		r.Block = templates.BlockView{Since: m.Block.Since, By: m.Block.By, Reason: m.Block.Reason, Unverified: m.Block.Unverified, Withheld: m.Block.Withheld}
 	}
 	return r
 }

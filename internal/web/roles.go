@@ -53,7 +53,7 @@ func (s *Server) handleRoles(c echo.Context) error {
 func roleRow(r accounts.RoleDetail) templates.RoleRow {
 	return templates.RoleRow{
 		ID: r.ID, Name: r.Name, Href: rolePath(r.ID), Description: r.Description, BuiltIn: r.BuiltIn, Permissions: len(r.Permissions),
-		Uses: r.Uses, UsesHref: grantsOfRole(r.ID), WrittenAt: r.WrittenAt, WrittenBy: r.WrittenBy,
+		Uses: r.Uses, UsesHref: grantsOfRole(r.ID), WrittenAt: r.WrittenAt, WrittenBy: r.WrittenBy, Withheld: r.Withheld,
 		CopyHref: pathRoleNew + "?" + url.Values{"from": {r.ID}}.Encode(),
 	}
 }
