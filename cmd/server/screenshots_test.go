@@ -90,6 +90,14 @@ func (s *surfer) takesRights(take func(name string, height int64), st *stage, pa
 	both("grant", grant, "grant-show", 640)
 	both("role-grid", "/admin/roles/new?from=operator", "role-new", 1320)
 	both("access", "/admin/access?account="+st.accounts[production].id+"&cluster="+cluster, "access-who", 700)
+	for _, scheme := range []string{"light", "dark"} {
+		s.do(asksFor(scheme))
+		s.open("/admin/groups/try", "admin-groups-try")
+		s.types("claims", `{"email": "sam@example.test", "email_verified": true, "groups": ["search-team", "everyone"]}`)
+		s.click(`form[action="/admin/groups/try"] button`, "admin-groups-try")
+		s.do(chromedp.WaitVisible(chromedp.CSS("#mapping")))
+		take("claims-"+scheme, 1000)
+	}
 	s.open("/admin/review", "review-index")
 	s.do(chromedp.Click(chromedp.CSS(`form[action="/admin/review/start"] button`)), chromedp.WaitVisible(chromedp.CSS(`[data-testid="undecided"]`)))
 	both("access-review", "/admin/review", "review-index", 1000)
