@@ -27,6 +27,12 @@ type bundle struct {
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
+	return setupAlone(t)
+}
+
+// setupAlone is setup for a test that runs beside no other, because it measures.
+func setupAlone(t *testing.T) *bundle {
+	t.Helper()
 	b := &bundle{DB: dbtest.New(t)}
 	b.log = b.open(t)
 	return b
