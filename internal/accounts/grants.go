@@ -268,6 +268,36 @@ func lacksWithin(rights access.Rights, permissions []string, scope access.Scope)
 	return slices.Compact(lacking)
 }
 
+// lacksToBring names the permissions that the actor would give without holding them, by bringing the target into the
+// scopes of grants: what those give must be held on the target as it is, now and, tooSoon, for as long as they last.
+func (s *Service) lacksToBring(by audit.Actor, book *rightsBook, into []storedGrant, on target) (lacking []string, tooSoon bool) {
+	lacksAt := func(moment func(g storedGrant) time.Time) []string {
+		held := map[time.Time]access.Rights{}
+		var lacking []string
+		for _, g := range into {
+			at := moment(g)
+			rights, known := held[at]
+			if !known {
+				rights = s.rightsBy(book, by, at)
+				held[at] = rights
+			}
+			for _, p := range book.roles[g.row.Role].Permissions {
+				if !rights.Allows(access.Needs(p), on.access()) {
+					lacking = append(lacking, p)
+				}
+			}
+		}
+		slices.Sort(lacking)
+		return slices.Compact(lacking)
+	}
+	now := s.now()
+	if lacking := lacksAt(func(storedGrant) time.Time { return now }); len(lacking) > 0 {
+		return lacking, false
+	}
+	lacking = lacksAt(func(g storedGrant) time.Time { return lastMoment(g.row.ExpiresAt) })
+	return lacking, len(lacking) > 0
+}
+
 // toOneself reports whether a grant would be the actor's own: to them, to a group of their session, or
 // to their address, whether it is verified or not.
 func toOneself(by audit.Actor, row grantRow) bool {
