@@ -346,6 +346,7 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 	if problem := textProblem(reason, reasonLength, true); problem != "" {
 		return invalidField("reason", problem)
 	}
+	var hide func() error
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		book, err := s.lockRights(ctx, tx)
 		if err != nil {
@@ -355,14 +356,15 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 		if err != nil {
 			return err
 		}
+		if !s.lookBy(by, book).manages(row.grantRow) {
+			hide = func() error { return s.hiddenGrant(ctx, by, ActGrantDelete, book, row) }
+			return ErrNotFound
+		}
 		look, err := s.lookAt(ctx, tx, by, book, []endedGrantRow{row})
 		if err != nil {
 			return err
 		}
 		on := look.target(row.grantRow)
-		if !look.manages(row.grantRow) {
-			return &refusal{on: on, missing: access.GrantsManage, instead: ErrNotFound}
-		}
 		if row.EndedAt != nil {
 			return errNothingToDo
 		}
@@ -383,6 +385,9 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 		e.Parent = parent
 		return s.recordLast(ctx, tx, e)
 	})
+	if hide != nil {
+		return hide()
+	}
 	if err != nil {
 		return s.refused(ctx, by, ActGrantDelete, err)
 	}

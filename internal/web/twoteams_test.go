@@ -919,12 +919,16 @@ func TestARefusalTakesAsLongAsWhatIsMissing(t *testing.T) {
 		"the keys of a cluster":           {o.path() + "/keys", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/keys"},
 		"the form of a cluster's restart": {o.path() + "/restart", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/restart"},
 		"posted":                          {o.path() + "/restart", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/restart"},
+		"a grant":                         {pathGrants + "/" + o.ids["grant"][0], grantPath(uuid.Must(uuid.NewV7()))},
+		"a grant that is taken back":      {pathGrants + "/" + o.ids["grant"][0] + "/delete", grantPath(uuid.Must(uuid.NewV7())) + "/delete"},
+		"who can touch a cluster":         {accessTo(accounts.ClusterRef{AccountID: o.account, ClusterID: o.clusters[0]}), accessTo(accounts.ClusterRef{AccountID: o.account, ClusterID: uuid.NewString()})},
+		"a change made outside":           {pathOutside + "/" + o.ids["event"][0], pathOutside + "/" + missingEvent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const rounds = 150
 			method, body := http.MethodGet, ""
-			if name == "posted" {
-				method, body = http.MethodPost, "a=b"
+			if name == "posted" || strings.HasSuffix(name, "taken back") {
+				method, body = http.MethodPost, "reason=because"
 			}
 			measure := func() float64 {
 				var took [2][]time.Duration
