@@ -114,11 +114,12 @@ func (s *Service) AskLog(ctx context.Context, by audit.Actor) error {
 	return err
 }
 
-// Acts are those that the reader's part of the log can hold: every one, or those that are done in an account.
+// Acts are those that the reader's part of the log can hold: every one, or those that are done in an account, or are
+// about rights on one.
 func (r LogReach) Acts() []string {
 	var names []string
 	for _, act := range Acts() {
-		if r.Whole || slices.Contains([]string{KindAccount, KindManagementKey, KindCluster, KindKey, KindAdminKey, KindPackage}, act.TargetKind) {
+		if r.Whole || slices.Contains([]string{KindAccount, KindManagementKey, KindCluster, KindKey, KindAdminKey, KindPackage, KindGrant, KindRights}, act.TargetKind) {
 			names = append(names, act.Name)
 		}
 	}
