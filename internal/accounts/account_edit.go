@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
 
@@ -174,8 +172,8 @@ var errMovedMeanwhile = errors.New("the account is of another environment by now
 
 // authorizeMove asks for the right on the account as it is to be, when it is to be of another environment than it certainly
 // is. The move gives the account to everybody with a grant on that environment, the member included, so it takes every right
-// that those grants give: nobody comes by a right, or gives one, by moving an account to where it is held. The member was
-// allowed on it as it is, so a refusal hides nothing: *ForbiddenError, and it is recorded.
+// that those grants give, for as long as they do: nobody comes by a right, gives one or keeps one by moving an account to where it
+// is held. The member was allowed on it as it is, so a refusal hides nothing: *ForbiddenError, and it is recorded.
 func (s *Service) authorizeMove(ctx context.Context, by audit.Actor, act Act, account Account, to Environment) error {
 	on := accountTarget(account.ref())
 	rights, book, from := s.rights(by), s.keeper.book.Load(), account.Environment
@@ -188,28 +186,31 @@ func (s *Service) authorizeMove(ctx context.Context, by audit.Actor, act Act, ac
 	refused := &ForbiddenError{Act: act.Name}
 	if !rights.AllowsAsMoved(act.Needs, on.access(), string(to)) {
 		refused.Missing = act.Needs.String() + " in " + string(to)
-	} else if lacking := slices.DeleteFunc(book.givenIn(string(to), s.now()), func(p string) bool { return rights.Allows(access.Needs(p), on.access()) }); len(lacking) > 0 {
+	} else {
+		lacking, tooSoon := s.lacksToBring(by, book, book.onEnvironment(string(to), s.now()), on)
+		if len(lacking) == 0 {
+			return nil
+		}
 		refused.Missing = strings.Join(lacking, " and ")
 		refused.Reason = "Who has a grant on the environment " + string(to) + " would come by a right on this account that you do not hold."
-	} else {
-		return nil
+		if tooSoon {
+			refused.Reason = "Who has a grant on the environment " + string(to) + " would hold a right on this account for longer than you hold it."
+		}
 	}
 	s.denied(ctx, by, act, on, refused.Missing)
 	return refused
 }
 
-// givenIn are the permissions of the live grants on an environment, sorted.
-func (b *rightsBook) givenIn(environment string, now time.Time) []string {
+// onEnvironment are the live grants on an environment.
+func (b *rightsBook) onEnvironment(environment string, now time.Time) []storedGrant {
 	if b == nil {
 		return nil
 	}
-	given := map[string]bool{}
+	var grants []storedGrant
 	for _, g := range b.grants {
 		if g.live(now) && slices.Contains(g.scope.Environments, environment) {
-			for _, permission := range b.roles[g.row.Role].Permissions {
-				given[permission] = true
-			}
+			grants = append(grants, g)
 		}
 	}
-	return slices.Sorted(maps.Keys(given))
+	return grants
 }

@@ -269,6 +269,9 @@ func (s *Service) Remove(ctx context.Context, by audit.Actor, id uuid.UUID, r Ac
 		if before.Name != account.Name || before.Key.ID != account.Key.ID {
 			return &ConflictError{Reason: "The account was changed meanwhile. Look at it again."}
 		}
+		if err := certifyRemoved(ctx, tx, s.cfg.Vault, id, s.now()); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `DELETE FROM accounts WHERE id = $1`, id); err != nil {
 			return err
 		}

@@ -150,6 +150,44 @@ func TestSQLMovesNoAccount(t *testing.T) {
 	}
 }
 
+// TestARemovedAccountIsNotPutBackBySQL: whoever kept the rows of an account, and writes them again with the console's
+// database password after it was removed, brings back neither the rights on it nor the use of its key.
+func TestARemovedAccountIsNotPutBackBySQL(t *testing.T) {
+	s := newStage(t)
+	account := s.register(s.current(), "Gone")
+	by := s.signedIn("sales")
+	s.grant(by, "operator", access.ScopeEnvironment, string(Staging))
+	conn := s.connect(s.db.AppURL)
+	for _, sql := range []string{
+		`CREATE TEMP TABLE kept_accounts AS SELECT * FROM accounts`,
+		`CREATE TEMP TABLE kept_keys AS SELECT * FROM management_keys`,
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.svc.Remove(t.Context(), member("admins"), account.ID, AccountRemoval{Confirm: "Gone"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{`INSERT INTO accounts SELECT * FROM kept_accounts`, `INSERT INTO management_keys SELECT * FROM kept_keys`} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.svc.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.svc.Account(t.Context(), by, account.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the account is there again: %v", err)
+	}
+	if _, err := s.svc.connect(t.Context(), account.ID, "request"); err == nil {
+		t.Error("its key is used again")
+	}
+	if rows := s.svc.UnverifiedRows(); len(rows) != 1 || rows[0].ID != account.ID.String() {
+		t.Errorf("told of %+v", rows)
+	}
+}
+
 // TestANameIsNoBoundary: an account's name, owner and note decide nothing.
 func TestANameIsNoBoundary(t *testing.T) {
 	s := newStage(t)

@@ -268,6 +268,36 @@ func lacksWithin(rights access.Rights, permissions []string, scope access.Scope)
 	return slices.Compact(lacking)
 }
 
+// lacksToBring names the permissions that the actor would give without holding them, by bringing the target into the
+// scopes of grants: what those give must be held on the target as it is, now and, tooSoon, for as long as they last.
+func (s *Service) lacksToBring(by audit.Actor, book *rightsBook, into []storedGrant, on target) (lacking []string, tooSoon bool) {
+	lacksAt := func(moment func(g storedGrant) time.Time) []string {
+		held := map[time.Time]access.Rights{}
+		var lacking []string
+		for _, g := range into {
+			at := moment(g)
+			rights, known := held[at]
+			if !known {
+				rights = s.rightsBy(book, by, at)
+				held[at] = rights
+			}
+			for _, p := range book.roles[g.row.Role].Permissions {
+				if !rights.Allows(access.Needs(p), on.access()) {
+					lacking = append(lacking, p)
+				}
+			}
+		}
+		slices.Sort(lacking)
+		return slices.Compact(lacking)
+	}
+	now := s.now()
+	if lacking := lacksAt(func(storedGrant) time.Time { return now }); len(lacking) > 0 {
+		return lacking, false
+	}
+	lacking = lacksAt(func(g storedGrant) time.Time { return lastMoment(g.row.ExpiresAt) })
+	return lacking, len(lacking) > 0
+}
+
 // toOneself reports whether a grant would be the actor's own: to them, to a group of their session, or
 // to their address, whether it is verified or not.
 func toOneself(by audit.Actor, row grantRow) bool {
@@ -316,6 +346,7 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 	if problem := textProblem(reason, reasonLength, true); problem != "" {
 		return invalidField("reason", problem)
 	}
+	var hide func() error
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		book, err := s.lockRights(ctx, tx)
 		if err != nil {
@@ -325,14 +356,15 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 		if err != nil {
 			return err
 		}
+		if !s.lookBy(by, book).manages(row.grantRow) {
+			hide = func() error { return s.hiddenGrant(ctx, by, ActGrantDelete, book, row) }
+			return ErrNotFound
+		}
 		look, err := s.lookAt(ctx, tx, by, book, []endedGrantRow{row})
 		if err != nil {
 			return err
 		}
 		on := look.target(row.grantRow)
-		if !look.manages(row.grantRow) {
-			return &refusal{on: on, missing: access.GrantsManage, instead: ErrNotFound}
-		}
 		if row.EndedAt != nil {
 			return errNothingToDo
 		}
@@ -353,6 +385,9 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 		e.Parent = parent
 		return s.recordLast(ctx, tx, e)
 	})
+	if hide != nil {
+		return hide()
+	}
 	if err != nil {
 		return s.refused(ctx, by, ActGrantDelete, err)
 	}

@@ -71,14 +71,19 @@ type namedCluster struct {
 	labels map[string]string
 }
 
-// lookAt reads the names that belong to the grants.
-func (s *Service) lookAt(ctx context.Context, db querier, by audit.Actor, book *rightsBook, rows []endedGrantRow) (*grantLook, error) {
+// lookBy is what it takes to tell what the actor may see, without any names.
+func (s *Service) lookBy(by audit.Actor, book *rightsBook) *grantLook {
 	now := s.now()
-	l := &grantLook{
+	return &grantLook{
 		s: s, by: by, book: book, rights: s.rightsBy(book, by, now), now: now,
 		members: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
 		verified: map[uuid.UUID]bool{},
 	}
+}
+
+// lookAt is lookBy with the names that belong to the grants.
+func (s *Service) lookAt(ctx context.Context, db querier, by audit.Actor, book *rightsBook, rows []endedGrantRow) (*grantLook, error) {
+	l := s.lookBy(by, book)
 	var issuers, subjects []string
 	var accounts []uuid.UUID
 	var clusters []string
@@ -270,12 +275,12 @@ func (s *Service) Grant(ctx context.Context, by audit.Actor, id uuid.UUID) (Gran
 	if err != nil {
 		return Grant{}, err
 	}
+	if !s.lookBy(by, book).manages(row.grantRow) {
+		return Grant{}, s.hiddenGrant(ctx, by, ActGrantRead, book, row)
+	}
 	look, err := s.lookAt(ctx, s.cfg.DB, by, book, []endedGrantRow{row})
 	if err != nil {
 		return Grant{}, err
-	}
-	if !look.manages(row.grantRow) {
-		return Grant{}, s.refused(ctx, by, ActGrantRead, &refusal{on: look.target(row.grantRow), missing: access.GrantsManage, instead: ErrNotFound})
 	}
 	g := look.grant(row)
 	if g.Bound {
@@ -283,6 +288,20 @@ func (s *Service) Grant(ctx context.Context, by audit.Actor, id uuid.UUID) (Gran
 		g.Bound = g.BoundTo != nil // anybody may have given this for the reason of an end
 	}
 	return g, err
+}
+
+// hiddenGrant answers who may not see a grant as if there were none, after as long: what the record of it says is looked
+// up beside.
+func (s *Service) hiddenGrant(ctx context.Context, by audit.Actor, act Act, book *rightsBook, row endedGrantRow) error {
+	ctx = context.WithoutCancel(ctx)
+	s.beside.start(func() {
+		look, err := s.lookAt(ctx, s.cfg.DB, by, book, []endedGrantRow{row})
+		if err != nil {
+			look = s.lookBy(by, book) // by its ids
+		}
+		s.denied(ctx, by, act, look.target(row.grantRow), access.GrantsManage)
+	})
+	return ErrNotFound
 }
 
 // boundTo is the grant of the member to whom one to an address was bound; nil when it is not there.

@@ -219,10 +219,12 @@ func (s *Service) lackingForLabels(by audit.Actor, act Act, on target, labels ma
 			return &ForbiddenError{Act: act.Name, Missing: access.GrantsManage, Reason: reason}
 		}
 	}
-	for _, permission := range book.givenBy(on.Labels, labels, s.now()) {
-		if !all.Allows(access.Needs(permission), on.access()) {
-			return &ForbiddenError{Act: act.Name, Missing: permission, Reason: reason + " These labels would give others a right that you do not hold."}
-		}
+	lacking, tooSoon := s.lacksToBring(by, book, book.entered(on.Labels, labels, s.now()), on)
+	switch {
+	case tooSoon:
+		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give a right for longer than you hold it."}
+	case len(lacking) > 0:
+		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give others a right that you do not hold."}
 	}
 	return nil
 }
@@ -263,19 +265,15 @@ func (b *rightsBook) goesBy(key string, now time.Time) bool {
 	})
 }
 
-// givenBy are the permissions of the live grants that a change of labels brings a cluster into, sorted.
-func (b *rightsBook) givenBy(before, after map[string]string, now time.Time) []string {
-	given := map[string]bool{}
+// entered are the live grants that a change of labels brings a cluster into.
+func (b *rightsBook) entered(before, after map[string]string, now time.Time) []storedGrant {
+	var grants []storedGrant
 	for _, g := range b.grants {
-		entered := slices.ContainsFunc(g.scope.Labels, func(l access.Selector) bool { return l.Matches(after) && !l.Matches(before) })
-		if !entered || !g.live(now) {
-			continue
-		}
-		for _, permission := range b.roles[g.row.Role].Permissions {
-			given[permission] = true
+		if g.live(now) && slices.ContainsFunc(g.scope.Labels, func(l access.Selector) bool { return l.Matches(after) && !l.Matches(before) }) {
+			grants = append(grants, g)
 		}
 	}
-	return slices.Sorted(maps.Keys(given))
+	return grants
 }
 
 // mayFill reports whether the actor may make clusters in the account: any, or some by their labels. Who

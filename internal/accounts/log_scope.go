@@ -37,7 +37,7 @@ func logPart(scope access.Scope) *audit.Part {
 // Who holds the right nowhere is refused, and that is recorded; who holds it where there is nothing finds nothing.
 func (s *Service) logFor(ctx context.Context, by audit.Actor, act Act) (*audit.Part, error) {
 	scope := s.visible(by, act)
-	if scope.None() && !s.holds(by, act) {
+	if scope.None() && !s.rights(by).Somewhere(act.Needs) {
 		if err := s.permit(ctx, by, act, installation(KindAudit)); err != nil {
 			return nil, err
 		}
@@ -55,12 +55,6 @@ func (s *Service) logPartNow(ctx context.Context, scope access.Scope) (*audit.Pa
 		return nil, dbError("finding what of the log may be seen", err)
 	}
 	return logPart(scope), nil
-}
-
-// holds reports whether the actor holds what an act needs anywhere at all.
-func (s *Service) holds(by audit.Actor, act Act) bool {
-	rights := s.rights(by)
-	return !slices.ContainsFunc(act.Needs.All, func(p string) bool { return !rights.Holds(p) })
 }
 
 // LogReach says what of the log a member may see, and do with it.
@@ -114,11 +108,12 @@ func (s *Service) AskLog(ctx context.Context, by audit.Actor) error {
 	return err
 }
 
-// Acts are those that the reader's part of the log can hold: every one, or those that are done in an account.
+// Acts are those that the reader's part of the log can hold: every one, or those that are done in an account, or are
+// about rights on one.
 func (r LogReach) Acts() []string {
 	var names []string
 	for _, act := range Acts() {
-		if r.Whole || slices.Contains([]string{KindAccount, KindManagementKey, KindCluster, KindKey, KindAdminKey, KindPackage}, act.TargetKind) {
+		if r.Whole || slices.Contains([]string{KindAccount, KindManagementKey, KindCluster, KindKey, KindAdminKey, KindPackage, KindGrant, KindRights}, act.TargetKind) {
 			names = append(names, act.Name)
 		}
 	}
@@ -130,7 +125,7 @@ func (r LogReach) Acts() []string {
 func (s *Service) exportReach(by audit.Actor) ExportReach {
 	offer := Offer{Act: ActAuditExport.Name, Offered: true, StepUp: s.stepUpDue(by, ActAuditExport, installation(KindAudit))}
 	scope := s.visible(by, ActAuditExport)
-	if scope.None() && !s.holds(by, ActAuditExport) {
+	if scope.None() && !s.rights(by).Somewhere(ActAuditExport.Needs) {
 		offer.Reason = s.notOffered(by, ActAuditExport, installation(KindAudit), "", ManagementKey{})
 		offer.Offered = offer.Reason == ""
 	}

@@ -193,6 +193,29 @@ func (s *logScopeStage) tellsNothing(label string, value any) {
 	}
 }
 
+// TestLogScopeHoldsGrantsOfTheAccount: who was given a right on an account, or on something in it, stands in its part of the
+// log, and can be asked for there; a right by environment is of no account.
+func TestLogScopeHoldsGrantsOfTheAccount(t *testing.T) {
+	s := newLogScopeStage(t)
+	for kind, scope := range map[access.ScopeKind]string{
+		access.ScopeAccount: s.mine.ID.String(), access.ScopeCluster: s.mine.ID.String() + "/" + s.myOne.ClusterID, access.ScopeEnvironment: "staging",
+	} {
+		n := NewGrant{SubjectKind: SubjectGroup, Subject: "some", Role: "viewer", ScopeKind: string(kind), Scope: scope, Reason: "because"}
+		if _, err := s.svc.CreateGrant(t.Context(), member("admins"), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.grant(access.Scope{Accounts: []uuid.UUID{s.mine.ID}}, access.AuditRead)
+	reach, err := s.svc.LogReach(t.Context(), s.scoped)
+	if err != nil || !slices.Contains(reach.Acts(), ActGrantCreate.Name) {
+		t.Errorf("the filter offers %v, %v", reach.Acts(), err)
+	}
+	page, err := s.svc.SearchLog(t.Context(), s.scoped, audit.Query{Act: ActGrantCreate.Name})
+	if err != nil || len(page.Operations) != 2 {
+		t.Errorf("%d grants are shown, %v", len(page.Operations), err)
+	}
+}
+
 // TestLogScopeOfRemovedAccount: who holds the account by its id still sees what was done in it; an environment is
 // what accounts are of now.
 func TestLogScopeOfRemovedAccount(t *testing.T) {

@@ -131,17 +131,18 @@ func (s *Service) EditRole(ctx context.Context, by audit.Actor, id string, e Rol
 		if err := checkRole(book, after); err != nil {
 			return roleRow{}, nil, err
 		}
+		said := before
 		if _, held := book.held[id]; held { // what its row says does not count: all of it is given anew
-			before.Name, before.Permissions = "", nil
+			said.Name, said.Permissions = "", nil
 		}
-		change := roleChange(before, after)
+		change := roleChange(said, after)
 		if len(change) == 1 { // the version
 			return roleRow{}, nil, errNothingToDo
 		}
 		if e.Version != before.Version {
 			return roleRow{}, nil, &RoleChangedError{Now: s.roleDetail(book, by, before)}
 		}
-		if err := s.mayAdd(book, by, before, after); err != nil {
+		if err := s.mayAdd(book, by, said, after); err != nil {
 			return roleRow{}, nil, err
 		}
 		role := after.access()

@@ -101,6 +101,16 @@ func insertStanding(ctx context.Context, tx pgx.Tx, v *vault.Vault, next account
 	return nil
 }
 
+// certifyRemoved makes certain that the account is no more, in the transaction that removes its row: a row that
+// somebody writes anew says what no row may say by then, so it is of no environment, and its key is not used.
+func certifyRemoved(ctx context.Context, tx pgx.Tx, v *vault.Vault, id uuid.UUID, now time.Time) error {
+	last, err := lastStanding(ctx, tx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return insertStanding(ctx, tx, v, accountStanding{AccountID: id, Version: last.Version + 1, WrittenAt: now})
+}
+
 // certifyGeneration makes certain that the account is of another generation, and nothing else of it.
 func (s *Service) certifyGeneration(ctx context.Context, tx pgx.Tx, a Account) error {
 	last, err := lastStanding(ctx, tx, a.ID)

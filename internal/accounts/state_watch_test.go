@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -267,6 +268,10 @@ func TestSavingAWithheldRoleGivesAllOfIt(t *testing.T) {
 	err = w.svc.EditRole(t.Context(), by, w.role, RoleEdit{Version: 1, Name: "On call", Permissions: []string{access.ReadAccount, access.ReadClusters, access.WriteClusters}})
 	if !isForbidden(err) {
 		t.Errorf("with what came back: %v", err)
+	}
+	err = w.svc.EditRole(t.Context(), by, w.role, RoleEdit{Version: 2, Name: "On call", Permissions: []string{access.ReadClusters}})
+	if changed, ok := errors.AsType[*RoleChangedError](err); !ok || changed.Now.Name != "On call" || len(changed.Now.Permissions) == 0 {
+		t.Errorf("with another version: %v, %+v", err, changed)
 	}
 	w.must(w.svc.EditRole(t.Context(), by, w.role, RoleEdit{Version: 1, Name: "On call", Permissions: []string{access.ReadAccount, access.ReadClusters}}))
 	if w.may(access.WriteClusters) || !w.may(access.ReadClusters) {

@@ -24,15 +24,22 @@ type UpstreamPage struct {
 }
 
 // UpstreamHealth returns how calls to the Cloud API go, for the accounts that the member may read. It
-// asks upstream nothing. Errors are those of AccountsPage.
+// asks upstream nothing. What upstream said when a call failed is for who may read every cluster of the account: it may be
+// about any of them. Errors are those of AccountsPage.
 func (s *Service) UpstreamHealth(ctx context.Context, by audit.Actor, q AccountsQuery) (UpstreamPage, error) {
 	listed, err := s.AccountsPage(ctx, by, q)
 	if err != nil {
 		return UpstreamPage{}, err
 	}
 	page := UpstreamPage{Next: listed.Next, Total: listed.Total, All: listed.All}
+	rights := s.rights(by)
 	for _, a := range listed.Accounts {
 		h, called := s.cfg.Cloud.Health(a.ID.String())
+		if !rights.Allows(ActClusterRead.Needs, accountTarget(a.ref()).access()) {
+			for i := range h.Recent {
+				h.Recent[i].Words, h.Recent[i].TraceID = "", ""
+			}
+		}
 		page.Accounts = append(page.Accounts, AccountHealth{Account: a, Health: h, Called: called})
 	}
 	return page, nil

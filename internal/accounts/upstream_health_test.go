@@ -204,3 +204,34 @@ func joinIDs(ids []uuid.UUID) string {
 	}
 	return strings.Join(texts, "','")
 }
+
+// TestHealthTellsNoWordsAboutClusters: who may read an account and not its clusters sees how its calls go, and not what
+// upstream said, which may name a cluster.
+func TestHealthTellsNoWordsAboutClusters(t *testing.T) {
+	s := newStage(t)
+	account := s.register(s.current(), "Search")
+	ref := s.inPhase(account.ID, cloudapi.PhaseHealthy)
+	s.fault(map[string]any{"account": account.CloudAccountID, "kind": "status", "status": 500})
+	if err := s.svc.RestartCluster(t.Context(), member("admins"), ref); err == nil {
+		t.Fatal("no error")
+	}
+	by := member("scoped")
+	recentOf := func(permissions ...string) cloudapi.Failure {
+		s.scopedTo(by, access.Scope{Accounts: []uuid.UUID{account.ID}}, permissions...)
+		readRights(t, s.svc)
+		page, err := s.svc.UpstreamHealth(t.Context(), by, AccountsQuery{})
+		if err != nil || len(page.Accounts) != 1 || len(page.Accounts[0].Health.Recent) == 0 {
+			t.Fatalf("%+v, %v", page, err)
+		}
+		return page.Accounts[0].Health.Recent[0]
+	}
+	if f := recentOf(access.ReadAccount, access.ReadClusters); f.Words == "" || f.TraceID == "" {
+		t.Errorf("who may read the clusters is told %+v", f)
+	}
+	if f := recentOf(access.ReadAccount); f.Words != "" || f.TraceID != "" || f.Status == 0 {
+		t.Errorf("who may not is told %+v", f)
+	}
+	if f := recentOf(access.ReadAccount, access.ReadClusters); f.Words == "" {
+		t.Errorf("who may afterwards is told %+v", f)
+	}
+}

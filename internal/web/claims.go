@@ -22,7 +22,7 @@ const (
 func identityOf(all map[string]json.RawMessage, groupsClaim string) accounts.Identity {
 	id := accounts.Identity{
 		Name:          firstText(all, "name", "preferred_username"),
-		Email:         firstText(all, "email"),
+		Email:         exactAddress(all["email"]),
 		EmailVerified: isTrue(all["email_verified"]),
 	}
 	id.Groups, id.Reading = readGroups(all, groupsClaim)
@@ -192,6 +192,16 @@ func firstText(all map[string]json.RawMessage, names ...string) string {
 		}
 	}
 	return ""
+}
+
+// exactAddress reads an e-mail address as it is, or none: rights follow from it, and one that was trimmed or cut may be
+// somebody else's.
+func exactAddress(raw json.RawMessage) string {
+	s, ok := exactText(raw)
+	if !ok || strings.TrimSpace(s) != s {
+		return ""
+	}
+	return s
 }
 
 // isTrue reads a boolean; some providers send it as text.

@@ -98,6 +98,20 @@ func TestClaimsVerifiedAddress(t *testing.T) {
 	}
 }
 
+// TestClaimsAddressIsNeverAlteredToFit: an address decides rights, so it is as the provider sent it, or none.
+func TestClaimsAddressIsNeverAlteredToFit(t *testing.T) {
+	long := strings.Repeat("a", 240) + "@example.test"
+	for payload, want := range map[string]string{
+		`{"email":"Ada@Example.test"}`: "Ada@Example.test", `{"email":" ada@example.test"}`: "", `{"email":"ada@example.test\u00a0"}`: "",
+		`{"email":"ada\ud800@example.test"}`: "", `{"email":["ada@example.test"]}`: "", `{"email":"` + long + `aaaa"}`: long + "aaaa", `{}`: "",
+	} {
+		id := identityOf(claimsOf(t, payload), "groups")
+		if id.Email != want {
+			t.Errorf("%s: the address is %q", payload, id.Email)
+		}
+	}
+}
+
 func TestClaimsToShowAreBoundedAndHoldNoToken(t *testing.T) {
 	const jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
 	all := claimsOf(t, fmt.Sprintf(`{"sub":"s","id":%q,"nested":{"access_token":"Bearer %s"},"_claim_sources":{"src1":{"JWT":%q}},"long":%q}`, jwt, jwt, jwt, strings.Repeat("x", 5000)))

@@ -455,6 +455,13 @@ func (p *provider) identify(ctx context.Context, d *discovery, raw, accessToken,
 	if err != nil {
 		return accounts.Identity{}, badToken("ID token refused", boundText(err))
 	}
+	var all map[string]json.RawMessage
+	if err := token.Claims(&all); err != nil {
+		return accounts.Identity{}, badToken("ID token refused", boundText(err))
+	}
+	if err := checkSpelling(all); err != nil {
+		return accounts.Identity{}, badToken("ID token refused", err)
+	}
 	var claims idClaims
 	if err := token.Claims(&claims); err != nil {
 		return accounts.Identity{}, badToken("ID token refused", boundText(err))
@@ -463,10 +470,6 @@ func (p *provider) identify(ctx context.Context, d *discovery, raw, accessToken,
 		return accounts.Identity{}, clocksDiffer(err)
 	} else if err != nil {
 		return accounts.Identity{}, badToken("ID token refused", err)
-	}
-	var all map[string]json.RawMessage
-	if err := token.Claims(&all); err != nil {
-		return accounts.Identity{}, badToken("ID token refused", boundText(err))
 	}
 	id := identityOf(all, p.groupsClaim)
 	id.Issuer, id.Subject, id.IDToken = token.Issuer, token.Subject, raw
@@ -484,12 +487,26 @@ func (p *provider) identify(ctx context.Context, d *discovery, raw, accessToken,
 	return id, nil
 }
 
+// checkSpelling refuses a token that names a claim which decides who somebody is, or when they signed in, in other
+// letters: decoding into a struct, as go-oidc and we do, takes "Sub" and even "ſub" for "sub", and the last one counts. A
+// provider that lets people name claims of their own would let them be anybody.
+func checkSpelling(all map[string]json.RawMessage) error {
+	for name := range all {
+		for _, decides := range []string{"iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "auth_time"} {
+			if name != decides && strings.EqualFold(name, decides) {
+				return errors.New(decides + " is there in other letters")
+			}
+		}
+	}
+	return nil
+}
+
 func (p *provider) checkClaims(token *oidc.IDToken, claims idClaims, accessToken, nonce string) error {
 	now := p.now()
 	if token.Issuer != p.issuer { // go-oidc lets Google's second spelling pass
 		return errors.New("iss is not the issuer's")
 	}
-	if token.Subject == "" || len(token.Subject) > maxSubject || hasControl(token.Subject) || !utf8.ValidString(token.Subject) {
+	if token.Subject == "" || len(token.Subject) > maxSubject || hasControl(token.Subject) || strings.ContainsRune(token.Subject, utf8.RuneError) {
 		return errors.New("sub is missing, too long or not text")
 	}
 	if !sameText(token.Nonce, nonce) {

@@ -111,6 +111,10 @@ func TestHostileToken(t *testing.T) {
 		"sub a number":             set("sub", 12),
 		"sub too long":             set("sub", strings.Repeat("x", 256)),
 		"sub with control":         set("sub", "a\x00b"),
+		"sub that lost a letter":   set("sub", "a\uFFFDb"), // as what is not well-formed is decoded, whatever it was
+		"sub spelt twice":          set("\u017Fub", "someone-else"),
+		"sub in other letters":     func(c *console) { c.idp.claims = func(m map[string]any) { m["Sub"] = m["sub"]; delete(m, "sub") } },
+		"auth_time in others":      seconds("Auth_Time", 0),
 		"exp missing":              set("exp", nil),
 		"exp no number":            set("exp", "soon"),
 		"expired":                  seconds("exp", -time.Second),

@@ -911,6 +911,7 @@ func (w *twoTeams) compare(m *team, what string, ids []string, ask func(target s
 func TestARefusalTakesAsLongAsWhatIsMissing(t *testing.T) {
 	w := newTwoTeams(t, "account")
 	m, o := w.teams[0], w.teams[1]
+	given := func(account, cluster string) string { return "?scope_kind=cluster&scope=" + account + "%2F" + cluster }
 	for name, pair := range map[string][2]string{
 		"an account":                      {accountPath(o.account), accountPath(uuid.Must(uuid.NewV7()))},
 		"a cluster":                       {o.path(), clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString())},
@@ -919,25 +920,39 @@ func TestARefusalTakesAsLongAsWhatIsMissing(t *testing.T) {
 		"the keys of a cluster":           {o.path() + "/keys", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/keys"},
 		"the form of a cluster's restart": {o.path() + "/restart", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/restart"},
 		"posted":                          {o.path() + "/restart", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/restart"},
+		"a grant":                         {pathGrants + "/" + o.ids["grant"][0], grantPath(uuid.Must(uuid.NewV7()))},
+		"a grant that is taken back":      {pathGrants + "/" + o.ids["grant"][0] + "/delete", grantPath(uuid.Must(uuid.NewV7())) + "/delete"},
+		"who can touch a cluster":         {accessTo(accounts.ClusterRef{AccountID: o.account, ClusterID: o.clusters[0]}), accessTo(accounts.ClusterRef{AccountID: o.account, ClusterID: uuid.NewString()})},
+		"a grant on a cluster":            {pathGrants + given(o.account.String(), o.clusters[0]), pathGrants + given(uuid.NewString(), uuid.NewString())},
+		"a grant on a cluster of one's":   {pathGrants + given(m.account.String(), o.clusters[0]), pathGrants + given(m.account.String(), uuid.NewString())},
+		"a grant on an account":           {pathGrants + "?scope_kind=account&scope=" + o.account.String(), pathGrants + "?scope_kind=account&scope=" + uuid.NewString()},
+		"a change made outside":           {pathOutside + "/" + o.ids["event"][0], pathOutside + "/" + missingEvent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const rounds = 150
-			method, body := http.MethodGet, ""
-			if name == "posted" {
-				method, body = http.MethodPost, "a=b"
+			method, body, want := http.MethodGet, "", http.StatusNotFound
+			if name == "posted" || strings.HasSuffix(name, "taken back") {
+				method, body = http.MethodPost, "reason=because"
+			}
+			if strings.HasPrefix(name, "a grant on") {
+				method, body, want = http.MethodPost, "subject_kind=group&subject=some&role=viewer&reason=because", http.StatusUnprocessableEntity
 			}
 			measure := func() float64 {
 				var took [2][]time.Duration
 				for i := range 2 * rounds {
 					which := (i + i/2) % 2 // each as often first as second
-					r := m.browser.request(method, pair[which], body)
+					path, query, _ := strings.Cut(pair[which], "?")
+					if method == http.MethodGet {
+						path = pair[which]
+					}
+					r := m.browser.request(method, path, body+"&"+query)
 					for _, cookie := range m.browser.jar.Cookies(m.browser.at) {
 						r.AddCookie(cookie)
 					}
 					began := time.Now()
 					answer := m.browser.serve(r)
 					took[which] = append(took[which], time.Since(began))
-					if answer.Code != http.StatusNotFound {
+					if answer.Code != want {
 						t.Fatalf("%s answers %d", pair[which], answer.Code)
 					}
 				}

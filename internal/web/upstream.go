@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,6 +15,9 @@ import (
 )
 
 const pathUpstream = "/admin/upstream"
+
+// notToldOfClusters stands for what upstream said where the member may not read every cluster of the account.
+const notToldOfClusters = "What Qdrant Cloud said is told to those who may read every cluster of the account"
 
 // upstreamOf is the page narrowed to one account.
 func upstreamOf(a accounts.Account) string {
@@ -60,7 +64,7 @@ func upstreamRow(a accounts.AccountHealth) templates.UpstreamRow {
 		LastMinute: h.LastMinute, MostAMinute: h.MostAMinute, Requests: int(h.Requests), Failed: int(h.Failed), AnsweredAt: h.AnsweredAt,
 	}
 	for _, f := range h.Recent {
-		r.Recent = append(r.Recent, templates.UpstreamFailure{At: f.At, Op: f.Op, Kind: string(f.Kind), Status: f.Status, Words: asSentence(f.Words), TraceID: f.TraceID})
+		r.Recent = append(r.Recent, templates.UpstreamFailure{At: f.At, Op: f.Op, Kind: string(f.Kind), Status: f.Status, Words: asSentence(cmp.Or(f.Words, notToldOfClusters)), TraceID: f.TraceID})
 	}
 	return r
 }

@@ -183,6 +183,9 @@ func (r Rights) Holds(permission string) bool {
 	return slices.ContainsFunc(r.grants, func(g Grant) bool { return slices.Contains(g.Role.Permissions, permission) })
 }
 
+// Somewhere reports whether what is asked for is held at all, each permission wherever it is.
+func (r Rights) Somewhere(need Requirement) bool { return r.met(need, r.Holds) }
+
 // Within reports whether the permission is held everywhere in the scope.
 func (r Rights) Within(permission string, scope Scope) bool {
 	return r.given(permission).Contains(scope, func(account uuid.UUID) string { return r.environments[account] })

@@ -71,6 +71,24 @@ func TestAllows(t *testing.T) {
 	}
 }
 
+func TestSomewhere(t *testing.T) {
+	rights := NewRights(
+		Grant{Role: Role{Name: "x", Permissions: []string{"a"}}, Scope: Scope{Accounts: []uuid.UUID{accountA}}},
+		Grant{Role: Role{Name: "y", Permissions: []string{"b"}}, Scope: Scope{Accounts: []uuid.UUID{accountB}}},
+	)
+	for name, tt := range map[string]struct {
+		need Requirement
+		want bool
+	}{
+		"nothing asked": {Requirement{}, false}, "held": {Needs("a"), true}, "held in two places": {Needs("a", "b"), true}, "not held": {Needs("a", "c"), false},
+		"either": {Requirement{Any: []string{"c", "b"}}, true}, "neither": {Requirement{Any: []string{"c", "d"}}, false},
+	} {
+		if got := rights.Somewhere(tt.need); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestMissingNamesWhatIsMissing(t *testing.T) {
 	rights := granted(Scope{Everything: true}, "a")
 	for need, want := range map[string]struct {
