@@ -42,6 +42,9 @@ const (
 // ErrStopping: the console is stopping and takes no new watches.
 var ErrStopping = errors.New("the console is stopping")
 
+// ErrNothingToTell: the member may read no cluster, so there is nothing to watch.
+var ErrNothingToTell = errors.New("there is nothing that the member may be told")
+
 // change says that something of an account's snapshot changed.
 type change struct {
 	account  uuid.UUID
@@ -54,6 +57,7 @@ type WatchEnd string
 
 const (
 	WatchSessionEnded WatchEnd = "session" // it ended, expired, or its member was blocked
+	WatchNothing      WatchEnd = "nothing" // the member may read no cluster any more
 	WatchStopped      WatchEnd = "stopped" // the console stops; another may be asked
 )
 
@@ -217,10 +221,13 @@ func (h *hub) deaf() {
 
 // Watch begins to tell the session's member of changes to what they may read. after is when they last looked: what
 // changed since is told at once, and when that is not known they are told to look; zero: nothing is told of before.
-// ErrRateLimited when they, or all together, watch too often already; ErrStopping.
+// ErrRateLimited when they, or all together, watch too often already; ErrNothingToTell; ErrStopping.
 func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watch, error) {
 	w := &Watch{hub: s.hub, by: by, session: session.ID, ready: make(chan struct{}, 1), accounts: map[uuid.UUID]bool{}}
 	scope := s.visible(by, ActClusterRead)
+	if scope.None() {
+		return nil, ErrNothingToTell
+	}
 	w.scope = &scope
 	h := s.hub
 	h.mu.Lock()
@@ -305,7 +312,7 @@ type audience struct {
 	live   bool
 }
 
-// tellOnce ends watches whose session has ended, and tells the others what arrived and they may read now. When
+// tellOnce ends watches whose session has ended or whose member may read nothing any more, and tells the others what arrived and they may read now. When
 // neither can be told, because Postgres does not answer, nobody is told anything, and everybody looks again afterwards.
 func (s *Service) tellOnce(ctx context.Context) {
 	h := s.hub
@@ -341,6 +348,10 @@ func (s *Service) tellOnce(ctx context.Context) {
 		w.backlog = nil
 		if !to.live {
 			w.finish(WatchSessionEnded)
+			continue
+		}
+		if to.scope.None() {
+			w.finish(WatchNothing)
 			continue
 		}
 		if everything || !reflect.DeepEqual(*w.scope, to.scope) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
 
@@ -245,6 +246,48 @@ func TestLiveSlowWatchDoesNotGrow(t *testing.T) {
 	}
 }
 
+// TestLiveEndsWithTheLastRight: a grant that is taken back ends the watch of who may read nothing else, and none begins;
+// who may still read something else is told to look.
+func TestLiveEndsWithTheLastRight(t *testing.T) {
+	l := newLiveRig(t)
+	id, at := l.account(t, "One", Production)
+	other, _ := l.account(t, "Two", Staging)
+	at.add(1)
+	admin := JobActor("test")
+	give := func(subject string, account uuid.UUID) uuid.UUID {
+		t.Helper()
+		g, err := l.svc.CreateGrant(t.Context(), admin, NewGrant{
+			SubjectKind: SubjectMember, Subject: "https://idp.example.test|" + subject, Role: "viewer", ScopeKind: string(access.ScopeAccount), Scope: account.String(), Reason: "to look",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.ID
+	}
+	l.as(t, "ones") // so that the member is known
+	l.as(t, "boths")
+	one, both := give("ones", id), give("boths", id)
+	give("boths", other)
+	by, session, _ := l.as(t, "ones")
+	w := l.watch(t, by, session, time.Time{})
+	byBoth, sessionBoth, _ := l.as(t, "boths")
+	still := l.watch(t, byBoth, sessionBoth, time.Time{})
+	for _, g := range []uuid.UUID{one, both} {
+		if err := l.replica(t, nil).EndGrant(t.Context(), admin, g, "no longer"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := news(t, w); n.End != WatchNothing || n.Look || len(n.Accounts) > 0 {
+		t.Errorf("told %+v", n)
+	}
+	if _, err := l.svc.Watch(by, session, time.Time{}); !errors.Is(err, ErrNothingToTell) {
+		t.Errorf("a watch begins without a right: %v", err)
+	}
+	if n := news(t, still); n.End != "" || !n.Look {
+		t.Errorf("who may read another account is told %+v", n)
+	}
+}
+
 // TestLiveEndsWithTheSession: however a session ends, its watches end, and nothing is told in between.
 func TestLiveEndsWithTheSession(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, l *liveRig, by audit.Actor, session Session) error{
@@ -307,6 +350,7 @@ func TestLiveKeepsNoSessionAlive(t *testing.T) {
 func TestLiveTellsWhatMayBeRead(t *testing.T) {
 	l := newLiveRig(t)
 	id, at := l.account(t, "One", Production)
+	l.account(t, "Two", Staging)
 	at.add(2)
 	at.set(func(a *scriptedAccount) { a.clusters[0].Labels = map[string]string{"team": "search"} })
 	l.refresh(t, l.svc, id)
@@ -328,6 +372,12 @@ func TestLiveTellsWhatMayBeRead(t *testing.T) {
 	} {
 		l.as(t, g[0]) // so that the member is known
 		by, session := grant(g[0], g[1], g[2])
+		if g[0] == "nobody" {
+			if _, err := l.svc.Watch(by, session, time.Time{}); !errors.Is(err, ErrNothingToTell) {
+				t.Errorf("who may read nothing watches: %v", err)
+			}
+			continue
+		}
 		watches[g[0]] = l.watch(t, by, session, time.Time{})
 	}
 	told := func(what string, clusters []string, want ...string) {
@@ -353,9 +403,10 @@ func TestLiveTellsWhatMayBeRead(t *testing.T) {
 
 	// Rights that change act from then on, and whoever they are of looks again.
 	l.exec(t, `UPDATE grants SET ended_at = now(), end_reason = 'test' WHERE subject = 'cluster'`)
-	if n := news(t, watches["cluster"]); !n.Look {
+	if n := news(t, watches["cluster"]); n.End != WatchNothing {
 		t.Errorf("who lost a right is told %+v", n)
 	}
+	delete(watches, "cluster")
 	told("mine, of which one lost the right", []string{mine}, "whole", "environment", "labels")
 
 	// Who comes back is told no more than who stayed.
@@ -366,7 +417,7 @@ func TestLiveTellsWhatMayBeRead(t *testing.T) {
 			defer l.svc.hub.mu.Unlock()
 			return back.look || len(l.svc.hub.arrived) == 0
 		})
-		if name == "elsewhere" || name == "nobody" {
+		if name == "elsewhere" {
 			time.Sleep(200 * time.Millisecond)
 			if n, ok := back.Next(time.Now()); ok && len(n.Accounts) > 0 {
 				t.Errorf("%s comes back and is told %+v", name, n)

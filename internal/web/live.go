@@ -23,8 +23,9 @@ const pathLive = "/live"
 //	beat     nothing; the stream lives
 //	changed  ids of accounts, of which a cluster changed that the member may read
 //	look     anything may have changed: what was said meanwhile is not known
-//	end      session: the session has ended. again: open another stream
+//	end      session: the session has ended. nothing: the member may read no cluster any more. again: open another stream
 //
+// To who may read no cluster it answers 204.
 // Last-Event-ID is the id of the last event, or when the page was made. The stream is no activity of its member.
 func (s *Server) handleLive(c echo.Context) error {
 	c.Response().Header().Set(echo.HeaderContentType, "text/event-stream")
@@ -35,6 +36,10 @@ func (s *Server) handleLive(c echo.Context) error {
 	if errors.Is(err, accounts.ErrStopping) {
 		return &problem{status: http.StatusServiceUnavailable, heading: "This console is stopping", retry: true, retryAfter: time.Second,
 			detail: "Another one answers in a moment.", cause: err}
+	}
+	if errors.Is(err, accounts.ErrNothingToTell) {
+		c.Response().Header().Del(echo.HeaderContentType)
+		return c.NoContent(http.StatusNoContent)
 	}
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
@@ -74,8 +79,8 @@ func (s *Server) follow(out *stream, watch *accounts.Watch) error {
 			news, some := watch.Next(s.now())
 			switch {
 			case !some:
-			case news.End == accounts.WatchSessionEnded:
-				return out.send(news.At, "end", "session")
+			case news.End == accounts.WatchSessionEnded || news.End == accounts.WatchNothing:
+				return out.send(news.At, "end", string(news.End))
 			case news.End != "":
 				return out.send(news.At, "end", "again")
 			case news.Look:

@@ -95,7 +95,7 @@
   let keptFrom = Infinity;
   const take = ({ event, data, id }) => {
     heard = Date.now();
-    if (event === "look" || (event === "end" && data === "session")) look();
+    if (event === "look" || (event === "end" && data !== "again")) look();
     else if (event === "changed") look(data.split(" "));
     if (id > since) since = id;
   };
@@ -130,7 +130,7 @@
       return -1;
     }
     if (!answer.ok) return answer.status === 403 || answer.status === 404 ? 300_000 : 5_000;
-    if (answer.headers.get("Content-Type") !== "text/event-stream") return 300_000;
+    if (answer.headers.get("Content-Type") !== "text/event-stream") return 300_000; // 204: there is nothing to be told
     keptFrom = since;
     kept.length = 0;
     let text = "";
@@ -147,7 +147,7 @@
         }
         text = text.slice(end + 2);
         tell(said);
-        if (said.event === "end") return said.data === "session" ? -1 : 500;
+        if (said.event === "end") return { session: -1, nothing: 300_000 }[said.data] ?? 500;
       }
     }
   };
