@@ -144,6 +144,9 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 		if err != nil {
 			return err
 		}
+		if err := s.roleAsChosen(ctx, tx, want.role, n.FormToken); err != nil {
+			return err
+		}
 		if err := s.mayGive(by, book, want); err != nil {
 			return err
 		}
@@ -161,6 +164,27 @@ func (s *Service) CreateGrant(ctx context.Context, by audit.Actor, n NewGrant) (
 		return Grant{}, s.refused(ctx, by, ActGrantCreate, err)
 	}
 	return s.grantMade(ctx, by, made)
+}
+
+// roleAsChosen refuses to give a role that was changed after the form was opened in which it was chosen: whoever changes a role
+// that nobody has yet needs to hold nothing of what they add to it, and whoever gives it must have been able to see that.
+// *InvalidError, for which the form's token is too old as well.
+func (s *Service) roleAsChosen(ctx context.Context, tx pgx.Tx, role access.Role, formToken string) error {
+	hash, ok := s.tokenHash(forForm, formToken)
+	if formToken == "" || !ok || isBuiltIn(role.ID) {
+		return nil
+	}
+	var changed bool
+	err := tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM form_tokens f JOIN roles r ON r.written_at > f.created_at WHERE f.token_hash = $1 AND r.id = $2 AND r.version > 1)`,
+		hash, role.ID).Scan(&changed)
+	if err != nil || !changed {
+		return err
+	}
+	return &InvalidError{Fields: map[string]string{
+		"role":       "This role was changed after the form was opened. Look at what it allows now.",
+		"form_token": "This form is older than the role. Open it again and send it once more.",
+	}}
 }
 
 // grantMade returns a grant to who made it, also when what they may see was taken back meanwhile.

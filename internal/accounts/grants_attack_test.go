@@ -132,6 +132,41 @@ func TestGrantToOneself(t *testing.T) {
 	}
 }
 
+// TestGrantOfARoleThatGrewMeanwhile: who may change roles adds to one that nobody has what they do not hold, and an
+// administrator sends a form that was opened before. Nothing is given until it was opened again.
+func TestGrantOfARoleThatGrewMeanwhile(t *testing.T) {
+	f := newGrantsField(t)
+	granter := f.grantee(t, "gus", "gang")
+	f.give(t, f.admin, SubjectMember, "gus", f.role("granter", access.GrantsManage, access.ReadClusters), access.ScopeEverything, "")
+	helper := f.role("helper", access.ReadClusters)
+	open := func() string {
+		t.Helper()
+		f.clock.advance(time.Second)
+		token, err := f.svc.FormToken(t.Context(), f.admin, ActGrantCreate.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.clock.advance(time.Second)
+		return token
+	}
+	send := func(token string) error {
+		_, err := f.svc.CreateGrant(t.Context(), f.admin, NewGrant{SubjectKind: SubjectGroup, Subject: "gang", Role: helper, ScopeKind: string(access.ScopeEverything), Reason: "r", FormToken: token})
+		return err
+	}
+	old := open()
+	if err := f.svc.EditRole(t.Context(), granter, helper, RoleEdit{Version: 1, Name: "helper", Permissions: []string{access.ReadClusters, access.KeysRotate}}); err != nil {
+		t.Fatal(err)
+	}
+	before := f.grantsStored(t)
+	invalid, ok := errors.AsType[*InvalidError](send(old))
+	if !ok || invalid.Fields["role"] == "" || invalid.Fields["form_token"] == "" || f.grantsStored(t) != before {
+		t.Errorf("the form from before: %+v, %d grants, were %d", invalid, f.grantsStored(t), before)
+	}
+	if err := send(open()); err != nil {
+		t.Errorf("opened again: %v", err)
+	}
+}
+
 // TestGrantToAnAddressOfOnesOwnLater: whoever gives rights to an address and makes it their own afterwards
 // does not get them.
 func TestGrantToAnAddressOfOnesOwnLater(t *testing.T) {

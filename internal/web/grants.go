@@ -439,8 +439,11 @@ func (s *Server) renderGrantForm(c echo.Context, status int, form grantForm, inv
 	if form.FormToken == "" || invalid["form_token"] != "" {
 		form.FormToken = choices.FormToken
 	}
+	tooOld := invalid["form_token"] != "" && len(invalid) == 1 // and nothing that says more
 	if invalid["form_token"] != "" {
 		delete(invalid, "form_token")
+	}
+	if tooOld {
 		invalid[""] = "This form was too old, so it was not sent on. It is fresh now: look at it and send it once more."
 	}
 	kinds := offeredKinds(choices)

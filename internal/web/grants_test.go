@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -189,8 +190,22 @@ func TestRolePages(t *testing.T) {
 	wantSaid(t, b.visit(pathRoles+"/viewer"), "built in", "This role is built in and stays as it is.")
 	wantStatus(t, b.visit(pathRoles+"/viewer/edit"), http.StatusSeeOther)
 
+	give := b.newGrantForm(map[string]string{"role": path.Base(at)})
+	c.clock.advance(time.Second)
 	edit := url.Values{"name": {"On call"}, "permissions": {"read:clusters"}, "version": {"1"}}
 	wantStatus(t, b.post(at, edit.Encode()), http.StatusSeeOther)
+	// A form that was opened before the role was changed shows itself again, fresh.
+	refused := b.post(pathGrants, give.Encode())
+	wantStatus(t, refused, http.StatusUnprocessableEntity)
+	wantSaid(t, refused, `id="f-role-error"`, "This role was changed after the form was opened.", `value="contractors"`)
+	if m := grantToken.FindStringSubmatch(refused.Body.String()); m == nil || m[1] == give.Get("form_token") {
+		t.Error("the form is not fresh when it is shown again")
+	} else {
+		give.Set("form_token", m[1])
+		given := b.post(pathGrants, give.Encode())
+		wantStatus(t, given, http.StatusSeeOther)
+		wantStatus(t, b.post(given.Header().Get("Location")+"/delete", "reason=done"), http.StatusSeeOther)
+	}
 	edit["permissions"] = []string{"read:clusters", "write:clusters"}
 	stale := b.post(at, edit.Encode())
 	wantStatus(t, stale, http.StatusConflict)
