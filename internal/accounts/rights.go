@@ -462,7 +462,8 @@ func (s *Service) readBlocked(ctx context.Context, tx pgx.Tx, b *rightsBook) err
 	return nil
 }
 
-// readEnvironments reads of which environment accounts are, where their rows say what is certain.
+// readEnvironments reads of which environment accounts are, where their rows say what is certain and the log does not
+// take it back.
 func (s *Service) readEnvironments(ctx context.Context, tx pgx.Tx, b *rightsBook) error {
 	rows, err := tx.Query(ctx, `
 		SELECT a.id, a.name, a.environment AS claimed, a.generation AS claimed_generation, a.cloud_account_id AS claimed_cloud_account,
@@ -486,6 +487,7 @@ func (s *Service) readEnvironments(ctx context.Context, tx pgx.Tx, b *rightsBook
 	if err != nil {
 		return err
 	}
+	held := s.keeper.withheld.Load()
 	for _, row := range stored {
 		standing := accountStanding{
 			AccountID: row.ID, Version: max(row.Version, 1), CloudAccountID: row.CloudAccountID, Generation: row.Generation,
@@ -496,7 +498,9 @@ func (s *Service) readEnvironments(ctx context.Context, tx pgx.Tx, b *rightsBook
 			b.unverified = append(b.unverified, Unverified{Kind: KindAccount, ID: row.ID.String(), Name: row.Name})
 			continue
 		}
-		b.environments[row.ID] = row.Environment
+		if !held.account(row.ID, row.Version) {
+			b.environments[row.ID] = row.Environment
+		}
 	}
 	return nil
 }

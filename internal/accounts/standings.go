@@ -87,10 +87,15 @@ func certify(ctx context.Context, tx pgx.Tx, v *vault.Vault, a Account, now time
 	if err == nil && last.of(a) && last.verifies(v) {
 		return nil
 	}
-	return insertStanding(ctx, tx, v, accountStanding{
-		AccountID: a.ID, Version: last.Version + 1, CloudAccountID: a.CloudAccountID,
+	return insertStanding(ctx, tx, v, standingOf(a, last.Version+1, now))
+}
+
+// standingOf is what the account's row says, as a version of what is certain.
+func standingOf(a Account, version int, now time.Time) accountStanding {
+	return accountStanding{
+		AccountID: a.ID, Version: version, CloudAccountID: a.CloudAccountID,
 		Generation: string(a.Generation), Environment: string(a.Environment), WrittenAt: now.UTC().Truncate(time.Microsecond),
-	})
+	}
 }
 
 func insertStanding(ctx context.Context, tx pgx.Tx, v *vault.Vault, next accountStanding) error {
@@ -125,7 +130,11 @@ func (s *Service) certifyGeneration(ctx context.Context, tx pgx.Tx, a Account) e
 	return insertStanding(ctx, tx, s.cfg.Vault, last)
 }
 
+// certify is the function certify, and makes certain anew what the log takes back.
 func (s *Service) certify(ctx context.Context, tx pgx.Tx, a Account) error {
+	if last, err := lastStanding(ctx, tx, a.ID); err == nil && s.keeper.withheld.Load().account(a.ID, last.Version) {
+		return insertStanding(ctx, tx, s.cfg.Vault, standingOf(a, last.Version+1, s.now()))
+	}
 	return certify(ctx, tx, s.cfg.Vault, a, s.now())
 }
 
@@ -157,10 +166,19 @@ func (s *Service) explainAltered(ctx context.Context, tx pgx.Tx, before Account,
 		return err
 	}
 	verifies := !missing && last.verifies(s.cfg.Vault)
-	if verifies && last.of(before) {
+	held := s.keeper.withheld.Load().account(before.ID, last.Version)
+	if verifies && last.of(before) && !held {
 		return nil
 	}
 	change["verified"] = [2]any{false, true}
+	if held { // the log says something else: from here on it says this
+		for name, is := range map[string]any{"environment": before.Environment, "generation": before.Generation, "cloud_account_id": before.CloudAccountID} {
+			if _, edited := change[name]; !edited {
+				change[name] = [2]any{nil, is}
+			}
+		}
+		return nil
+	}
 	if !verifies {
 		return nil
 	}
@@ -188,7 +206,7 @@ func (s *Service) certain(ctx context.Context, a Account) error {
 		return &ConflictError{Reason: alteredReason}
 	case err != nil:
 		return dbError("reading what is certain of the account", err)
-	case !last.verifies(s.cfg.Vault), last.CloudAccountID != a.CloudAccountID, last.Generation != string(a.Generation):
+	case s.keeper.withheld.Load().account(a.ID, last.Version), !last.verifies(s.cfg.Vault), last.CloudAccountID != a.CloudAccountID, last.Generation != string(a.Generation):
 		return &ConflictError{Reason: alteredReason}
 	}
 	return nil

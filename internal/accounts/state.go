@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -119,9 +120,10 @@ type stateTables struct {
 }
 
 type stateAccount struct {
-	ID                                            string `db:"id"`
+	ID                                            uuid.UUID `db:"id"`
 	Name, Environment, Generation, CloudAccountID string
 	Enabled                                       bool
+	Standing                                      int // the newest version of what is certain of it; 0: nothing is
 }
 
 type stateKey struct {
@@ -139,7 +141,10 @@ func (t *stateTables) read(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	return errors.Join(
-		collect(ctx, tx, &t.accounts, `SELECT id::text AS id, name, environment, generation, cloud_account_id, enabled FROM accounts ORDER BY id`),
+		collect(ctx, tx, &t.accounts, `
+			SELECT id, name, environment, generation, cloud_account_id, enabled,
+				coalesce((SELECT max(s.version) FROM account_standings s WHERE s.account_id = a.id), 0) AS standing
+			FROM accounts a ORDER BY id`),
 		collect(ctx, tx, &t.keys, `SELECT id::text AS id, account_id::text AS account_id, prefix, retired_at IS NULL AS in_use FROM management_keys ORDER BY id`),
 		collect(ctx, tx, &t.grants, `SELECT `+grantColumns+`, ended_at IS NOT NULL AS ended FROM grants ORDER BY id`),
 		collect(ctx, tx, &t.roles, newestRoles),
@@ -185,18 +190,23 @@ func compareAccounts(t stateTables, l *ledger, r *StateReport) {
 	there := map[string]bool{}
 	for _, row := range t.accounts {
 		r.Accounts++
-		there[row.ID] = true
-		a := l.accounts[row.ID]
+		id := row.ID.String()
+		there[id] = true
+		a := l.accounts[id]
+		rights := map[string]any{"environment": row.Environment, "generation": row.Generation, "cloud_account_id": row.CloudAccountID}
 		switch {
 		case a == nil:
-			r.problem(KindAccount, row.ID, row.Name, 0, "no event registers it")
+			r.problem(KindAccount, id, row.Name, 0, "no event registers it")
 		case a.removedSeq > 0:
-			r.problem(KindAccount, row.ID, row.Name, a.removedSeq, "an event removed it, and it is there")
+			r.takenBack(KindAccount, id, row.Name, a.removedSeq, "an event removed it, and it is there", heldRow{version: row.Standing})
+			r.withheld.accounts[row.ID] = row.Standing
+		case differs(a.values, rights) != "":
+			// What rights and the use of its key follow from: the row from before an event may be there again.
+			r.takenBack(KindAccount, id, row.Name, a.seq, "not as the events say: "+differs(a.values, rights), heldRow{version: row.Standing})
+			r.withheld.accounts[row.ID] = row.Standing
 		default:
-			if d := differs(a.values, map[string]any{
-				"name": row.Name, "environment": row.Environment, "generation": row.Generation, "cloud_account_id": row.CloudAccountID, "enabled": row.Enabled,
-			}); d != "" {
-				r.problem(KindAccount, row.ID, row.Name, a.seq, "not as the events say: "+d)
+			if d := differs(a.values, map[string]any{"name": row.Name, "enabled": row.Enabled}); d != "" {
+				r.problem(KindAccount, id, row.Name, a.seq, "not as the events say: "+d)
 			}
 		}
 	}
@@ -223,7 +233,7 @@ func compareKeys(t stateTables, l *ledger, r *StateReport) {
 		}
 	}
 	for _, row := range t.accounts {
-		if a := l.accounts[row.ID]; a != nil && a.removedSeq == 0 && !inUse[row.ID] {
+		if a := l.accounts[row.ID.String()]; a != nil && a.removedSeq == 0 && !inUse[row.ID.String()] {
 			r.problem(KindManagementKey, a.key, row.Name, a.seq, "the events put it to use, and its account has no key in use")
 		}
 	}

@@ -32,9 +32,10 @@ const (
 // an event ended, narrowed, removed or blocked what they say. The version of a row goes with it, so that the next row
 // that the console writes counts; 0 is no row.
 type withheld struct {
-	grants  map[uuid.UUID]bool
-	roles   map[string]int
-	blocked map[principal]int
+	grants   map[uuid.UUID]bool
+	roles    map[string]int
+	blocked  map[principal]int
+	accounts map[uuid.UUID]int // the version is that of its standing
 }
 
 func (w *withheld) grant(id uuid.UUID) bool { return w != nil && w.grants[id] }
@@ -55,8 +56,16 @@ func (w *withheld) block(who principal, version int) bool {
 	return held && at == version
 }
 
+func (w *withheld) account(id uuid.UUID, version int) bool {
+	if w == nil {
+		return false
+	}
+	at, held := w.accounts[id]
+	return held && at == version
+}
+
 func nothingHeld() *withheld {
-	return &withheld{grants: map[uuid.UUID]bool{}, roles: map[string]int{}, blocked: map[principal]int{}}
+	return &withheld{grants: map[uuid.UUID]bool{}, roles: map[string]int{}, blocked: map[principal]int{}, accounts: map[uuid.UUID]int{}}
 }
 
 // heldRow is a row that is withheld, as the event tells that found it.
@@ -87,6 +96,10 @@ func (w *withheld) read(e audit.Stored) {
 		}
 	case KindRole:
 		w.roles[e.Target.ID] = said.number(changeHeld)
+	case KindAccount:
+		if id, err := uuid.Parse(e.Target.ID); err == nil {
+			w.accounts[id] = said.number(changeHeld)
+		}
 	case KindMember:
 		w.blocked[principal{said.text(changeIssuer), said.text(changeSubject)}] = said.number(changeHeld)
 	}
@@ -103,6 +116,11 @@ func (w *withheld) join(other *withheld) {
 	for id, version := range other.roles {
 		if _, held := w.roles[id]; !held {
 			w.roles[id] = version
+		}
+	}
+	for id, version := range other.accounts {
+		if _, held := w.accounts[id]; !held {
+			w.accounts[id] = version
 		}
 	}
 	for who, version := range other.blocked {

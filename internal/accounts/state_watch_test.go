@@ -252,6 +252,59 @@ func TestAnOlderRoleThatCameBack(t *testing.T) {
 	w.wantBanner(w.svc, 0)
 }
 
+// TestAnAccountThatIsInItsOldEnvironmentAgain: the owner of the database takes away the row that a move wrote, and puts the
+// account back. Once that is found, grants on the old environment give nothing on it and its key is not used, until an
+// administrator saves the account: as it is, or as the log says.
+func TestAnAccountThatIsInItsOldEnvironmentAgain(t *testing.T) {
+	for name, saved := range map[string]Environment{"as it was found": Staging, "as the log says": Production} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatched(t)
+			w.must(w.svc.EndGrant(t.Context(), w.by, w.grant, "Only staging from here on."))
+			_, err := w.svc.CreateGrant(t.Context(), w.by, NewGrant{SubjectKind: SubjectGroup, Subject: "readers", Role: "viewer", ScopeKind: string(access.ScopeEnvironment), Scope: string(Staging), Reason: "to look"})
+			w.must(err)
+			if !w.may(access.ReadClusters) {
+				t.Fatal("the grant on the environment gives nothing, and proves nothing")
+			}
+			save := func(to Environment) {
+				t.Helper()
+				account, err := w.svc.Account(t.Context(), w.by, w.account.ID)
+				w.must(err)
+				w.must(w.svc.EditAccount(t.Context(), w.by, w.account.ID, AccountEdit{AccountDetails: AccountDetails{Name: account.Name, Environment: to}, Revision: account.Revision()}))
+			}
+			save(Production)
+			w.compares(w.svc)
+			w.wantTold()
+			w.asOwner("account_standings", `DELETE FROM account_standings WHERE version = (SELECT max(version) FROM account_standings)`)
+			w.asOwner("accounts", `UPDATE accounts SET environment = 'staging'`)
+			if !w.may(access.ReadClusters) {
+				t.Fatal("the attack does nothing, and proves nothing")
+			}
+			w.compares(w.svc)
+			if w.may(access.ReadClusters) {
+				t.Error("the grant on the old environment counts after it was found")
+			}
+			if _, err := w.svc.connect(t.Context(), w.account.ID, "request"); err == nil {
+				t.Error("its key is used")
+			}
+			w.wantTold("failed account: The log does not explain it: not as the events say: environment")
+			w.svc = w.replica(nil)
+			if w.may(access.ReadClusters) {
+				t.Error("after a restart the grant counts")
+			}
+			save(saved)
+			if may := w.may(access.ReadClusters); may != (saved == Staging) {
+				t.Errorf("saved as of %s the member of staging may read: %v", saved, may)
+			}
+			if _, err := w.svc.connect(t.Context(), w.account.ID, "request"); err != nil {
+				t.Errorf("its key is not used after it was saved: %v", err)
+			}
+			w.compares(w.svc)
+			w.wantTold("failed account", "ok account")
+			w.wantBanner(w.svc, 0)
+		})
+	}
+}
+
 // TestSavingAWithheldRoleGivesAllOfIt: who may save a role and holds little cannot, by saving it as it came back, give
 // others what the log had taken out of it.
 func TestSavingAWithheldRoleGivesAllOfIt(t *testing.T) {
