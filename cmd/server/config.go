@@ -70,6 +70,11 @@ type Config struct {
 	LogLevel  string `name:"log-level" preset:"info" for:"serve dev sandbox migrate check audit breakglass" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" preset:"auto" for:"serve dev sandbox migrate check audit breakglass" help:"json, text, or auto: text for dev on a terminal, json otherwise."`
 
+	TracesURL         string `name:"traces-url" for:"serve dev check" help:"Where traces are sent by OTLP over HTTP, such as http://127.0.0.1:4318; nowhere when empty."`
+	TracesRatio       string `name:"traces-ratio" preset:"1" for:"serve dev check" help:"Share of requests that is traced, from 0 to 1."`
+	TracesHeaders     string `name:"traces-headers" kong:"-" secret:"" for:"serve dev check" help:"Headers for the collector of traces, as name=value separated by commas; over https or on this machine only."`
+	TracesHeadersFile string `name:"traces-headers-file" for:"serve dev check" help:"File that holds QM_TRACES_HEADERS."`
+
 	DevDir              string `name:"dev-dir" preset:".quartermaster" for:"dev breakglass" help:"Folder where dev keeps its database, keys and sandbox; breakglass reads it with --dev only."`
 	DevContainer        string `name:"dev-container" preset:"no" for:"dev" help:"yes, in a container only: QM_ADDR and QM_DEV_IDP_ADDR may be all its addresses, and the database is that of QM_DATABASE_URL, made by migrate up --for-dev."`
 	DevPGPort           string `name:"dev-pg-port" preset:"0" for:"dev" help:"Port of dev's Postgres; 0 takes a free one and keeps it."`

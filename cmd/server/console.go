@@ -42,6 +42,7 @@ type console struct {
 	log     *audit.Log
 	service *accounts.Service
 	web     *web.Server
+	traced  func(context.Context) // sends the traces that are left
 
 	listener net.Listener
 	metrics  net.Listener
@@ -75,10 +76,15 @@ func (c *console) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
+	traces, stopTraces, err := openTraces(ctx, s, c.logger)
+	if err != nil {
+		return err
+	}
+	c.traced = stopTraces
 	cloud, err := cloudapi.New(cloudapi.Config{
 		CurrentURL: s.CloudAPIURL, PAURL: s.CloudPAURL, RootCAs: s.RootCAs, Version: versionText(), RPS: s.UpstreamRPS,
 		ReadTimeout: s.UpstreamReadTimeout, WriteTimeout: s.UpstreamWriteTimeout, LogsTimeout: s.UpstreamLogsTimeout, Rest: s.UpstreamRest,
-		Registerer: registry, Logger: c.logger,
+		Registerer: registry, Logger: c.logger, Tracer: traces.Tracer("quartermaster/internal/cloudapi"),
 	})
 	if err != nil {
 		return fmt.Errorf("making the Cloud API client: %w", err)
@@ -97,6 +103,7 @@ func (c *console) open(ctx context.Context) error {
 		Accounts: c.service, BaseURL: s.BaseURL, Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: s.Scopes,
 		GroupsClaim: s.GroupsClaim, RootCAs: s.RootCAs, TrustedProxies: s.TrustedProxies, Contact: s.Contact, Dev: c.dev,
 		Version: versionText(), Logger: c.logger, Registry: registry, SessionMax: s.SessionMax,
+		Tracer: traces.Tracer("quartermaster/internal/web"),
 	})
 	if err != nil {
 		return fmt.Errorf("laying out the console's pages: %w", err)
@@ -298,6 +305,10 @@ func (c *console) run(ctx context.Context) error {
 
 // close lets go of everything, in the reverse order of open.
 func (c *console) close() {
+	if c.traced != nil {
+		c.traced(context.Background())
+		c.traced = nil
+	}
 	if c.log != nil {
 		c.log.Close()
 		c.log = nil

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/net/http/httpguts"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/accounts/vault"
@@ -69,6 +70,10 @@ type Settings struct {
 
 	LogLevel  slog.Level
 	LogFormat string
+
+	TracesURL     *url.URL // nil: no traces are sent
+	TracesRatio   float64
+	TracesHeaders map[string]string // secrets
 
 	DevDir              string
 	DevContainer        bool
@@ -131,6 +136,10 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 
 		LogLevel:  r.level("QM_LOG_LEVEL", c.LogLevel),
 		LogFormat: r.oneOf("QM_LOG_FORMAT", c.LogFormat, "auto", "json", "text"),
+
+		TracesURL:     r.collector("QM_TRACES_URL", c.TracesURL, c.TracesHeaders != ""),
+		TracesRatio:   r.ratio("QM_TRACES_RATIO", c.TracesRatio),
+		TracesHeaders: r.headers("QM_TRACES_HEADERS", c.TracesHeaders),
 
 		DevDir:              c.DevDir,
 		DevContainer:        r.oneOf("QM_DEV_CONTAINER", c.DevContainer, "no", "yes") == "yes",
@@ -373,6 +382,56 @@ func (r *reader) rate(name, value string) float64 {
 		r.found.add("%s: %q is not a number above 0 and up to 10000", name, printable(value))
 	}
 	return f
+}
+
+func (r *reader) ratio(name, value string) float64 {
+	if r.skip(name, value) {
+		return 0
+	}
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		r.found.add("%s: %q is not a number from 0 to 1", name, printable(value))
+	}
+	return f
+}
+
+// collector is the address of a collector of traces, to which a path is added when it has none. It may be reached in the
+// clear, as in a network of containers, as long as nothing secret goes there.
+func (r *reader) collector(name, value string, secret bool) *url.URL {
+	if r.skip(name, value) {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err == nil && u.Scheme == "http" && !secret && !isLoopback(u.Hostname()) {
+		secure := *u
+		secure.Scheme = "https"
+		if r.httpURL(name, secure.String()) == nil {
+			return nil
+		}
+	} else if u = r.httpURL(name, value); u == nil {
+		return nil
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/v1/traces"
+	}
+	return u
+}
+
+// headers are pairs of name and value. What is wrong with them is told without them.
+func (r *reader) headers(name, value string) map[string]string {
+	if r.skip(name, value) {
+		return nil
+	}
+	headers := map[string]string{}
+	for i, pair := range list(value) {
+		header, content, _ := strings.Cut(pair, "=")
+		if header, content = strings.TrimSpace(header), strings.TrimSpace(content); content == "" || !httpguts.ValidHeaderFieldName(header) || !httpguts.ValidHeaderFieldValue(content) {
+			r.found.add("%s: header %d is not name=value", name, i+1)
+			continue
+		}
+		headers[header] = content
+	}
+	return headers
 }
 
 func (r *reader) level(name, value string) slog.Level {

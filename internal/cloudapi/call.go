@@ -224,7 +224,9 @@ func (c *Conn) turn(ctx context.Context, op Op, request outgoing, entered turn, 
 	g := entered.gate
 	var what told
 	defer func() { g.leave(entered, what) }() // also when it panics: the place must not be lost
-	answer, failed = c.attempt(ctx, op, request, sent)
+	traced, span := c.startSpan(ctx, op, attempt)
+	answer, failed = c.attempt(traced, op, request, sent)
+	endSpan(span, answer, failed)
 	var kind Kind
 	if failed != nil {
 		kind = failed.Kind

@@ -35,6 +35,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // Addresses of the two generations, used where Config names none.
@@ -72,6 +74,7 @@ type Config struct {
 
 	Registerer prometheus.Registerer // nil: metrics are counted and not registered
 	Logger     *slog.Logger          // nil: nothing is logged
+	Tracer     trace.Tracer          // nil: nothing is traced
 	Now        func() time.Time      // nil: time.Now
 }
 
@@ -88,6 +91,7 @@ type Client struct {
 	gates   *gates
 	metrics *metrics
 	log     *slog.Logger
+	tracer  trace.Tracer
 	now     func() time.Time
 	// jitter picks a pause of at most d before a GET is tried again.
 	jitter func(d time.Duration) time.Duration
@@ -114,6 +118,7 @@ func New(cfg Config) (*Client, error) {
 		logsTimeout:  orDuration(cfg.LogsTimeout, 20*time.Second),
 		maxBody:      cfg.MaxBody,
 		log:          cfg.Logger,
+		tracer:       cfg.Tracer,
 		now:          cfg.Now,
 		jitter:       func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 	}
@@ -122,6 +127,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
+	}
+	if c.tracer == nil {
+		c.tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if c.now == nil {
 		c.now = time.Now

@@ -72,6 +72,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Response().Header().Set("X-Request-Id", requestID(c))
 		ctx, cancel := context.WithTimeout(c.Request().Context(), s.timeOf(c))
 		defer cancel() // after the error page, which asks who is signed in
+		ctx, span := s.startSpan(ctx, c)
+		defer span.End()
 		c.SetRequest(c.Request().WithContext(ctx))
 		cutOff := false
 		if err := s.runRecovered(next, c); err != nil {
@@ -79,6 +81,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			s.handleError(err, c)
 		}
 		s.report(c, s.now().Sub(start))
+		endedSpan(span, c.Response().Status)
 		if cutOff {
 			panic(http.ErrAbortHandler) // net/http's way to end an answer without its end
 		}

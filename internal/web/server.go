@@ -25,6 +25,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"quartermaster/internal/accounts"
 	"quartermaster/internal/cloudapi"
@@ -53,6 +54,7 @@ type Options struct {
 	Version    string               // of the program; optional
 	Logger     *slog.Logger         // optional: slog.Default when nil
 	Registry   *prometheus.Registry // optional: a fresh one when nil
+	Tracer     trace.Tracer         // optional: nothing is traced when nil
 	Now        func() time.Time     // optional: time.Now when nil
 	SessionMax time.Duration        // lifetime of the session cookie; optional: 12 h when zero
 }
