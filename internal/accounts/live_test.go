@@ -354,6 +354,11 @@ func TestLiveTellsWhatMayBeRead(t *testing.T) {
 	at.add(2)
 	at.set(func(a *scriptedAccount) { a.clusters[0].Labels = map[string]string{"team": "search"} })
 	l.refresh(t, l.svc, id)
+	liveWait(t, "the refresh is heard, and not later", func() bool {
+		l.svc.hub.mu.Lock()
+		defer l.svc.hub.mu.Unlock()
+		return len(l.svc.hub.arrived) == 0 && slices.ContainsFunc(l.svc.hub.recent, func(c change) bool { return len(c.clusters) == 2 })
+	})
 	mine, theirs := value[string](t, l.rig, `SELECT cluster_id FROM clusters WHERE labels ->> 'team' = 'search'`), value[string](t, l.rig, `SELECT cluster_id FROM clusters WHERE labels ->> 'team' IS NULL`)
 	grant := func(subject, kind, scope string) (audit.Actor, Session) {
 		if scope != "" {
