@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -432,7 +434,20 @@ func (c *conditions) matches(q FleetQuery) {
 			break
 		}
 		c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
+		if IsShortWord(word) {
+			c.where("c.search ~ ?", `(^|[^[:alnum:]])`+word)
+		}
 	}
+}
+
+// anywhereFrom is how many letters a word has at least that is found anywhere. Shorter ones are found where words
+// begin: they have no trigrams otherwise, so looking for them anywhere reads every row, and finds most of them.
+const anywhereFrom = 3
+
+// IsShortWord reports whether a word of a search is found only at the beginning of words: one of one or two letters or
+// digits. One with other signs is found anywhere.
+func IsShortWord(word string) bool {
+	return utf8.RuneCountInString(word) < anywhereFrom && !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
 // escapeLike makes text stand for itself in a LIKE pattern.
