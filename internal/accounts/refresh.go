@@ -182,20 +182,21 @@ func (s *Service) refreshLoop(ctx context.Context) {
 		return nil
 	}
 	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
-	wait := tick
+	wait, failing := tick, false
 	for ctx.Err() == nil {
 		err := errors.Join(s.takeBack(ctx), dispatch(steady, false), dispatch(troubled, true))
 		switch {
 		case err == nil:
-			wait = tick
+			wait = s.untilDue(ctx, tick)
 		case ctx.Err() != nil:
 			return
 		default:
-			if wait == tick {
+			if !failing {
 				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.Any("error", err))
 			}
-			wait = min(2*wait, 10*time.Second)
+			wait = min(2*max(wait, tick), 10*time.Second)
 		}
+		failing = err != nil
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -210,6 +211,17 @@ func (s *Service) refreshLoop(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// untilDue is how long nothing becomes due, at most as long as given: other replicas bring refreshes forward without
+// telling this one.
+func (s *Service) untilDue(ctx context.Context, most time.Duration) time.Duration {
+	var next time.Duration
+	err := s.cfg.DB.QueryRow(ctx, `SELECT next_at - clock_timestamp() FROM refresh WHERE next_at > clock_timestamp() ORDER BY next_at LIMIT 1`).Scan(&next)
+	if err != nil { // nothing is to come, or Postgres does not answer, which leasing finds out
+		return most
+	}
+	return min(max(next, time.Millisecond), most)
 }
 
 // yielding gives a place among the workers back when the refresh that holds it ends, which the function
@@ -555,7 +567,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			UPDATE refresh SET log_seq = $7, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
 				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
 			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval), cut(found.unread, maxSnapshotText), l.Head); err != nil {
+			l.AccountID, l.StartedAt, found.vanished, s.spread(min(s.cfg.PollMin, interval)), s.spread(interval), cut(found.unread, maxSnapshotText), l.Head); err != nil {
 			return fmt.Errorf("storing the refresh: %w", err)
 		}
 		if visible {
@@ -677,7 +689,13 @@ func (s *Service) waitAfter(failure error, failures int) time.Duration {
 	return wait
 }
 
-// jittered spreads refreshes: d, a fifth less to a fifth more.
+// spread is an interval between refreshes: d, or up to a fifth less, so that accounts that were due at once are not so
+// again. Never more: d is the longest that somebody configured, and what people wait for.
+func (s *Service) spread(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.2*s.refreshing.random()))
+}
+
+// jittered is a wait after something failed: d, a fifth less to a fifth more.
 func (s *Service) jittered(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*s.refreshing.random()))
 }
