@@ -55,14 +55,14 @@ func (b *bench) scale(t *testing.T) {
 		t.Fatalf("migrate up: exit code %d: %s", got.code, got.stderr)
 	}
 	db := openPool(t, s.env["QM_DATABASE_URL"])
-	registerAll(t, s, db, box)
+	registerAll(t, s, db, box.url, box.accounts)
 
 	// Polling, its concurrency and its budget are as they are by default.
 	upstream := []string{"QM_CLOUD_API_URL", box.url, "QM_CLOUD_PA_URL", box.url}
 	console := launch(t, path, s.with([]string{"QM_MIGRATE_DATABASE_URL"}, upstream...))
 	console.waitReady(t, s.base)
 	v := newVisitor(t, s.base).signIn(admin)
-	watched := watchPage(v, "/clusters")
+	watched := watchPage(v, "/clusters", 25*time.Millisecond)
 	most := watchMemory(t, console)
 	took := waitForFresh(t, db, accountCount)
 	meanwhile, filled := watched.end(t), most()
@@ -80,7 +80,7 @@ func (b *bench) scale(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.get("/clusters")
-	watched = watchPage(v, "/clusters")
+	watched = watchPage(v, "/clusters", 25*time.Millisecond)
 	time.Sleep(2 * b.round)
 	quiet := watched.end(t)
 	holds, limit := atMost(mostMeanwhile)
@@ -173,15 +173,15 @@ func domainOf(t *testing.T, s *served, db *pgxpool.Pool, upstream string) *accou
 	})
 }
 
-// registerAll registers the sandbox's accounts. No console runs meanwhile, so that none of them is read.
-func registerAll(t *testing.T, s *served, db *pgxpool.Pool, box *sandboxProcess) {
+// registerAll registers a sandbox's accounts. No console runs meanwhile, so that none of them is read.
+func registerAll(t *testing.T, s *served, db *pgxpool.Pool, upstream string, known []sandboxAccount) {
 	t.Helper()
-	domain := domainOf(t, s, db, box.url)
+	domain := domainOf(t, s, db, upstream)
 	environments := []accounts.Environment{accounts.Production, accounts.Production, accounts.Staging, accounts.Production, accounts.Development}
 	began := time.Now()
 	var adding errgroup.Group
 	adding.SetLimit(8)
-	for i, a := range box.accounts {
+	for i, a := range known {
 		adding.Go(func() error {
 			_, err := domain.Create(t.Context(), accounts.JobActor("bench"), accounts.NewAccount{
 				Generation: cloudapi.Current, Key: cloudapi.NewSecret([]byte(a.key)), Name: a.name, Environment: environments[i%len(environments)], Owner: "Platform team",
@@ -192,7 +192,7 @@ func registerAll(t *testing.T, s *served, db *pgxpool.Pool, box *sandboxProcess)
 	if err := adding.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d accounts registered in %s", len(box.accounts), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d accounts registered in %s", len(known), time.Since(began).Round(time.Millisecond))
 }
 
 // waitForFresh waits until every account has been read, and returns how long that took from now.
@@ -251,10 +251,8 @@ type pageWatch struct {
 	failed error
 }
 
-// thinkTime is between two requests of a pageWatch.
-const thinkTime = 25 * time.Millisecond
-
-func watchPage(v *visitor, target string) *pageWatch {
+// watchPage begins to ask for a page, with a pause between two requests.
+func watchPage(v *visitor, target string, pause time.Duration) *pageWatch {
 	w := &pageWatch{stop: make(chan struct{})}
 	l := loadOf(v, target)
 	w.ended.Go(func() {
@@ -269,7 +267,7 @@ func watchPage(v *visitor, target string) *pageWatch {
 			select {
 			case <-w.stop:
 				return
-			case <-time.After(thinkTime):
+			case <-time.After(pause):
 			}
 			sent := time.Now()
 			if _, err := l.once(conn, in); err != nil {

@@ -25,6 +25,8 @@ const (
 	// before it has answered.
 	steadyWorkers   = 6
 	troubledWorkers = 2
+	// RefreshWorkers is how many accounts that are well a process refreshes at once, as long as they answer quickly.
+	RefreshWorkers = steadyWorkers
 	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
 	// slowWorkers do: so the few that hang take no time from those that answer.
 	yieldAfter  = 200 * time.Millisecond
