@@ -393,7 +393,7 @@ func FleetRegion(v FleetView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Empty("No cluster matches", noMatch(v.ShortWords)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var15), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Empty("No cluster matches", noMatch(v.ShortText)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var15), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -417,10 +417,10 @@ func FleetRegion(v FleetView) templ.Component {
 }
 
 // noMatch says why nothing may have been found.
-func noMatch(shortWords bool) string {
+func noMatch(shortText bool) string {
 	words := "Nothing that you may see fits this search and these filters."
-	if shortWords {
-		words += " One or two letters are looked for at the beginning of words only."
+	if shortText {
+		words += " One or two letters are looked for at the beginning of names only."
 	}
 	return words
 }

@@ -361,6 +361,9 @@ func (c *conditions) of(in fleetAccounts, these []Account) {
 	}
 }
 
+// wholeTable is what most statements select from.
+const wholeTable = "clusters c"
+
 // countedFrom is of for statements that count: it returns what to select from as c. Clusters that the scope
 // picks one by one are fetched from where they stand. Left to itself Postgres reads the whole table, because it
 // takes that for cheaper, which it is not while they are as few as are counted.
@@ -368,7 +371,7 @@ func (c *conditions) countedFrom(in fleetAccounts, these []Account) string {
 	whole, places := in.divided(these)
 	if len(places) == 0 || len(places) > CountCap {
 		c.of(in, these)
-		return "clusters c"
+		return wholeTable
 	}
 	c.where("c.gone_at IS NULL")
 	c.arguments = append(c.arguments, idsOf(whole), places)
@@ -429,25 +432,30 @@ func (c *conditions) matches(q FleetQuery) {
 		c.where("false")
 		return
 	}
+	short := IsShortText(q.Text)
 	for i, word := range strings.Fields(strings.ToLower(q.Text)) {
 		if i == maxWords {
 			break
 		}
-		c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
-		if IsShortWord(word) {
-			c.where("c.search ~ ?", `(^|[^[:alnum:]])`+word)
+		if short {
+			c.where(byName+" LIKE ?", escapeLike(word)+"%")
+			continue
 		}
+		c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
 	}
 }
 
-// anywhereFrom is how many letters a word has at least that is found anywhere. Shorter ones are found where words
-// begin: they have no trigrams otherwise, so looking for them anywhere reads every row, and finds most of them.
+// anywhereFrom is how many letters a text has at least that is found anywhere. The index knows three of them wherever
+// they are; a shorter one would be looked for in every row, and found in most.
 const anywhereFrom = 3
 
-// IsShortWord reports whether a word of a search is found only at the beginning of words: one of one or two letters or
-// digits. One with other signs is found anywhere.
-func IsShortWord(word string) bool {
-	return utf8.RuneCountInString(word) < anywhereFrom && !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+// IsShortText reports whether a search is found at the beginning of names only: each of its words has one or two letters
+// or digits. Beside a longer word, and with other signs, short ones are found anywhere.
+func IsShortText(text string) bool {
+	words := strings.Fields(text)
+	return len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool {
+		return utf8.RuneCountInString(word) >= anywhereFrom || strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	})
 }
 
 // escapeLike makes text stand for itself in a LIKE pattern.
@@ -506,10 +514,15 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 		}
 		page.Accounts = in.all
 		list.few = !in.everything && in.sum.all <= CountCap
+		if !list.few {
+			if list.found, err = findText(ctx, tx, in, q); err != nil {
+				return err
+			}
+		}
 		if err := s.fleetRows(ctx, tx, &page, list, in, q); err != nil {
 			return err
 		}
-		return countFleet(ctx, tx, &page, in, q)
+		return countFleet(ctx, tx, &page, in, q, list.found)
 	})
 	if err != nil {
 		return FleetPage{}, dbError("reading the fleet", err)
@@ -526,6 +539,41 @@ type fleetList struct {
 	query string // digest, for cursors
 	after *cursor
 	few   bool // what may be seen is no more than is counted, and is read at once
+	found textFound
+}
+
+// textFound is where those rows stand that a search finds, up to one more than are counted. Rows stay where they are for as
+// long as the transaction that read it.
+type textFound struct {
+	known  bool // it was looked for
+	places []pgtype.TID
+}
+
+func (f textFound) few() bool { return f.known && len(f.places) <= CountCap }
+
+func (f textFound) many() bool { return f.known && len(f.places) > CountCap }
+
+// findText looks for what a search finds before anything is sorted. Whether few or many rows match decides how the list is
+// best read, and Postgres does not know it: it takes matches for spread evenly over the list, and reads nearly all of it
+// where those with the word in their names stand together at its end.
+func findText(ctx context.Context, tx pgx.Tx, in fleetAccounts, q FleetQuery) (textFound, error) {
+	if strings.TrimSpace(q.Text) == "" {
+		return textFound{}, nil
+	}
+	on := &conditions{}
+	if from := on.countedFrom(in, in.among(q)); from != wholeTable {
+		return textFound{}, nil // few, and picked one by one
+	}
+	on.matches(q)
+	rows, err := tx.Query(ctx, `SELECT c.ctid FROM `+wholeTable+` WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1), planned(on.arguments)...)
+	if err != nil {
+		return textFound{}, fmt.Errorf("searching clusters: %w", err)
+	}
+	places, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.TID])
+	if err != nil {
+		return textFound{}, fmt.Errorf("searching clusters: %w", err)
+	}
+	return textFound{known: true, places: places}, nil
 }
 
 // fleetRow is a row of the fleet as the clusters table has it, with its place in the order.
@@ -575,8 +623,10 @@ func (s *Service) fleetRows(ctx context.Context, tx pgx.Tx, page *FleetPage, lis
 	for part := range list.stretches(in.among(q)) {
 		on := &conditions{}
 		on.of(in, part.accounts)
-		on.matches(q)
-		read, err := list.read(ctx, tx, part, on, list.limit+1-len(stored))
+		if !list.found.few() { // those match
+			on.matches(q)
+		}
+		read, err := list.read(ctx, tx, part, on, IsShortText(q.Text), list.limit+1-len(stored))
 		if err != nil {
 			return fmt.Errorf("reading clusters: %w", err)
 		}
@@ -674,7 +724,7 @@ func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 			rest = slices.DeleteFunc(slices.Clone(turn), func(a Account) bool { return place(a, l.after.Text, l.after.Account) < 0 })
 		}
 		n := firstAccounts
-		if l.few {
+		if l.few || l.found.few() {
 			n = len(rest)
 		}
 		for after := l.after; len(rest) > 0; after, n = nil, 4*n {
@@ -692,7 +742,7 @@ func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 }
 
 // read returns the first rows of a stretch.
-func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, limit int) ([]fleetRow, error) {
+func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, short bool, limit int) ([]fleetRow, error) {
 	text, number := "''", "0::bigint"
 	keys, casts := []string{byName, "c.account_id", "c.cluster_id"}, []string{"text", "uuid", "text"}
 	if l.order.by != byName {
@@ -713,6 +763,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 	if l.desc {
 		direction, than = " DESC", "<"
 	}
+	begins := "true" // where the page begins
 	if part.after != nil {
 		marks := make([]string, len(casts))
 		for i, cast := range casts {
@@ -724,6 +775,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 			on.where("(c.account_id <> ?::uuid OR "+from+")", part.after.Account, part.after.Name, part.after.Cluster)
 		} else {
 			on.where(from, l.values(part.after)...)
+			begins = on.sql[len(on.sql)-1]
 		}
 	}
 	by := strings.Join(keys, direction+", ") + direction
@@ -732,14 +784,36 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 		on.arguments = append(on.arguments, idsOf(part.accounts))
 		by = "array_position($" + strconv.Itoa(len(on.arguments)) + "::uuid[], c.account_id), " + by
 	}
-	rows, err := tx.Query(ctx, `SELECT `+fleetRowColumns+`, `+text+` AS sort_text, `+number+` AS sort_number FROM clusters c
-		WHERE `+on.String()+`
-		ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), planned(on.arguments)...)
-	if err != nil {
-		return nil, err
+	if l.found.few() {
+		on.arguments = append(on.arguments, l.found.places)
 	}
-	return collectMany[fleetRow](rows)
+	read := func(from string) ([]fleetRow, error) {
+		rows, err := tx.Query(ctx, `SELECT `+fleetRowColumns+`, `+text+` AS sort_text, `+number+` AS sort_number FROM `+from+`
+			WHERE `+on.String()+`
+			ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), planned(on.arguments)...)
+		if err != nil {
+			return nil, err
+		}
+		return collectMany[fleetRow](rows)
+	}
+	switch {
+	case l.found.few():
+		// Fetched from where they stand, as in countedFrom.
+		return read(fmt.Sprintf(`unnest($%d::tid[]) found (place), LATERAL (SELECT * FROM clusters WHERE ctid = found.place OFFSET 0) c`, len(on.arguments)))
+	case l.found.many() && !part.byAccount && !(short && l.order.by == byName):
+		// Matches are likely among the first rows of the list. Where they are not, all of them are sorted: OFFSET 0
+		// keeps Postgres from reading the list to its end instead.
+		rows, err := read(`(SELECT * FROM clusters c WHERE c.gone_at IS NULL AND ` + begins + ` ORDER BY ` + by + ` LIMIT ` + strconv.Itoa(likelyAmong) + `) c`)
+		if err != nil || len(rows) == limit {
+			return rows, err
+		}
+		return read(`(SELECT * FROM clusters c WHERE ` + on.String() + ` OFFSET 0) c`)
+	}
+	return read(wholeTable)
 }
+
+// likelyAmong is among how many rows of the list a page of what a search finds is looked for, before all of it is sorted.
+const likelyAmong = 5000
 
 // values are those of the row that the cursor is at, as the order's keys are listed.
 func (l fleetList) values(at *cursor) []any {

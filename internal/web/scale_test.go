@@ -327,8 +327,8 @@ func TestListOfManyAccounts(t *testing.T) {
 func TestFleetSaysHowShortWordsAreFound(t *testing.T) {
 	c, _, _ := newFleetConsole(t, 2, 6)
 	b := c.as("viewers")
-	const hint = "One or two letters are looked for at the beginning of words only."
-	for target, want := range map[string]bool{"/clusters?q=qq": true, "/clusters?q=assistant+qq": true, "/clusters?q=qqq": false, "/clusters?q=unit+%25%25": false} {
+	const hint = "One or two letters are looked for at the beginning of names only."
+	for target, want := range map[string]bool{"/clusters?q=qq": true, "/clusters?q=q+qq": true, "/clusters?q=qdrant+qq": false, "/clusters?q=qqq": false, "/clusters?q=%25%25": false} {
 		body := b.visit(target).Body.String()
 		if !strings.Contains(body, "No cluster matches") || strings.Contains(body, hint) != want {
 			t.Errorf("%s: the hint should be there: %v", target, want)
