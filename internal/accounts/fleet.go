@@ -515,7 +515,7 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 		page.Accounts = in.all
 		list.few = !in.everything && in.sum.all <= CountCap
 		if !list.few {
-			if list.found, err = findText(ctx, tx, in, q); err != nil {
+			if list.found, err = findMatches(ctx, tx, in, q); err != nil {
 				return err
 			}
 		}
@@ -539,41 +539,54 @@ type fleetList struct {
 	query string // digest, for cursors
 	after *cursor
 	few   bool // what may be seen is no more than is counted, and is read at once
-	found textFound
+	found matches
 }
 
-// textFound is where those rows stand that a search finds, up to one more than are counted. Rows stay where they are for as
-// long as the transaction that read it.
-type textFound struct {
-	known  bool // it was looked for
+// matches are the places of those rows that the filters of a query match, up to one more than are counted. Rows stay where
+// they are for as long as the transaction that read it.
+type matches struct {
+	known  bool // they were looked for
 	places []pgtype.TID
 }
 
-func (f textFound) few() bool { return f.known && len(f.places) <= CountCap }
+func (m matches) few() bool { return m.known && len(m.places) <= CountCap }
 
-func (f textFound) many() bool { return f.known && len(f.places) > CountCap }
+func (m matches) many() bool { return m.known && len(m.places) > CountCap }
 
-// findText looks for what a search finds before anything is sorted. Whether few or many rows match decides how the list is
-// best read, and Postgres does not know it: it takes matches for spread evenly over the list, and reads nearly all of it
-// where those with the word in their names stand together at its end.
-func findText(ctx context.Context, tx pgx.Tx, in fleetAccounts, q FleetQuery) (textFound, error) {
-	if strings.TrimSpace(q.Text) == "" {
-		return textFound{}, nil
+// findMatches looks for what a query matches before anything is sorted. Whether that is few or many rows decides how the
+// list is best read, and Postgres does not know it: it takes matches for spread evenly over the list, and filters for
+// independent of each other. So it would read nearly all of the list where those with a word in their names stand together at
+// its end, or where a region is not the cloud's.
+func findMatches(ctx context.Context, tx pgx.Tx, in fleetAccounts, q FleetQuery) (matches, error) {
+	if !q.narrowed() {
+		return matches{}, nil
 	}
 	on := &conditions{}
 	if from := on.countedFrom(in, in.among(q)); from != wholeTable {
-		return textFound{}, nil // few, and picked one by one
+		return matches{}, nil // few, and picked one by one
 	}
 	on.matches(q)
 	rows, err := tx.Query(ctx, `SELECT c.ctid FROM `+wholeTable+` WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1), planned(on.arguments)...)
 	if err != nil {
-		return textFound{}, fmt.Errorf("searching clusters: %w", err)
+		return matches{}, fmt.Errorf("looking for matches: %w", err)
 	}
 	places, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.TID])
 	if err != nil {
-		return textFound{}, fmt.Errorf("searching clusters: %w", err)
+		return matches{}, fmt.Errorf("looking for matches: %w", err)
 	}
-	return textFound{known: true, places: places}, nil
+	return matches{known: true, places: places}, nil
+}
+
+// inOrder reports whether an index has what the query matches in the order of the list: of one filter, or of the beginning of
+// the names, by name.
+func (l fleetList) inOrder(q FleetQuery) bool {
+	filters := 0
+	for _, value := range []string{q.Phase, q.Cloud, q.Region, q.Version, q.Text} {
+		if value != "" {
+			filters++
+		}
+	}
+	return l.order.by == byName && filters <= 1 && (q.Text == "" || IsShortText(q.Text))
 }
 
 // fleetRow is a row of the fleet as the clusters table has it, with its place in the order.
@@ -626,7 +639,7 @@ func (s *Service) fleetRows(ctx context.Context, tx pgx.Tx, page *FleetPage, lis
 		if !list.found.few() { // those match
 			on.matches(q)
 		}
-		read, err := list.read(ctx, tx, part, on, IsShortText(q.Text), list.limit+1-len(stored))
+		read, err := list.read(ctx, tx, part, on, list.inOrder(q), list.limit+1-len(stored))
 		if err != nil {
 			return fmt.Errorf("reading clusters: %w", err)
 		}
@@ -742,7 +755,7 @@ func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 }
 
 // read returns the first rows of a stretch.
-func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, short bool, limit int) ([]fleetRow, error) {
+func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, inOrder bool, limit int) ([]fleetRow, error) {
 	text, number := "''", "0::bigint"
 	keys, casts := []string{byName, "c.account_id", "c.cluster_id"}, []string{"text", "uuid", "text"}
 	if l.order.by != byName {
@@ -800,7 +813,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 	case l.found.few():
 		// Fetched from where they stand, as in countedFrom.
 		return read(fmt.Sprintf(`unnest($%d::tid[]) found (place), LATERAL (SELECT * FROM clusters WHERE ctid = found.place OFFSET 0) c`, len(on.arguments)))
-	case l.found.many() && !part.byAccount && !(short && l.order.by == byName):
+	case l.found.many() && !part.byAccount && !inOrder:
 		// Matches are likely among the first rows of the list. Where they are not, all of them are sorted: OFFSET 0
 		// keeps Postgres from reading the list to its end instead.
 		rows, err := read(`(SELECT * FROM clusters c WHERE c.gone_at IS NULL AND ` + begins + ` ORDER BY ` + by + ` LIMIT ` + strconv.Itoa(likelyAmong) + `) c`)
@@ -812,7 +825,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 	return read(wholeTable)
 }
 
-// likelyAmong is among how many rows of the list a page of what a search finds is looked for, before all of it is sorted.
+// likelyAmong is among how many rows of the list a page of what matches is looked for, before all of it is sorted.
 const likelyAmong = 5000
 
 // values are those of the row that the cursor is at, as the order's keys are listed.

@@ -43,7 +43,7 @@ func planned(values []any) []any {
 
 // countFleet counts what matches and what may be seen at all, reads the values that filters offer, and where
 // accounts are few, counts the clusters of each.
-func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery, found textFound) error {
+func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery, found matches) error {
 	sum := in.sum
 	if in.everything {
 		var err error
