@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/base64"
@@ -164,6 +165,14 @@ type order struct{ by, cast string }
 
 const byName = `lower(c.name) COLLATE "C"`
 
+// What is sorted by and filtered by, too, as its index begins.
+const (
+	orderPhase   = `c.phase COLLATE "C"`
+	orderCloud   = `c.cloud COLLATE "C"`
+	orderRegion  = `c.region COLLATE "C"`
+	orderVersion = `c.version_order`
+)
+
 // orderNamed returns one of the orders there are, by name when there is no such order. What a
 // browser sends never becomes SQL. Accounts and environments are not columns of a cluster: the list is
 // read one stretch of accounts after the other, and in each by name.
@@ -172,13 +181,13 @@ func orderNamed(sort string) (string, order) {
 	case sortAccount, sortEnvironment:
 		return sort, order{by: byName, cast: "text"}
 	case "phase":
-		return sort, order{by: `c.phase COLLATE "C"`, cast: "text"}
+		return sort, order{by: orderPhase, cast: "text"}
 	case "cloud":
-		return sort, order{by: `c.cloud COLLATE "C"`, cast: "text"}
+		return sort, order{by: orderCloud, cast: "text"}
 	case "region":
-		return sort, order{by: `c.region COLLATE "C"`, cast: "text"}
+		return sort, order{by: orderRegion, cast: "text"}
 	case "version":
-		return sort, order{by: `c.version_order`, cast: "text"}
+		return sort, order{by: orderVersion, cast: "text"}
 	case "nodes":
 		return sort, order{by: `c.nodes`, cast: "integer"}
 	case "package":
@@ -417,8 +426,7 @@ func (c *conditions) matches(q FleetQuery) {
 		version = versionOrder(version) // spellings of one version are one
 	}
 	for _, filter := range []struct{ column, value, asked string }{
-		{`c.phase COLLATE "C"`, q.Phase, q.Phase}, {`c.cloud COLLATE "C"`, q.Cloud, q.Cloud}, {`c.region COLLATE "C"`, q.Region, q.Region},
-		{"c.version_order", version, q.Version},
+		{orderPhase, q.Phase, q.Phase}, {orderCloud, q.Cloud, q.Cloud}, {orderRegion, q.Region, q.Region}, {orderVersion, version, q.Version},
 	} {
 		switch {
 		case filter.asked == "":
@@ -433,15 +441,19 @@ func (c *conditions) matches(q FleetQuery) {
 		return
 	}
 	short := IsShortText(q.Text)
-	for i, word := range strings.Fields(strings.ToLower(q.Text)) {
-		if i == maxWords {
-			break
-		}
-		if short {
+	words := strings.Fields(strings.ToLower(q.Text))
+	words = words[:min(len(words), maxWords)]
+	// Where rows are read one by one, the shortest is the quickest to look for.
+	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	for _, word := range words {
+		switch {
+		case short:
 			c.where(byName+" LIKE ?", escapeLike(word)+"%")
-			continue
+		case utf8.RuneCountInString(word) < anywhereFrom:
+			c.where("strpos(c.search, ?) > 0", word) // the index is of no use for it, and Postgres is not to think so
+		default:
+			c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
 		}
-		c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
 	}
 }
 
@@ -577,8 +589,8 @@ func findMatches(ctx context.Context, tx pgx.Tx, in fleetAccounts, q FleetQuery)
 	return matches{known: true, places: places}, nil
 }
 
-// inOrder reports whether an index has what the query matches in the order of the list: of one filter, or of the beginning of
-// the names, by name.
+// inOrder reports whether an index has what the query matches in the order of the list: what a single filter matches, by
+// name or by what is filtered, and the beginnings of names, by name.
 func (l fleetList) inOrder(q FleetQuery) bool {
 	filters := 0
 	for _, value := range []string{q.Phase, q.Cloud, q.Region, q.Version, q.Text} {
@@ -586,7 +598,11 @@ func (l fleetList) inOrder(q FleetQuery) bool {
 			filters++
 		}
 	}
-	return l.order.by == byName && filters <= 1 && (q.Text == "" || IsShortText(q.Text))
+	if filters > 1 {
+		return false
+	}
+	filtered := map[string]string{orderPhase: q.Phase, orderCloud: q.Cloud, orderRegion: q.Region, orderVersion: q.Version}[l.order.by] != ""
+	return filtered || l.order.by == byName && (q.Text == "" || IsShortText(q.Text))
 }
 
 // fleetRow is a row of the fleet as the clusters table has it, with its place in the order.
@@ -826,7 +842,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 }
 
 // likelyAmong is among how many rows of the list a page of what matches is looked for, before all of it is sorted.
-const likelyAmong = 5000
+const likelyAmong = 2000
 
 // values are those of the row that the cursor is at, as the order's keys are listed.
 func (l fleetList) values(at *cursor) []any {
