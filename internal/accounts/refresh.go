@@ -32,11 +32,16 @@ const (
 	yieldAfter  = 200 * time.Millisecond
 	slowWorkers = 16
 
-	// readTimeout bounds what one refresh does upstream, all pages together; snapshotTimeout bounds
-	// its transaction. The lease is longer than both, so that only a dead worker loses it.
+	// readTimeout bounds what one refresh does upstream, all pages together; storeWait how long it waits until
+	// it may store much, and snapshotTimeout its transaction. The lease is longer than all, so that only a dead worker loses it.
 	readTimeout     = 40 * time.Second
+	storeWait       = 10 * time.Second
 	snapshotTimeout = 10 * time.Second
-	leaseTime       = readTimeout + snapshotTimeout + 10*time.Second
+	leaseTime       = readTimeout + storeWait + snapshotTimeout + 10*time.Second
+	// Of a listing much is stored when more than muchToStore rows differ. One in storeShare of the connections to Postgres
+	// does that at a time, and at least one: a thousand accounts that are new must not take them from people who look.
+	muchToStore = 20
+	storeShare  = 4
 	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
 	probeAgainTimeout = 5 * time.Second
 
@@ -68,6 +73,7 @@ type refreshing struct {
 	settleOwn time.Duration  // see the constant
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
+	storing   chan struct{} // holds one for each listing of which much is being stored; see storeShare
 }
 
 // lease is the right to refresh one account, until a time in the database.
@@ -82,6 +88,8 @@ type lease struct {
 	Head      int64      // the same of this one: what of ours ended by then, ended before the read
 
 	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
+
+	answered func() // upstream has answered: from here on the account is not slow; nil: nobody wants to know
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -176,8 +184,10 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			s.refreshing.working.Store(l.AccountID, l.Owner)
 			running.Go(func() {
 				defer s.refreshing.nudge()
-				defer s.yielding(slots, slow)()
+				answered, ended := s.yielding(slots, slow)
+				defer ended()
 				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
+				l.answered = answered
 				s.refresh(ctx, l)
 			})
 		}
@@ -226,9 +236,9 @@ func (s *Service) untilDue(ctx context.Context, most time.Duration) time.Duratio
 	return min(max(next, time.Millisecond), most)
 }
 
-// yielding gives a place among the workers back when the refresh that holds it ends, which the function
-// it returns tells, or before that for one among the slow ones when it takes long.
-func (s *Service) yielding(place, slow chan struct{}) (ended func()) {
+// yielding gives a place among the workers back when the refresh that holds it ends, which the second function
+// it returns tells, or before that for one among the slow ones when upstream takes long, until the first tells that it answered.
+func (s *Service) yielding(place, slow chan struct{}) (answered, ended func()) {
 	var mu sync.Mutex
 	held := place
 	timer := time.AfterFunc(yieldAfter, func() {
@@ -245,7 +255,7 @@ func (s *Service) yielding(place, slow chan struct{}) (ended func()) {
 		default: // too many are slow
 		}
 	})
-	return func() {
+	return func() { timer.Stop() }, func() {
 		timer.Stop()
 		mu.Lock()
 		defer mu.Unlock()
@@ -331,7 +341,11 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.storeListing(ctx, l, known, s.snapshots(reading, up, append(listed, found.present...), known), found); err != nil {
+	rows := s.snapshots(reading, up, append(listed, found.present...), known)
+	if l.answered != nil {
+		l.answered()
+	}
+	if err := s.storeListing(ctx, l, known, rows, found); err != nil {
 		return err
 	}
 	// After the store, so that it delays no snapshot.
@@ -514,10 +528,20 @@ func (sn snapshot) differs(k knownCluster) bool {
 		sn.size.ramMiB != 0 && sn.size.ramMiB != k.RAMMiB || sn.size.cpuMilli != 0 && sn.size.cpuMilli != k.CPUMilli || sn.size.diskMiB != 0 && sn.size.diskMiB != k.DiskMiB
 }
 
+// mayStoreMuch waits for the turn to store a listing of which much differs, which ends with the function it returns.
+func (s *Service) mayStoreMuch(ctx context.Context) (stored func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	select {
+	case s.refreshing.storing <- struct{}{}:
+		return func() { <-s.refreshing.storing }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting to store a listing: %w", ctx.Err())
+	}
+}
+
 // storeListing stores a complete listing in one transaction, with the next refresh.
 func (s *Service) storeListing(ctx context.Context, l lease, known map[string]knownCluster, rows []snapshot, found absence) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
-	defer cancel()
 	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
 	moving := false
 	var write []snapshot // rows that differ
@@ -550,6 +574,15 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	if moving {
 		interval = s.cfg.PollMin
 	}
+	if len(write) > muchToStore {
+		stored, err := s.mayStoreMuch(ctx)
+		if err != nil {
+			return err
+		}
+		defer stored()
+	}
+	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
+	defer cancel()
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, l); err != nil {
 			return err
