@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,8 @@ const (
 	// does that at a time, and at least one: a thousand accounts that are new must not take them from people who look.
 	muchToStore = 20
 	storeShare  = 4
+	// upsertAtOnce is how many rows one statement writes.
+	upsertAtOnce = 100
 	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
 	probeAgainTimeout = 5 * time.Second
 
@@ -528,6 +531,13 @@ func (sn snapshot) differs(k knownCluster) bool {
 		sn.size.ramMiB != 0 && sn.size.ramMiB != k.RAMMiB || sn.size.cpuMilli != 0 && sn.size.cpuMilli != k.CPUMilli || sn.size.diskMiB != 0 && sn.size.diskMiB != k.DiskMiB
 }
 
+// inStoringOrder sorts rows as everybody writes them, so that no two wait for each other, each once: two ids of a hostile
+// upstream may be one when they are made fit to be stored.
+func inStoringOrder(rows []snapshot) []snapshot {
+	slices.SortStableFunc(rows, func(a, b snapshot) int { return strings.Compare(a.clusterID, b.clusterID) })
+	return slices.CompactFunc(rows, func(a, b snapshot) bool { return a.clusterID == b.clusterID })
+}
+
 // mayStoreMuch waits for the turn to store a listing of which much differs, which ends with the function it returns.
 func (s *Service) mayStoreMuch(ctx context.Context) (stored func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
@@ -542,7 +552,7 @@ func (s *Service) mayStoreMuch(ctx context.Context) (stored func(), err error) {
 
 // storeListing stores a complete listing in one transaction, with the next refresh.
 func (s *Service) storeListing(ctx context.Context, l lease, known map[string]knownCluster, rows []snapshot, found absence) error {
-	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
+	rows = inStoringOrder(rows)
 	moving := false
 	var write []snapshot // rows that differ
 	var written []string // their clusters
@@ -624,11 +634,13 @@ func (l lease) batch(write []snapshot, gone, newlyMissing []string, judged judge
 	written := make(map[string]bool, len(write))
 	for _, row := range write {
 		written[row.clusterID] = true
-		arguments, err := row.arguments(l.AccountID, l.StartedAt, false, judged.open[row.clusterID])
+	}
+	for rows := range slices.Chunk(write, upsertAtOnce) {
+		arguments, err := upsertArguments(l.AccountID, rows, l.StartedAt, false, judged.open)
 		if err != nil {
 			return nil, err
 		}
-		batch.Queue(upsertCluster, arguments...)
+		batch.Queue(upsertClusters, arguments...)
 	}
 	if len(gone) > 0 {
 		batch.Queue(`
