@@ -360,9 +360,11 @@ func (c *conditions) of(in fleetAccounts, these []Account) {
 		c.where("false")
 		return
 	}
+	if in.everything && len(these) == len(in.all) {
+		return
+	}
 	whole, places := in.divided(these)
 	switch {
-	case in.everything && len(these) == len(in.all):
 	case len(whole) == len(these):
 		c.where("c.account_id = ANY(?::uuid[])", idsOf(these))
 	default:
@@ -393,6 +395,9 @@ func (c *conditions) countedFrom(in fleetAccounts, these []Account) string {
 // divided are the accounts of these all of whose clusters are in the scope, and the places of those that it
 // picks in the others.
 func (in fleetAccounts) divided(these []Account) (whole []Account, places []pgtype.TID) {
+	if in.everything {
+		return these, nil
+	}
 	for _, a := range these {
 		if in.whole[a.ID] {
 			whole = append(whole, a)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -33,16 +34,16 @@ const (
 	yieldAfter  = 200 * time.Millisecond
 	slowWorkers = 16
 
-	// readTimeout bounds what one refresh does upstream, all pages together; storeWait how long it waits until
-	// it may store much, and snapshotTimeout its transaction. The lease is longer than all, so that only a dead worker loses it.
+	// readTimeout bounds what one refresh does upstream, all pages together; turnWait how long it waits for its turn
+	// to store much, and snapshotTimeout its transaction. The lease is longer than all, so that only a dead worker loses it.
 	readTimeout     = 40 * time.Second
-	storeWait       = 10 * time.Second
+	turnWait        = 10 * time.Second
 	snapshotTimeout = 10 * time.Second
-	leaseTime       = readTimeout + storeWait + snapshotTimeout + 10*time.Second
-	// Of a listing much is stored when more than muchToStore rows differ. One in storeShare of the connections to Postgres
-	// does that at a time, and at least one: a thousand accounts that are new must not take them from people who look.
-	muchToStore = 20
-	storeShare  = 4
+	leaseTime       = readTimeout + turnWait + snapshotTimeout + 10*time.Second
+	// A listing is large when it has more bytes than largeAnswer, or when more than manyRows of it are to be stored. Such
+	// ones take turns; see heavyTurns.
+	largeAnswer = 64 << 10
+	manyRows    = 20
 	// upsertAtOnce is how many rows one statement writes.
 	upsertAtOnce = 100
 	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
@@ -76,7 +77,8 @@ type refreshing struct {
 	settleOwn time.Duration  // see the constant
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
-	storing   chan struct{} // holds one for each listing of which much is being stored; see storeShare
+	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
+
 }
 
 // lease is the right to refresh one account, until a time in the database.
@@ -538,16 +540,30 @@ func inStoringOrder(rows []snapshot) []snapshot {
 	return slices.CompactFunc(rows, func(a, b snapshot) bool { return a.clusterID == b.clusterID })
 }
 
-// mayStoreMuch waits for the turn to store a listing of which much differs, which ends with the function it returns.
-func (s *Service) mayStoreMuch(ctx context.Context) (stored func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeWait)
+// heavyTurns is how many large listings a process decodes or stores at a time: one for two processors and for four
+// connections to Postgres, and at least one. A thousand accounts that are new must not take both from people who look.
+func heavyTurns(connections int32) int {
+	return max(1, min(int(connections)/4, runtime.GOMAXPROCS(0)/2))
+}
+
+// takeTurn waits for the turn to do something heavy, which ends with the function it returns.
+func (s *Service) takeTurn(ctx context.Context) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
 	select {
-	case s.refreshing.storing <- struct{}{}:
-		return func() { <-s.refreshing.storing }, nil
+	case s.refreshing.heavy <- struct{}{}:
+		return func() { <-s.refreshing.heavy }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting to store a listing: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting for the turn to take a large listing: %w", ctx.Err())
 	}
+}
+
+// mayDecode is takeTurn for a listing that was read, when it is large.
+func (s *Service) mayDecode(ctx context.Context, bytes int) (done func(), err error) {
+	if bytes <= largeAnswer {
+		return func() {}, nil
+	}
+	return s.takeTurn(ctx)
 }
 
 // storeListing stores a complete listing in one transaction, with the next refresh.
@@ -584,8 +600,8 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	if moving {
 		interval = s.cfg.PollMin
 	}
-	if len(write) > muchToStore {
-		stored, err := s.mayStoreMuch(ctx)
+	if len(write) > manyRows {
+		stored, err := s.takeTurn(ctx)
 		if err != nil {
 			return err
 		}

@@ -86,7 +86,7 @@ func New(cfg Config) *Service {
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
-			storing: make(chan struct{}, max(1, int(cfg.DB.Config().MaxConns)/storeShare)),
+			heavy: make(chan struct{}, heavyTurns(cfg.DB.Config().MaxConns)),
 		},
 	}
 }
