@@ -31,7 +31,7 @@ const (
 	RefreshWorkers = steadyWorkers
 	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
 	// slowWorkers do: so the few that hang take no time from those that answer.
-	yieldAfter  = 200 * time.Millisecond
+	yieldAfter  = 100 * time.Millisecond
 	slowWorkers = 16
 
 	// readTimeout bounds what one refresh does upstream, all pages together; turnWait how long it waits for its turn
