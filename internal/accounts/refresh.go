@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quartermaster/internal/accounts/vault"
 	"quartermaster/internal/cloudapi"
@@ -542,8 +543,11 @@ func inStoringOrder(rows []snapshot) []snapshot {
 
 // heavyTurns is how many large listings a process decodes or stores at a time: one for two processors and for four
 // connections to Postgres, and at least one. A thousand accounts that are new must not take both from people who look.
-func heavyTurns(connections int32) int {
-	return max(1, min(int(connections)/4, runtime.GOMAXPROCS(0)/2))
+func heavyTurns(db *pgxpool.Pool) int {
+	if db == nil { // a Service that refreshes nothing
+		return 1
+	}
+	return max(1, min(int(db.Config().MaxConns)/4, runtime.GOMAXPROCS(0)/2))
 }
 
 // takeTurn waits for the turn to do something heavy, which ends with the function it returns.
