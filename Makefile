@@ -51,6 +51,10 @@ test: ## run every test; installs what it needs on Debian and Ubuntu as root
 bench: ## measure against floors in the same run, and write docs/benchmarks.md
 	@UPDATE_DOCS=1 BENCH=$${BENCH:-3s} go test -count=1 -timeout 30m -run '^TestBench$$' -v ./cmd/server
 
+.PHONY: soak
+soak: ## faults at random, consoles killed, people at work, for SOAK (10m); SOAK_SEED makes the same faults again
+	@SOAK=$${SOAK:-10m} go test -count=1 -timeout 6h -run '^TestSoak$$' -v ./cmd/server
+
 .PHONY: screenshots
 screenshots: ## take the README's pictures anew
 	@UPDATE_SCREENSHOTS=1 go test -count=1 -run '^TestScreenshots$$' ./cmd/server

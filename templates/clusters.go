@@ -19,6 +19,7 @@ type FleetView struct {
 	First      string
 	Next       string
 	Notes      []string // what of the address was not understood
+	ShortText  bool     // the search is found at the beginning of names only
 	SlowSearch string   // why the text search reads everything, for those who may mend it
 	MayAdd     bool
 	Contact    []string // whom to ask for an account

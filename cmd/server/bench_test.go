@@ -51,6 +51,9 @@ func TestBench(t *testing.T) {
 	t.Run("the fleet's table", b.table)
 	t.Run("the log", b.log)
 	t.Run("rights", b.rights)
+	t.Run("accounts in trouble", b.trouble)
+	t.Run("live pages", b.live)
+	t.Run("scale", b.scale)
 	for _, l := range b.lines {
 		t.Logf("%-52s %-12s %-18s limit %-10s ours %s, floor %s", l.name, l.value, l.spread, l.limit, l.ours, l.floor)
 		if l.missed && (b.full || !l.noisy) {

@@ -94,7 +94,7 @@ func prepareServeAs(t *testing.T, addr, base string, timeScale float64) *served 
 	t.Cleanup(s.provider.Close)
 	provider, err = devenv.NewProvider(devenv.ProviderConfig{
 		Issuer: s.provider.URL, ClientID: "console", ClientSecret: "secret", RedirectURI: s.base + "/auth/callback", LogoutURI: s.base + "/login",
-		KeyPath: filepath.Join(t.TempDir(), "key.pem"), Members: devenv.Members(), Logger: discard,
+		KeyPath: filepath.Join(t.TempDir(), "key.pem"), Members: append(devenv.Members(), crowdMembers()...), Logger: discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +107,20 @@ func prepareServeAs(t *testing.T, addr, base string, timeScale float64) *served 
 		"QM_DRAIN_DELAY": "0s", // no load balancer watches
 	}
 	return s
+}
+
+// mostCrowd is how many people there are besides those that dev knows.
+const mostCrowd = 50
+
+// crowdMember is one of many who look at everything.
+func crowdMember(i int) string { return fmt.Sprintf("viewer-%d@example.test", i) }
+
+func crowdMembers() []devenv.Member {
+	all := make([]devenv.Member, mostCrowd)
+	for i := range all {
+		all[i] = devenv.Member{Email: crowdMember(i), Name: fmt.Sprintf("Viewer %d", i), Groups: []string{devenv.ViewerGroup}, About: "looks at everything"}
+	}
+	return all
 }
 
 // listening serves until the end of the test, and returns the address.

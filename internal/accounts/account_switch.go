@@ -328,12 +328,12 @@ func switchRows(ctx context.Context, tx pgx.Tx, account Account, c comparison, n
 		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, log_seq = $3, failures = 0, error = '', vanished = 0, next_at = clock_timestamp()
 		WHERE account_id = $1 AND kind = 'clusters'`, account.ID, c.readAt, c.logSeq)
 	batch.Queue(`DELETE FROM clusters WHERE account_id = $1`, account.ID)
-	for _, row := range c.rows {
-		arguments, err := row.arguments(account.ID, c.readAt, false, base{})
+	for rows := range slices.Chunk(inStoringOrder(c.rows), upsertAtOnce) {
+		arguments, err := upsertArguments(account.ID, rows, c.readAt, false, nil)
 		if err != nil {
 			return err
 		}
-		batch.Queue(upsertCluster, arguments...)
+		batch.Queue(upsertClusters, arguments...)
 	}
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("storing the account on the current API: %w", err)

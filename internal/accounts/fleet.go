@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/base64"
@@ -13,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -162,6 +165,14 @@ type order struct{ by, cast string }
 
 const byName = `lower(c.name) COLLATE "C"`
 
+// What is sorted by and filtered by, too, as its index begins.
+const (
+	orderPhase   = `c.phase COLLATE "C"`
+	orderCloud   = `c.cloud COLLATE "C"`
+	orderRegion  = `c.region COLLATE "C"`
+	orderVersion = `c.version_order`
+)
+
 // orderNamed returns one of the orders there are, by name when there is no such order. What a
 // browser sends never becomes SQL. Accounts and environments are not columns of a cluster: the list is
 // read one stretch of accounts after the other, and in each by name.
@@ -170,13 +181,13 @@ func orderNamed(sort string) (string, order) {
 	case sortAccount, sortEnvironment:
 		return sort, order{by: byName, cast: "text"}
 	case "phase":
-		return sort, order{by: `c.phase COLLATE "C"`, cast: "text"}
+		return sort, order{by: orderPhase, cast: "text"}
 	case "cloud":
-		return sort, order{by: `c.cloud COLLATE "C"`, cast: "text"}
+		return sort, order{by: orderCloud, cast: "text"}
 	case "region":
-		return sort, order{by: `c.region COLLATE "C"`, cast: "text"}
+		return sort, order{by: orderRegion, cast: "text"}
 	case "version":
-		return sort, order{by: `c.version_order`, cast: "text"}
+		return sort, order{by: orderVersion, cast: "text"}
 	case "nodes":
 		return sort, order{by: `c.nodes`, cast: "integer"}
 	case "package":
@@ -349,15 +360,20 @@ func (c *conditions) of(in fleetAccounts, these []Account) {
 		c.where("false")
 		return
 	}
+	if in.everything && len(these) == len(in.all) {
+		return
+	}
 	whole, places := in.divided(these)
 	switch {
-	case in.everything && len(these) == len(in.all):
 	case len(whole) == len(these):
 		c.where("c.account_id = ANY(?::uuid[])", idsOf(these))
 	default:
 		c.where("(c.account_id = ANY(?::uuid[]) OR c.ctid = ANY(?::tid[]))", idsOf(whole), places)
 	}
 }
+
+// wholeTable is what most statements select from.
+const wholeTable = "clusters c"
 
 // countedFrom is of for statements that count: it returns what to select from as c. Clusters that the scope
 // picks one by one are fetched from where they stand. Left to itself Postgres reads the whole table, because it
@@ -366,7 +382,7 @@ func (c *conditions) countedFrom(in fleetAccounts, these []Account) string {
 	whole, places := in.divided(these)
 	if len(places) == 0 || len(places) > CountCap {
 		c.of(in, these)
-		return "clusters c"
+		return wholeTable
 	}
 	c.where("c.gone_at IS NULL")
 	c.arguments = append(c.arguments, idsOf(whole), places)
@@ -379,6 +395,9 @@ func (c *conditions) countedFrom(in fleetAccounts, these []Account) string {
 // divided are the accounts of these all of whose clusters are in the scope, and the places of those that it
 // picks in the others.
 func (in fleetAccounts) divided(these []Account) (whole []Account, places []pgtype.TID) {
+	if in.everything {
+		return these, nil
+	}
 	for _, a := range these {
 		if in.whole[a.ID] {
 			whole = append(whole, a)
@@ -412,8 +431,7 @@ func (c *conditions) matches(q FleetQuery) {
 		version = versionOrder(version) // spellings of one version are one
 	}
 	for _, filter := range []struct{ column, value, asked string }{
-		{`c.phase COLLATE "C"`, q.Phase, q.Phase}, {`c.cloud COLLATE "C"`, q.Cloud, q.Cloud}, {`c.region COLLATE "C"`, q.Region, q.Region},
-		{"c.version_order", version, q.Version},
+		{orderPhase, q.Phase, q.Phase}, {orderCloud, q.Cloud, q.Cloud}, {orderRegion, q.Region, q.Region}, {orderVersion, version, q.Version},
 	} {
 		switch {
 		case filter.asked == "":
@@ -427,12 +445,34 @@ func (c *conditions) matches(q FleetQuery) {
 		c.where("false")
 		return
 	}
-	for i, word := range strings.Fields(strings.ToLower(q.Text)) {
-		if i == maxWords {
-			break
+	short := IsShortText(q.Text)
+	words := strings.Fields(strings.ToLower(q.Text))
+	words = words[:min(len(words), maxWords)]
+	// Where rows are read one by one, the shortest is the quickest to look for.
+	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	for _, word := range words {
+		switch {
+		case short:
+			c.where(byName+" LIKE ?", escapeLike(word)+"%")
+		case utf8.RuneCountInString(word) < anywhereFrom:
+			c.where("strpos(c.search, ?) > 0", word) // the index is of no use for it, and Postgres is not to think so
+		default:
+			c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
 		}
-		c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
 	}
+}
+
+// anywhereFrom is how many letters a text has at least that is found anywhere. The index knows three of them wherever
+// they are; a shorter one would be looked for in every row, and found in most.
+const anywhereFrom = 3
+
+// IsShortText reports whether a search is found at the beginning of names only: each of its words has one or two letters
+// or digits. Beside a longer word, and with other signs, short ones are found anywhere.
+func IsShortText(text string) bool {
+	words := strings.Fields(text)
+	return len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool {
+		return utf8.RuneCountInString(word) >= anywhereFrom || strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	})
 }
 
 // escapeLike makes text stand for itself in a LIKE pattern.
@@ -491,10 +531,15 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 		}
 		page.Accounts = in.all
 		list.few = !in.everything && in.sum.all <= CountCap
+		if !list.few {
+			if list.found, err = findMatches(ctx, tx, in, q); err != nil {
+				return err
+			}
+		}
 		if err := s.fleetRows(ctx, tx, &page, list, in, q); err != nil {
 			return err
 		}
-		return countFleet(ctx, tx, &page, in, q)
+		return countFleet(ctx, tx, &page, in, q, list.found)
 	})
 	if err != nil {
 		return FleetPage{}, dbError("reading the fleet", err)
@@ -511,6 +556,58 @@ type fleetList struct {
 	query string // digest, for cursors
 	after *cursor
 	few   bool // what may be seen is no more than is counted, and is read at once
+	found matches
+}
+
+// matches are the places of those rows that the filters of a query match, up to one more than are counted. Rows stay where
+// they are for as long as the transaction that read it.
+type matches struct {
+	known  bool // they were looked for
+	places []pgtype.TID
+}
+
+func (m matches) few() bool { return m.known && len(m.places) <= CountCap }
+
+func (m matches) many() bool { return m.known && len(m.places) > CountCap }
+
+// findMatches looks for what a query matches before anything is sorted. Whether that is few or many rows decides how the
+// list is best read, and Postgres does not know it: it takes matches for spread evenly over the list, and filters for
+// independent of each other. So it would read nearly all of the list where those with a word in their names stand together at
+// its end, or where a region is not the cloud's.
+func findMatches(ctx context.Context, tx pgx.Tx, in fleetAccounts, q FleetQuery) (matches, error) {
+	if !q.narrowed() {
+		return matches{}, nil
+	}
+	on := &conditions{}
+	if from := on.countedFrom(in, in.among(q)); from != wholeTable {
+		return matches{}, nil // few, and picked one by one
+	}
+	on.matches(q)
+	rows, err := tx.Query(ctx, `SELECT c.ctid FROM `+wholeTable+` WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1), planned(on.arguments)...)
+	if err != nil {
+		return matches{}, fmt.Errorf("looking for matches: %w", err)
+	}
+	places, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.TID])
+	if err != nil {
+		return matches{}, fmt.Errorf("looking for matches: %w", err)
+	}
+	return matches{known: true, places: places}, nil
+}
+
+// inOrder reports whether an index has what the query matches in the order of the list: what a single filter matches, by
+// name or by what is filtered, and the beginnings of names, by name.
+func (l fleetList) inOrder(q FleetQuery) bool {
+	filters := 0
+	for _, value := range []string{q.Phase, q.Cloud, q.Region, q.Version, q.Text} {
+		if value != "" {
+			filters++
+		}
+	}
+	if filters > 1 {
+		return false
+	}
+	filtered := map[string]string{orderPhase: q.Phase, orderCloud: q.Cloud, orderRegion: q.Region, orderVersion: q.Version}[l.order.by] != ""
+	return filtered || l.order.by == byName && (q.Text == "" || IsShortText(q.Text))
 }
 
 // fleetRow is a row of the fleet as the clusters table has it, with its place in the order.
@@ -560,8 +657,10 @@ func (s *Service) fleetRows(ctx context.Context, tx pgx.Tx, page *FleetPage, lis
 	for part := range list.stretches(in.among(q)) {
 		on := &conditions{}
 		on.of(in, part.accounts)
-		on.matches(q)
-		read, err := list.read(ctx, tx, part, on, list.limit+1-len(stored))
+		if !list.found.few() { // those match
+			on.matches(q)
+		}
+		read, err := list.read(ctx, tx, part, on, list.inOrder(q), list.limit+1-len(stored))
 		if err != nil {
 			return fmt.Errorf("reading clusters: %w", err)
 		}
@@ -659,7 +758,7 @@ func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 			rest = slices.DeleteFunc(slices.Clone(turn), func(a Account) bool { return place(a, l.after.Text, l.after.Account) < 0 })
 		}
 		n := firstAccounts
-		if l.few {
+		if l.few || l.found.few() {
 			n = len(rest)
 		}
 		for after := l.after; len(rest) > 0; after, n = nil, 4*n {
@@ -677,7 +776,7 @@ func (l fleetList) accountsInTurn(among []Account) iter.Seq[stretch] {
 }
 
 // read returns the first rows of a stretch.
-func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, limit int) ([]fleetRow, error) {
+func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *conditions, inOrder bool, limit int) ([]fleetRow, error) {
 	text, number := "''", "0::bigint"
 	keys, casts := []string{byName, "c.account_id", "c.cluster_id"}, []string{"text", "uuid", "text"}
 	if l.order.by != byName {
@@ -698,6 +797,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 	if l.desc {
 		direction, than = " DESC", "<"
 	}
+	begins := "true" // where the page begins
 	if part.after != nil {
 		marks := make([]string, len(casts))
 		for i, cast := range casts {
@@ -709,6 +809,7 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 			on.where("(c.account_id <> ?::uuid OR "+from+")", part.after.Account, part.after.Name, part.after.Cluster)
 		} else {
 			on.where(from, l.values(part.after)...)
+			begins = on.sql[len(on.sql)-1]
 		}
 	}
 	by := strings.Join(keys, direction+", ") + direction
@@ -717,14 +818,36 @@ func (l fleetList) read(ctx context.Context, tx pgx.Tx, part stretch, on *condit
 		on.arguments = append(on.arguments, idsOf(part.accounts))
 		by = "array_position($" + strconv.Itoa(len(on.arguments)) + "::uuid[], c.account_id), " + by
 	}
-	rows, err := tx.Query(ctx, `SELECT `+fleetRowColumns+`, `+text+` AS sort_text, `+number+` AS sort_number FROM clusters c
-		WHERE `+on.String()+`
-		ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), planned(on.arguments)...)
-	if err != nil {
-		return nil, err
+	if l.found.few() {
+		on.arguments = append(on.arguments, l.found.places)
 	}
-	return collectMany[fleetRow](rows)
+	read := func(from string) ([]fleetRow, error) {
+		rows, err := tx.Query(ctx, `SELECT `+fleetRowColumns+`, `+text+` AS sort_text, `+number+` AS sort_number FROM `+from+`
+			WHERE `+on.String()+`
+			ORDER BY `+by+` LIMIT `+strconv.Itoa(limit), planned(on.arguments)...)
+		if err != nil {
+			return nil, err
+		}
+		return collectMany[fleetRow](rows)
+	}
+	switch {
+	case l.found.few():
+		// Fetched from where they stand, as in countedFrom.
+		return read(fmt.Sprintf(`unnest($%d::tid[]) found (place), LATERAL (SELECT * FROM clusters WHERE ctid = found.place OFFSET 0) c`, len(on.arguments)))
+	case l.found.many() && !part.byAccount && !inOrder:
+		// Matches are likely among the first rows of the list. Where they are not, all of them are sorted: OFFSET 0
+		// keeps Postgres from reading the list to its end instead.
+		rows, err := read(`(SELECT * FROM clusters c WHERE c.gone_at IS NULL AND ` + begins + ` ORDER BY ` + by + ` LIMIT ` + strconv.Itoa(likelyAmong) + `) c`)
+		if err != nil || len(rows) == limit {
+			return rows, err
+		}
+		return read(`(SELECT * FROM clusters c WHERE ` + on.String() + ` OFFSET 0) c`)
+	}
+	return read(wholeTable)
 }
+
+// likelyAmong is among how many rows of the list a page of what matches is looked for, before all of it is sorted.
+const likelyAmong = 2000
 
 // values are those of the row that the cursor is at, as the order's keys are listed.
 func (l fleetList) values(at *cursor) []any {

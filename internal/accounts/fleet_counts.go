@@ -43,7 +43,7 @@ func planned(values []any) []any {
 
 // countFleet counts what matches and what may be seen at all, reads the values that filters offer, and where
 // accounts are few, counts the clusters of each.
-func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery) error {
+func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccounts, q FleetQuery, found matches) error {
 	sum := in.sum
 	if in.everything {
 		var err error
@@ -81,6 +81,8 @@ func countFleet(ctx context.Context, tx pgx.Tx, page *FleetPage, in fleetAccount
 		page.Total = len(page.Rows)
 	case !q.narrowed():
 		page.Total = page.All
+	case found.known:
+		page.Total = len(found.places)
 	default:
 		on := &conditions{}
 		from := on.countedFrom(in, in.among(q))

@@ -163,7 +163,9 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 			}
 		}
 		anyOf := all[random.IntN(len(all))]
-		some(func() { q.Text = []string{"same", "_", "%", `\`, "É", "z", "a", "z z", "%%"}[random.IntN(9)] })
+		some(func() {
+			q.Text = []string{"same", "_", "%", `\`, "É", "z", "a", "z z", "%%", "sa", "am", "me"}[random.IntN(12)]
+		})
 		some(func() { q.Account = ids[random.IntN(len(ids))].String() })
 		some(func() { q.Environment = anyOf.environment })
 		some(func() { q.Phase = anyOf.phase })
@@ -180,7 +182,7 @@ func scopedFleetEqualsOracle(t *testing.T, many int) {
 				(q.Phase == "" || q.Phase == o.phase) && (q.Cloud == "" || q.Cloud == o.cloud) && (q.Region == "" || q.Region == o.region) &&
 				(q.Version == "" || versionOrder(q.Version) == versionOrder(o.version))
 			for _, w := range strings.Fields(strings.ToLower(q.Text)) {
-				ok = ok && strings.Contains(o.search, w)
+				ok = ok && (strings.Contains(o.search, w) && !IsShortText(q.Text) || IsShortText(q.Text) && strings.HasPrefix(lower[o.name], w))
 			}
 			if ok {
 				want = append(want, o)

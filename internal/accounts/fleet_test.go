@@ -244,6 +244,10 @@ func TestFleetFilters(t *testing.T) {
 		"words in any order":    {FleetQuery{Text: "core sure"}, 1},
 		"endpoint":              {FleetQuery{Text: short + " cloud.qdrant.io"}, 1},
 		"NUL as text":           {FleetQuery{Text: "a\x00"}, 0},
+		"two letters begin":     {FleetQuery{Text: "CL"}, 4},
+		"two letters elsewhere": {FleetQuery{Text: "su"}, 0},
+		"two and a sign":        {FleetQuery{Text: "_su"}, 1},
+		"two beside a word":     {FleetQuery{Text: "core su"}, 1},
 		"long text":             {FleetQuery{Text: strings.Repeat("a", 5000)}, 0},
 		"several":               {FleetQuery{Account: one.String(), Cloud: "aws", Text: "100"}, 2},
 	} {

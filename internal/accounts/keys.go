@@ -89,10 +89,14 @@ func (s *Service) connectTo(ctx context.Context, accountID uuid.UUID, generation
 		generation = account.Generation
 	}
 	up.account.Generation = generation
-	up.conn = s.cfg.Cloud.Connect(cloudapi.ConnConfig{
+	cfg := cloudapi.ConnConfig{
 		Generation: generation, CloudAccountID: account.CloudAccountID, Key: key,
 		RequestID: requestID, Budget: account.ID.String(), Background: what == inBackground, Share: what == toShow,
-	})
+	}
+	if what == inBackground {
+		cfg.Decoding = s.mayDecode
+	}
+	up.conn = s.cfg.Cloud.Connect(cfg)
 	up.cloud = cloudOf(generation, up.conn)
 	return up, nil
 }

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quartermaster/internal/accounts/vault"
 	"quartermaster/internal/cloudapi"
@@ -25,16 +28,25 @@ const (
 	// before it has answered.
 	steadyWorkers   = 6
 	troubledWorkers = 2
+	// RefreshWorkers is how many accounts that are well a process refreshes at once, as long as they answer quickly.
+	RefreshWorkers = steadyWorkers
 	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
 	// slowWorkers do: so the few that hang take no time from those that answer.
-	yieldAfter  = 200 * time.Millisecond
+	yieldAfter  = 100 * time.Millisecond
 	slowWorkers = 16
 
-	// readTimeout bounds what one refresh does upstream, all pages together; snapshotTimeout bounds
-	// its transaction. The lease is longer than both, so that only a dead worker loses it.
+	// readTimeout bounds what one refresh does upstream, all pages together; turnWait how long it waits for its turn
+	// to store much, and snapshotTimeout its transaction. The lease is longer than all, so that only a dead worker loses it.
 	readTimeout     = 40 * time.Second
+	turnWait        = 10 * time.Second
 	snapshotTimeout = 10 * time.Second
-	leaseTime       = readTimeout + snapshotTimeout + 10*time.Second
+	leaseTime       = readTimeout + turnWait + snapshotTimeout + 10*time.Second
+	// A listing is large when it has more bytes than largeAnswer, or when more than manyRows of it are to be stored. Such
+	// ones take turns; see heavyTurns.
+	largeAnswer = 64 << 10
+	manyRows    = 20
+	// upsertAtOnce is how many rows one statement writes.
+	upsertAtOnce = 100
 	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
 	probeAgainTimeout = 5 * time.Second
 
@@ -66,6 +78,8 @@ type refreshing struct {
 	settleOwn time.Duration  // see the constant
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
+	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
+
 }
 
 // lease is the right to refresh one account, until a time in the database.
@@ -80,6 +94,8 @@ type lease struct {
 	Head      int64      // the same of this one: what of ours ended by then, ended before the read
 
 	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
+
+	answered func() // upstream has answered: from here on the account is not slow; nil: nobody wants to know
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -174,28 +190,31 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			s.refreshing.working.Store(l.AccountID, l.Owner)
 			running.Go(func() {
 				defer s.refreshing.nudge()
-				defer s.yielding(slots, slow)()
+				answered, ended := s.yielding(slots, slow)
+				defer ended()
 				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
+				l.answered = answered
 				s.refresh(ctx, l)
 			})
 		}
 		return nil
 	}
 	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
-	wait := tick
+	wait, failing := tick, false
 	for ctx.Err() == nil {
 		err := errors.Join(s.takeBack(ctx), dispatch(steady, false), dispatch(troubled, true))
 		switch {
 		case err == nil:
-			wait = tick
+			wait = s.untilDue(ctx, tick)
 		case ctx.Err() != nil:
 			return
 		default:
-			if wait == tick {
+			if !failing {
 				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.Any("error", err))
 			}
-			wait = min(2*wait, 10*time.Second)
+			wait = min(2*max(wait, tick), 10*time.Second)
 		}
+		failing = err != nil
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -212,9 +231,20 @@ func (s *Service) refreshLoop(ctx context.Context) {
 	}
 }
 
-// yielding gives a place among the workers back when the refresh that holds it ends, which the function
-// it returns tells, or before that for one among the slow ones when it takes long.
-func (s *Service) yielding(place, slow chan struct{}) (ended func()) {
+// untilDue is how long nothing becomes due, at most as long as given: other replicas bring refreshes forward without
+// telling this one.
+func (s *Service) untilDue(ctx context.Context, most time.Duration) time.Duration {
+	var next time.Duration
+	err := s.cfg.DB.QueryRow(ctx, `SELECT next_at - clock_timestamp() FROM refresh WHERE next_at > clock_timestamp() ORDER BY next_at LIMIT 1`).Scan(&next)
+	if err != nil { // nothing is to come, or Postgres does not answer, which leasing finds out
+		return most
+	}
+	return min(max(next, time.Millisecond), most)
+}
+
+// yielding gives a place among the workers back when the refresh that holds it ends, which the second function
+// it returns tells, or before that for one among the slow ones when upstream takes long, until the first tells that it answered.
+func (s *Service) yielding(place, slow chan struct{}) (answered, ended func()) {
 	var mu sync.Mutex
 	held := place
 	timer := time.AfterFunc(yieldAfter, func() {
@@ -231,7 +261,7 @@ func (s *Service) yielding(place, slow chan struct{}) (ended func()) {
 		default: // too many are slow
 		}
 	})
-	return func() {
+	return func() { timer.Stop() }, func() {
 		timer.Stop()
 		mu.Lock()
 		defer mu.Unlock()
@@ -317,7 +347,11 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.storeListing(ctx, l, known, s.snapshots(reading, up, append(listed, found.present...), known), found); err != nil {
+	rows := s.snapshots(reading, up, append(listed, found.present...), known)
+	if l.answered != nil {
+		l.answered()
+	}
+	if err := s.storeListing(ctx, l, known, rows, found); err != nil {
 		return err
 	}
 	// After the store, so that it delays no snapshot.
@@ -500,11 +534,45 @@ func (sn snapshot) differs(k knownCluster) bool {
 		sn.size.ramMiB != 0 && sn.size.ramMiB != k.RAMMiB || sn.size.cpuMilli != 0 && sn.size.cpuMilli != k.CPUMilli || sn.size.diskMiB != 0 && sn.size.diskMiB != k.DiskMiB
 }
 
+// inStoringOrder sorts rows as everybody writes them, so that no two wait for each other, each once: two ids of a hostile
+// upstream may be one when they are made fit to be stored.
+func inStoringOrder(rows []snapshot) []snapshot {
+	slices.SortStableFunc(rows, func(a, b snapshot) int { return strings.Compare(a.clusterID, b.clusterID) })
+	return slices.CompactFunc(rows, func(a, b snapshot) bool { return a.clusterID == b.clusterID })
+}
+
+// heavyTurns is how many large listings a process decodes or stores at a time: one for two processors and for four
+// connections to Postgres, and at least one. A thousand accounts that are new must not take both from people who look.
+func heavyTurns(db *pgxpool.Pool) int {
+	if db == nil { // a Service that refreshes nothing
+		return 1
+	}
+	return max(1, min(int(db.Config().MaxConns)/4, runtime.GOMAXPROCS(0)/2))
+}
+
+// takeTurn waits for the turn to do something heavy, which ends with the function it returns.
+func (s *Service) takeTurn(ctx context.Context) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, turnWait)
+	defer cancel()
+	select {
+	case s.refreshing.heavy <- struct{}{}:
+		return func() { <-s.refreshing.heavy }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for the turn to take a large listing: %w", ctx.Err())
+	}
+}
+
+// mayDecode is takeTurn for a listing that was read, when it is large.
+func (s *Service) mayDecode(ctx context.Context, bytes int) (done func(), err error) {
+	if bytes <= largeAnswer {
+		return func() {}, nil
+	}
+	return s.takeTurn(ctx)
+}
+
 // storeListing stores a complete listing in one transaction, with the next refresh.
 func (s *Service) storeListing(ctx context.Context, l lease, known map[string]knownCluster, rows []snapshot, found absence) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
-	defer cancel()
-	slices.SortFunc(rows, func(a, b snapshot) int { return bytes.Compare([]byte(a.clusterID), []byte(b.clusterID)) })
+	rows = inStoringOrder(rows)
 	moving := false
 	var write []snapshot // rows that differ
 	var written []string // their clusters
@@ -536,6 +604,15 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	if moving {
 		interval = s.cfg.PollMin
 	}
+	if len(write) > manyRows {
+		stored, err := s.takeTurn(ctx)
+		if err != nil {
+			return err
+		}
+		defer stored()
+	}
+	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
+	defer cancel()
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, l); err != nil {
 			return err
@@ -555,7 +632,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			UPDATE refresh SET log_seq = $7, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
 				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
 			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.jittered(min(s.cfg.PollMin, interval)), s.jittered(interval), cut(found.unread, maxSnapshotText), l.Head); err != nil {
+			l.AccountID, l.StartedAt, found.vanished, s.spread(min(s.cfg.PollMin, interval)), s.spread(interval), cut(found.unread, maxSnapshotText), l.Head); err != nil {
 			return fmt.Errorf("storing the refresh: %w", err)
 		}
 		if visible {
@@ -577,11 +654,13 @@ func (l lease) batch(write []snapshot, gone, newlyMissing []string, judged judge
 	written := make(map[string]bool, len(write))
 	for _, row := range write {
 		written[row.clusterID] = true
-		arguments, err := row.arguments(l.AccountID, l.StartedAt, false, judged.open[row.clusterID])
+	}
+	for rows := range slices.Chunk(write, upsertAtOnce) {
+		arguments, err := upsertArguments(l.AccountID, rows, l.StartedAt, false, judged.open)
 		if err != nil {
 			return nil, err
 		}
-		batch.Queue(upsertCluster, arguments...)
+		batch.Queue(upsertClusters, arguments...)
 	}
 	if len(gone) > 0 {
 		batch.Queue(`
@@ -677,7 +756,13 @@ func (s *Service) waitAfter(failure error, failures int) time.Duration {
 	return wait
 }
 
-// jittered spreads refreshes: d, a fifth less to a fifth more.
+// spread is an interval between refreshes: d, or up to a fifth less, so that accounts that were due at once are not so
+// again. Never more: d is the longest that somebody configured, and what people wait for.
+func (s *Service) spread(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.2*s.refreshing.random()))
+}
+
+// jittered is a wait after something failed: d, a fifth less to a fifth more.
 func (s *Service) jittered(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*s.refreshing.random()))
 }

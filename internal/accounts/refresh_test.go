@@ -220,6 +220,9 @@ func TestFailuresBackOff(t *testing.T) {
 	}
 	for _, at := range []float64{0, 0.5, 0.999} {
 		s.refreshing.random = func() float64 { return at }
+		if got := s.spread(time.Minute); got < 48*time.Second || got > time.Minute {
+			t.Fatalf("a refresh a minute apart is %v apart", got)
+		}
 		if got := s.jittered(time.Minute); got < 48*time.Second || got > 72*time.Second {
 			t.Errorf("jitter %v", got)
 		}
@@ -228,7 +231,7 @@ func TestFailuresBackOff(t *testing.T) {
 
 func TestIntervalFollowsWhatHappens(t *testing.T) {
 	r := newRig(t)
-	r.svc.refreshing.random = func() float64 { return 0.5 }
+	r.svc.refreshing.random = func() float64 { return 0.9 }
 	id, at := r.account(t, "One", Production)
 	at.add(2)
 	next := func() float64 {
@@ -417,6 +420,37 @@ func TestHungAccountDelaysNobody(t *testing.T) {
 	}
 	if n := value[int](t, r, `SELECT count(*) FROM refresh WHERE lease_owner <> '' OR failures > 0`); n != 0 {
 		t.Errorf("%d leases were kept or counted as failures by a stop", n)
+	}
+}
+
+// TestRefreshesBeginWhenTheyAreDue: what becomes due between two looks of the dispatcher does not wait for the next look,
+// which is up to a second later.
+func TestRefreshesBeginWhenTheyAreDue(t *testing.T) {
+	r := newRig(t)
+	id, at := r.account(t, "One", Production)
+	at.add(1)
+	r.refresh(t, r.svc, id)
+	s := r.replica(t, func(c *Config) { c.PollMin, c.PollMax = time.Hour, time.Hour })
+	ctx, stop := context.WithCancel(within(t))
+	ended := make(chan struct{})
+	defer func() { stop(); <-ended }()
+	entered := make(chan struct{}, 100)
+	at.set(func(a *scriptedAccount) { a.entered = entered })
+	best := time.Hour
+	go func() { defer close(ended); s.refreshLoop(ctx) }()
+	for range 5 {
+		r.exec(t, `UPDATE refresh SET next_at = clock_timestamp() + interval '1300 milliseconds'`)
+		due := time.Now().Add(1300 * time.Millisecond)
+		select {
+		case <-entered:
+			best = min(best, time.Since(due))
+		case <-ctx.Done():
+			t.Fatal("the account was not refreshed")
+		}
+		liveWait(t, "the refresh ended", func() bool { return value[int](t, r, `SELECT count(*) FROM refresh WHERE lease_owner <> ''`) == 0 })
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("at best a refresh began %v after it was due", best)
 	}
 }
 

@@ -84,6 +84,9 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
-		refreshing: refreshing{random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn},
+		refreshing: refreshing{
+			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
+			heavy: make(chan struct{}, heavyTurns(cfg.DB)),
+		},
 	}
 }

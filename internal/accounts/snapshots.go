@@ -146,19 +146,25 @@ func versionOrder(version string) string {
 	return fmt.Sprintf("%09s.%09s.%09s%s", m[1], m[2], m[3], rest)
 }
 
-// upsertCluster writes a row that is new, differs, was given up or was missing. It leaves a row
-// alone that an act of ours wrote after the read behind sn began, at readAt. With byAct the write
+// upsertClusters writes rows that are new, differ, were given up or were missing; none of them twice. It leaves a row
+// alone that an act of ours wrote after the read behind it began, at readAt. With byAct the write
 // is such an act's and always wins. A size that is not known now, of the same package, stays.
 //
-// What the row is compared with to find changes made outside (see outside.go) is as told, for a refresh. A write of an
+// What a row is compared with to find changes made outside (see outside.go) is as told, for a refresh. A write of an
 // act's leaves the judgement to the next refresh: it keeps what was there before, unless something older is kept.
-const upsertCluster = `
+const upsertClusters = `
 	INSERT INTO clusters AS c (
 		account_id, cluster_id, name, phase, reason, cloud, region, version, version_order, nodes_up, nodes, package_id,
 		package, ram_mib, cpu_milli, disk_mib, endpoint, labels, search, created_at, raw, digest, seen_at, changed_at, written_at,
 		base, base_seq)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $23,
-		CASE WHEN $24 THEN clock_timestamp() END, $25, $26)
+	SELECT $1, r.cluster_id, r.name, r.phase, r.reason, r.cloud, r.region, r.version, r.version_order, r.nodes_up, r.nodes, r.package_id,
+		r.package, r.ram_mib, r.cpu_milli, r.disk_mib, r.endpoint, r.labels::jsonb, r.search, r.created_at, r.raw, r.digest, $23, $23,
+		CASE WHEN $24 THEN clock_timestamp() END, r.base, r.base_seq
+	FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::int[], $11::int[], $12::text[],
+		$13::text[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::bytea[], $22::bytea[],
+		$25::bytea[], $26::bigint[])
+		AS r (cluster_id, name, phase, reason, cloud, region, version, version_order, nodes_up, nodes, package_id,
+		package, ram_mib, cpu_milli, disk_mib, endpoint, labels, search, created_at, raw, digest, base, base_seq)
 	ON CONFLICT ON CONSTRAINT clusters_pkey DO UPDATE SET
 		name = excluded.name, phase = excluded.phase, reason = excluded.reason, cloud = excluded.cloud, region = excluded.region,
 		version = excluded.version, version_order = excluded.version_order, nodes_up = excluded.nodes_up, nodes = excluded.nodes,
@@ -181,17 +187,35 @@ const upsertCluster = `
 // lastLogSeq is up to where the log told of the account when its clusters were last listed; c is a row of clusters.
 const lastLogSeq = `(SELECT f.log_seq FROM refresh f WHERE f.account_id = c.account_id AND f.kind = 'clusters')`
 
-// arguments of upsertCluster.
-func (sn snapshot) arguments(accountID uuid.UUID, readAt time.Time, byAct bool, from base) ([]any, error) {
-	labels, err := json.Marshal(sn.labels)
-	if err != nil {
-		return nil, fmt.Errorf("encoding labels: %w", err)
+// upsertArguments are those of upsertClusters. from has what rows are compared with, by cluster; the zero base for the others.
+func upsertArguments(accountID uuid.UUID, rows []snapshot, readAt time.Time, byAct bool, from map[string]base) ([]any, error) {
+	var text [13][]string
+	var nodesUp, nodes []int32
+	var ram, cpu, disk []int64
+	var created []*time.Time
+	var raws, digests, bases [][]byte
+	var seqs []*int64
+	for _, sn := range rows {
+		labels, err := json.Marshal(sn.labels)
+		if err != nil {
+			return nil, fmt.Errorf("encoding labels: %w", err)
+		}
+		for i, value := range [...]string{
+			sn.clusterID, sn.name, string(sn.phase), sn.reason, sn.cloud, sn.region, sn.version, sn.versionOrder, sn.packageID, sn.size.name, sn.endpoint,
+			string(labels), sn.search,
+		} {
+			text[i] = append(text[i], value)
+		}
+		nodesUp, nodes = append(nodesUp, sn.nodesUp), append(nodes, sn.nodes)
+		ram, cpu, disk = append(ram, sn.size.ramMiB), append(cpu, sn.size.cpuMilli), append(disk, sn.size.diskMiB)
+		created = append(created, sn.createdAt)
+		raws, digests = append(raws, sn.raw), append(digests, sn.digest)
+		was := from[sn.clusterID]
+		bases, seqs = append(bases, was.raw), append(seqs, was.seq)
 	}
 	return []any{
-		accountID, sn.clusterID, sn.name, string(sn.phase), sn.reason, sn.cloud, sn.region, sn.version, sn.versionOrder,
-		sn.nodesUp, sn.nodes, sn.packageID, sn.size.name, sn.size.ramMiB, sn.size.cpuMilli, sn.size.diskMiB, sn.endpoint,
-		string(labels), sn.search, sn.createdAt, sn.raw, sn.digest, readAt, byAct,
-		from.raw, from.seq,
+		accountID, text[0], text[1], text[2], text[3], text[4], text[5], text[6], text[7], nodesUp, nodes, text[8], text[9], ram, cpu, disk, text[10],
+		text[11], text[12], created, raws, digests, readAt, byAct, bases, seqs,
 	}, nil
 }
 
@@ -207,11 +231,11 @@ func (s *Service) storeCluster(ctx context.Context, accountID uuid.UUID, c cloud
 		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
 			return err
 		}
-		arguments, err := snapshotOf(c, nodeSize{}).arguments(accountID, now, true, base{})
+		arguments, err := upsertArguments(accountID, []snapshot{snapshotOf(c, nodeSize{})}, now, true, nil)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, upsertCluster, arguments...); err != nil {
+		if _, err := tx.Exec(ctx, upsertClusters, arguments...); err != nil {
 			return err
 		}
 		return notifyClusters(ctx, tx, accountID, plain(c.ID))

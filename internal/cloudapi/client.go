@@ -20,6 +20,7 @@
 package cloudapi
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -245,6 +246,10 @@ type ConnConfig struct {
 	// same key, begun at most ReadTimeout before and after the account's last change by this client. For
 	// what is shown; never for a read that an act is decided on.
 	Share bool
+	// Decoding, where it is set, is called before a listing of clusters of so many bytes is decoded, and what it returns
+	// when that is done. Whoever reads many accounts at once decodes one after the other with it, and leaves processors to
+	// others. The listing ends with its error.
+	Decoding func(ctx context.Context, bytes int) (done func(), err error)
 }
 
 // Connect returns a Conn. It does not call upstream.
@@ -276,6 +281,18 @@ func (c *Conn) Calls() []Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]Call(nil), c.calls...)
+}
+
+// decoding asks for the turn to decode a listing.
+func (c *Conn) decoding(ctx context.Context, op Op, answer Answer) (done func(), failed error) {
+	if c.cfg.Decoding == nil {
+		return func() {}, nil
+	}
+	done, err := c.cfg.Decoding(ctx, len(answer.Body))
+	if err != nil {
+		return nil, givenUp(op, err)
+	}
+	return done, nil
 }
 
 func (c *Conn) remember(call Call) {

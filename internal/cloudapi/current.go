@@ -67,6 +67,11 @@ func (api *CurrentAPI) ListClusters(ctx context.Context, pageToken string) (Clus
 	if err != nil {
 		return ClusterPage{}, err
 	}
+	done, err := api.conn.decoding(ctx, OpListClusters, answer)
+	if err != nil {
+		return ClusterPage{}, err
+	}
+	defer done()
 	gather := api.conn.gatherClusters()
 	rest, err := members(answer.Body, "items", gather.add)
 	if err != nil {

@@ -37,6 +37,11 @@ func (api *LegacyAPI) ListClusters(ctx context.Context, pageToken string) (Clust
 	if err != nil {
 		return ClusterPage{}, err
 	}
+	done, err := api.conn.decoding(ctx, OpPAListClusters, answer)
+	if err != nil {
+		return ClusterPage{}, err
+	}
+	defer done()
 	gather := api.conn.gatherClusters()
 	err = topList(answer.Body, gather.add)
 	var page ClusterPage

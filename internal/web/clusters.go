@@ -150,6 +150,7 @@ func (s *Server) handleFleet(c echo.Context) error {
 	}
 	view := fleetView(s.page(c, "Clusters", "clusters-index", "clusters"), q, page)
 	view.Notes, view.Contact, view.SlowSearch = notes, s.opts.Contact, page.SlowSearch
+	view.ShortText = accounts.IsShortText(q.Text)
 	view.Offers = newClusterOffer(sessionFrom(c).Permissions, page.Accounts)
 	if wantsPart(c) {
 		c.Response().Header().Set("HX-Replace-Url", view.Self)

@@ -323,6 +323,19 @@ func TestListOfManyAccounts(t *testing.T) {
 	}
 }
 
+// TestFleetSaysHowShortWordsAreFound: who looks for two letters and finds nothing is told where they are looked for.
+func TestFleetSaysHowShortWordsAreFound(t *testing.T) {
+	c, _, _ := newFleetConsole(t, 2, 6)
+	b := c.as("viewers")
+	const hint = "One or two letters are looked for at the beginning of names only."
+	for target, want := range map[string]bool{"/clusters?q=qq": true, "/clusters?q=q+qq": true, "/clusters?q=qdrant+qq": false, "/clusters?q=qqq": false, "/clusters?q=%25%25": false} {
+		body := b.visit(target).Body.String()
+		if !strings.Contains(body, "No cluster matches") || strings.Contains(body, hint) != want {
+			t.Errorf("%s: the hint should be there: %v", target, want)
+		}
+	}
+}
+
 // TestSlowSearchIsToldToAdmins: who searches and may mend it is told that the search has no index.
 func TestSlowSearchIsToldToAdmins(t *testing.T) {
 	c, db := newFullConsole(t)

@@ -25,6 +25,7 @@ func (s *Sandbox) Control() http.Handler {
 		"POST /_sandbox/faults":    s.controlFaultAdd,
 		"GET /_sandbox/faults":     s.controlFaultList,
 		"DELETE /_sandbox/faults":  s.controlFaultClear,
+		"POST /_sandbox/random":    s.controlRandom,
 		"GET /_sandbox/calls":      s.controlCalls,
 		"DELETE /_sandbox/calls":   s.controlCallsReset,
 		"POST /_sandbox/clock":     s.controlClock,
@@ -137,7 +138,7 @@ func (s *Sandbox) controlFaultList(*http.Request) (any, error) {
 }
 
 func (s *Sandbox) controlFaultClear(*http.Request) (any, error) {
-	s.faults = nil
+	s.faults, s.random = nil, nil
 	return nil, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,7 @@ func TestControlRefuses(t *testing.T) {
 		{"Bearer control-token", "POST", "faults", `{"kind":"status"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"hang","operation":"Nothing"}`, 422},
 		{"Bearer control-token", "POST", "faults", `{"kind":"hang","account":"x"}`, 422}, {"Bearer control-token", "POST", "faults", `{"kind":"latency"}`, 422},
 		{"Bearer control-token", "POST", "faults", `{"kind":"latency","latency_ms":9223372036854775807}`, 422},
+		{"Bearer control-token", "POST", "random", `{"share":1.5}`, 422}, {"Bearer control-token", "POST", "random", `{"share":0.5,"kinds":["nonsense"]}`, 422},
 		{"Bearer control-token", "POST", "keys", `{"account":"x"}`, 422}, {"Bearer control-token", "POST", "keys", map[string]any{"account": f.CloudAccountID, "permissions": []string{"fly"}}, 422},
 		{"Bearer control-token", "POST", "spelling", `{"unset":"maybe"}`, 422}, {"Bearer control-token", "POST", "outside", map[string]any{"act": "rename", "account": f.CloudAccountID, "cluster": "x"}, 422},
 		{"Bearer control-token", "POST", "outside", map[string]any{"act": "fly", "account": f.CloudAccountID, "cluster": b.clusterNamed(f, "fraud-signals")}, 422},
@@ -309,4 +311,62 @@ func TestOutside(t *testing.T) {
 		}
 	}
 	b.call(f, "GET", clustersPath(f), nil).want(t, 401)
+}
+
+// TestRandomFaults: the same seed does the same to the same calls, whatever else is asked in between; each kind occurs, as
+// often as the share says; and they end.
+func TestRandomFaults(t *testing.T) {
+	fates := func(seed uint64, disturb bool) (all []string) {
+		r := &randomFaults{Seed: seed, Share: 0.3, met: map[callOf]uint64{}}
+		for range 2000 {
+			if disturb {
+				r.next("another", "ListClusters")
+				r.next("one", "GetCluster")
+			}
+			word := ""
+			if f := r.next("one", "ListClusters"); f != nil {
+				if err := f.check(); err != nil {
+					t.Fatal(err)
+				}
+				word = f.Kind
+			}
+			all = append(all, word)
+		}
+		return all
+	}
+	first := fates(7, false)
+	if !slices.Equal(first, fates(7, true)) {
+		t.Error("what an account meets depends on what others ask")
+	}
+	if slices.Equal(first, fates(8, false)) {
+		t.Error("another seed does the same")
+	}
+	count := map[string]int{}
+	for _, kind := range first {
+		count[kind]++
+	}
+	if failed := len(first) - count[""]; failed < 500 || failed > 700 {
+		t.Errorf("%d of %d calls met a fault, 600 were to be expected", failed, len(first))
+	}
+	for _, kind := range faultKinds() {
+		if count[kind] < 20 {
+			t.Errorf("%s occurs %d times", kind, count[kind])
+		}
+	}
+
+	b := setup(t)
+	b.lax = true
+	f := b.fixture(0)
+	b.ctl("POST", "random", map[string]any{"seed": 3, "share": 1, "kinds": []string{"html"}})
+	if status, _, _, err := b.try(t.Context(), f, "GET", clustersPath(f)); err != nil || status != 502 {
+		t.Errorf("%d %v", status, err)
+	}
+	b.ctl("POST", "faults", map[string]any{"kind": "status", "status": 418, "times": 1})
+	if status, _, _, err := b.try(t.Context(), f, "GET", clustersPath(f)); err != nil || status != 418 {
+		t.Errorf("a fault that was set does not go first: %d %v", status, err)
+	}
+	b.ctl("DELETE", "faults", nil)
+	if status, _, _, err := b.try(t.Context(), f, "GET", clustersPath(f)); err != nil || status != 200 {
+		t.Errorf("after they were removed: %d %v", status, err)
+	}
 }

@@ -54,7 +54,8 @@
 //
 //	POST   /_sandbox/faults    {account, operation, kind, status, latency_ms, retry_after, times}
 //	GET    /_sandbox/faults    the faults that are set
-//	DELETE /_sandbox/faults    removes all
+//	DELETE /_sandbox/faults    removes all, also those at random
+//	POST   /_sandbox/random    {seed, share, kinds, latency_ms} faults at random, see below
 //	GET    /_sandbox/calls     {total, mutating, accounts: {cloud account id: {operation: n}}, recent: [...]}
 //	DELETE /_sandbox/calls     starts counting anew
 //	POST   /_sandbox/clock     {advance: "1h"} moves the sandbox's clock ahead -> {now}
@@ -82,6 +83,10 @@
 //
 //	truncated    answers half of the body under the whole one's Content-Length; without a body lost_answer
 //	lost_answer  closes the connection instead of answering
+//
+// Faults at random meet that share of the calls, from 0 (none) to 1, which no fault above meets: of the given kinds, or
+// of all; latency waits up to latency_ms (500 when zero), status answers 500, 502, 503, 504, 429, 401 or 403. What the
+// n-th call of an operation of an account meets follows from the seed alone.
 //
 // Calls are counted when they arrive, whatever becomes of them; those of accounts that do not exist
 // under "".

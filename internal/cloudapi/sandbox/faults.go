@@ -29,10 +29,9 @@ const maxLatencyMS = 3_600_000
 const hugeAnswer = 100 << 20
 
 func (f *fault) check() error {
-	kinds := []string{"latency", "hang", "status", "retry_after", "truncated", "malformed", "huge", "close", "lost_answer", "html"}
 	switch {
-	case !slices.Contains(kinds, f.Kind):
-		return fmt.Errorf("kind must be one of %v", kinds)
+	case !slices.Contains(faultKinds(), f.Kind):
+		return fmt.Errorf("kind must be one of %v", faultKinds())
 	case f.Kind == "status" && (f.Status < 200 || f.Status > 599):
 		return errors.New("kind status wants a status from 200 to 599")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
@@ -47,7 +46,7 @@ func (f *fault) check() error {
 	return nil
 }
 
-// takeFault returns the oldest fault for a call and counts it. The caller holds the lock.
+// takeFault returns the oldest fault for a call and counts it, or else one that chance has for it. The caller holds the lock.
 func (s *Sandbox) takeFault(account, operation string) *fault {
 	for i, f := range s.faults {
 		if f.Account != "" && f.Account != account || f.Operation != "" && f.Operation != operation {
@@ -62,7 +61,7 @@ func (s *Sandbox) takeFault(account, operation string) *fault {
 		}
 		return &taken
 	}
-	return nil
+	return s.random.next(account, operation)
 }
 
 // before plays the part of a fault that comes before any work: waiting, and answers in place of

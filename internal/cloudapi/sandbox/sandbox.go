@@ -67,6 +67,7 @@ type Sandbox struct {
 	fixtures []Fixture
 	calls    callLog
 	faults   []*fault
+	random   *randomFaults // nil: nothing happens at random
 	spelling Spelling
 	dirty    bool
 	saving   *time.Timer

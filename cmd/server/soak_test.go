@@ -1,0 +1,379 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// shortSoak is how long the soak in the ordinary tests takes; SOAK=10m makes a long one.
+	shortSoak = 20 * time.Second
+	// soakShare is of how many calls one meets a fault.
+	soakShare = 0.15
+	// soakKills is how often a console is killed.
+	soakKills = 5 * time.Second
+	// soakEach is how many clusters people work on, and as many are changed by somebody else.
+	soakEach = 3
+)
+
+// soak is three consoles that live through faults of every kind at random. Two of them are killed and started again
+// in turn; the third one is watched for what it keeps.
+type soak struct {
+	*squadron
+	random  *rand.Rand
+	metrics string // address of the third console's metrics
+	from    int64  // the log's last event when it began
+
+	own     []soaked // changed by people through the consoles, and by nobody else
+	outside []soaked // changed by somebody else, and by nobody here
+	sent    atomic.Int64
+}
+
+// soaked is a cluster of it.
+type soaked struct{ path, id, name string }
+
+// TestSoak has every fault of the sandbox happen at random, by a seed, while people look and act, somebody else changes
+// clusters, and consoles are killed and started. In the end nothing may have been lost or doubled: each act has
+// its attempt and its outcome, and was sent once; each change made outside is told once, and none is invented; every account is
+// well again by itself; and the console that ran all the time has no more goroutines and memory than before. SOAK is
+// how long it goes on, SOAK_SEED makes the same faults again.
+func TestSoak(t *testing.T) {
+	long, seed := shortSoak, uint64(time.Now().UnixNano()%1_000_000)
+	if text := os.Getenv("SOAK"); text != "" {
+		var err error
+		if long, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("SOAK is how long it takes, such as 10m: %v", err)
+		}
+	}
+	if text := os.Getenv("SOAK_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("SOAK_SEED is a number: %v", err)
+		}
+	}
+	t.Logf("SOAK=%s SOAK_SEED=%d", long, seed)
+	s := openSoak(t, seed)
+	before := s.keeps(t)
+	s.control(t, http.MethodPost, "random", map[string]any{"seed": seed, "share": soakShare, "latency_ms": 300})
+	people := newCrowd(t)
+	s.look(t, people)
+	s.act(t, people)
+	kills := s.disturb(t, long)
+	people.end(t)
+	s.control(t, http.MethodDelete, "faults", nil)
+	s.recovers(t)
+	s.nothingIsLost(t)
+	s.outsideIsToldOnce(t)
+	after := s.keeps(t)
+	t.Logf("%d kills; goroutines %d and %d, memory %d and %d MiB; %d calls at the sandbox", kills, before.goroutines, after.goroutines, before.memory>>20, after.memory>>20, sum(s.calls(t)))
+	if after.goroutines > before.goroutines+20 {
+		t.Errorf("%d goroutines before, %d after", before.goroutines, after.goroutines)
+	}
+	if after.memory > before.memory*3/2+48<<20 {
+		t.Errorf("%d MiB of memory before, %d after", before.memory>>20, after.memory>>20)
+	}
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func openSoak(t *testing.T, seed uint64) *soak {
+	t.Helper()
+	s := &soak{squadron: openSquadron(t), random: rand.New(rand.NewPCG(seed, 2)), metrics: freeAddress(t)}
+	// Patience as short as the soak.
+	s.settings = append(s.settings, "QM_UPSTREAM_READ_TIMEOUT", "1s", "QM_UPSTREAM_WRITE_TIMEOUT", "1s", "QM_UPSTREAM_REST", "500ms", "QM_AUDIT_UNKNOWN_AFTER", "3s", "QM_POLL_MAX", "1s")
+	for i := range soakEach {
+		path, id := s.newCluster(t, production, fmt.Sprintf("soak-own-%d", i))
+		s.own = append(s.own, soaked{path, id, fmt.Sprintf("soak-own-%d", i)})
+		path, id = s.newCluster(t, production, fmt.Sprintf("soak-outside-%d", i))
+		s.outside = append(s.outside, soaked{path, id, fmt.Sprintf("soak-outside-%d", i)})
+	}
+	s.stopAll(t)
+	for i := range s.members {
+		more := []string{}
+		if i == 2 {
+			more = []string{"QM_METRICS_ADDR", s.metrics}
+		}
+		s.launch(t, i, more...)
+	}
+	s.ready(t)
+	s.waitFor(t, "every change so far is told", `SELECT NOT EXISTS (SELECT FROM clusters WHERE base IS NOT NULL)`)
+	if err := s.db.QueryRow(t.Context(), `SELECT seq FROM audit.head`).Scan(&s.from); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// look has people look at pages of the console that is never killed: whatever upstream does, they are answered.
+func (s *soak) look(t *testing.T, people *crowd) {
+	for i := range 4 {
+		v := s.signInAs(t, viewer, 2)
+		targets := []string{"/clusters", s.own[i%soakEach].path, "/accounts", s.outside[i%soakEach].path, "/clusters?q=soak"}
+		people.works(func(n int) {
+			target := targets[n%len(targets)]
+			if got := people.asks(v, http.MethodGet, target, nil); got.status != http.StatusOK && got.status != 0 {
+				people.fails("%s is answered with %d", target, got.status)
+			}
+		})
+	}
+}
+
+// act has people restart clusters through those consoles that are killed, which may leave them without an answer, and change
+// labels through the third.
+func (s *soak) act(t *testing.T, people *crowd) {
+	for i := range 2 {
+		v := s.signInAs(t, operator, 2)
+		at := s.at(v, i)
+		people.works(func(n int) {
+			request, err := at.request(http.MethodPost, s.own[n%soakEach].path+"/restart", url.Values{})
+			if err != nil {
+				people.fails("%v", err)
+				return
+			}
+			request.GetBody = nil // a browser sends no form again
+			s.sent.Add(1)
+			_, _ = at.send(request) // the console may be dead, or upstream: the log tells
+			time.Sleep(200 * time.Millisecond)
+		})
+	}
+	v := s.signInAs(t, operator, 2)
+	people.works(func(n int) {
+		c := s.own[n%soakEach]
+		form := people.asks(v, http.MethodGet, c.path+"/update", nil)
+		if form.status != http.StatusOK || form.bodyID() != "cluster-update" {
+			return // upstream does not tell what there is to choose from
+		}
+		review := v.submit(form, c.path+"/update/review", map[string]string{"labels": fmt.Sprintf("round=r%d", n)})
+		if review.status != http.StatusOK || review.bodyID() != "cluster-update-review" {
+			return
+		}
+		s.sent.Add(1)
+		v.submit(review, c.path+"/update", nil)
+		time.Sleep(300 * time.Millisecond)
+	})
+}
+
+// disturb has somebody else change clusters, and kills consoles and starts them again, for so long. It returns how many it killed.
+func (s *soak) disturb(t *testing.T, long time.Duration) (kills int) {
+	t.Helper()
+	began, kill, running := time.Now(), time.Now().Add(soakKills/2), true
+	for n := 0; time.Since(began) < long; n++ {
+		c := &s.outside[s.random.IntN(soakEach)]
+		change := map[string]any{"account": s.accounts[production].cloud, "cluster": c.id}
+		if s.random.IntN(2) == 0 {
+			change["act"], change["labels"] = "labels", map[string]string{"by": fmt.Sprintf("others-%d", n)}
+		} else {
+			c.name = fmt.Sprintf("soak-outside-%d", n)
+			change["act"], change["name"] = "rename", c.name
+		}
+		s.control(t, http.MethodPost, "outside", change)
+		time.Sleep(time.Duration(200+s.random.IntN(400)) * time.Millisecond)
+		if time.Now().Before(kill) {
+			continue
+		}
+		i := kills % 2
+		if running {
+			s.killed(i)
+			kills++
+			kill, running = time.Now().Add(soakKills/3), false
+			continue
+		}
+		i = (kills - 1) % 2
+		s.launch(t, i)
+		kill, running = time.Now().Add(soakKills*2/3), true
+	}
+	for i := range s.members {
+		if s.members[i] == nil {
+			s.launch(t, i)
+		}
+	}
+	s.ready(t)
+	return kills
+}
+
+// recovers waits until every account is well, all acts have ended, and what was read is judged; nobody helps, but for the
+// minute that leases of dead consoles are held, which a short soak does not wait for.
+func (s *soak) recovers(t *testing.T) {
+	t.Helper()
+	if _, err := s.db.Exec(t.Context(), `UPDATE refresh SET lease_until = clock_timestamp() WHERE lease_until > clock_timestamp() + interval '45 seconds'`); err != nil {
+		t.Fatal(err)
+	}
+	var since time.Time
+	if err := s.db.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&since); err != nil {
+		t.Fatal(err)
+	}
+	waitWithin(t, 3*time.Minute, "every account is well by itself", func() bool {
+		var well bool
+		err := s.db.QueryRow(t.Context(), `SELECT bool_and(ok_at > $1 AND failures = 0 AND error = '') FROM refresh`, since).Scan(&well)
+		return err == nil && well
+	})
+	waitWithin(t, 2*time.Minute, "all acts have ended, and all changes are judged", func() bool {
+		var ended bool
+		err := s.db.QueryRow(t.Context(), `SELECT NOT EXISTS (SELECT FROM audit.open_operations) AND NOT EXISTS (SELECT FROM clusters WHERE base IS NOT NULL)`).Scan(&ended)
+		return err == nil && ended
+	})
+	for _, c := range s.outside {
+		s.waitFor(t, "the console knows what "+c.name+" is called", `SELECT EXISTS (SELECT FROM clusters WHERE cluster_id = $1 AND name = $2)`, c.id, c.name)
+	}
+}
+
+// nothingIsLost: each act has one attempt and one outcome, or one more where the first was inferred; upstream was asked
+// once for each at the most; and the log is whole.
+func (s *soak) nothingIsLost(t *testing.T) {
+	t.Helper()
+	rows, err := s.db.Query(t.Context(), `
+		SELECT operation_id::text, count(*) FILTER (WHERE phase = 'attempt'), count(*) FILTER (WHERE phase = 'outcome' AND NOT inferred),
+			count(*) FILTER (WHERE phase = 'outcome' AND inferred)
+		FROM audit.events WHERE seq > $1 AND act IN ('cluster.restart', 'cluster.update') AND phase IN ('attempt', 'outcome') GROUP BY 1`, s.from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var operation string
+	var attempts, told, inferred, all int
+	if _, err := pgx.ForEachRow(rows, []any{&operation, &attempts, &told, &inferred}, func() error {
+		all++
+		if attempts != 1 || told > 1 || inferred > 1 || told+inferred == 0 {
+			t.Errorf("operation %s has %d attempts, %d outcomes that were told and %d that were inferred", operation, attempts, told, inferred)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	calls := s.calls(t)
+	asked := calls["RestartCluster"] + calls["UpdateCluster"]
+	t.Logf("%d acts were sent by people, %d are in the log, upstream was asked %d times", s.sent.Load(), all, asked)
+	if all == 0 || int64(all) > s.sent.Load() {
+		t.Errorf("%d acts are in the log, %d were sent", all, s.sent.Load())
+	}
+	if asked > all {
+		t.Errorf("upstream was asked %d times to change something, and there are %d attempts", asked, all)
+	}
+	verify := exec.Command(s.path, "audit", "verify")
+	verify.Env = s.with(nil)
+	if out, err := verify.CombinedOutput(); err != nil || !strings.Contains(string(out), "whole and unchanged") {
+		t.Errorf("audit verify: %v\n%s", err, out)
+	}
+}
+
+// outsideIsToldOnce: what is told of a cluster that somebody else changed leads from what it was, step by step, to what it is; of
+// one that was changed here nothing is told.
+func (s *soak) outsideIsToldOnce(t *testing.T) {
+	t.Helper()
+	for _, c := range s.own {
+		if n := s.events(t, `seq > $1 AND act = 'cluster.changed_outside' AND target_id = $2`, s.from, c.id); n != 0 {
+			t.Errorf("%d changes made outside were invented of %s", n, c.name)
+		}
+	}
+	known := []string{}
+	for i, c := range s.outside {
+		known = append(known, c.id)
+		rows, err := s.db.Query(t.Context(), `
+			SELECT convert_from(body, 'UTF8')::jsonb->'change' FROM audit.events WHERE seq > $1 AND act = 'cluster.changed_outside' AND target_id = $2 ORDER BY seq`, s.from, c.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := map[string]string{"name": fmt.Sprintf("soak-outside-%d", i)}
+		told := 0
+		var raw []byte
+		if _, err := pgx.ForEachRow(rows, []any{&raw}, func() error {
+			told++
+			var change map[string][2]json.RawMessage
+			if err := json.Unmarshal(raw, &change); err != nil {
+				return err
+			}
+			for field, sides := range change {
+				var before, after string
+				if json.Unmarshal(sides[0], &before) != nil {
+					before = string(sides[0])
+				}
+				if json.Unmarshal(sides[1], &after) != nil {
+					after = string(sides[1])
+				}
+				if was, known := is[field]; known && was != before || before == after {
+					t.Errorf("%s of %s: told from %q to %q, and it was %q", field, c.id, before, after, was)
+				}
+				is[field] = after
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if is["name"] != c.name {
+			t.Errorf("the last name that was told of %s is %q, and it is called %q", c.id, is["name"], c.name)
+		}
+		if told == 0 {
+			t.Errorf("nothing was told of %s", c.name)
+		}
+	}
+	if n := s.events(t, `seq > $1 AND act = 'cluster.changed_outside' AND target_id <> ALL($2)`, s.from, known); n != 0 {
+		t.Errorf("%d changes were told of clusters that nobody changed", n)
+	}
+}
+
+// footprint is what a process keeps.
+type footprint struct{ goroutines, memory int }
+
+var (
+	goroutinesLine = regexp.MustCompile(`(?m)^go_goroutines (\S+)$`)
+	memoryLine     = regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`)
+)
+
+// keeps returns the least of some moments: what is under way at one of them is not kept.
+func (s *soak) keeps(t *testing.T) (least footprint) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for i := range 10 {
+		request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, "http://"+s.metrics+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := func(line *regexp.Regexp) int {
+			found := line.FindSubmatch(body)
+			if found == nil {
+				t.Fatalf("no %s among the metrics", line)
+			}
+			v, err := strconv.ParseFloat(string(found[1]), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(v)
+		}
+		now := footprint{number(goroutinesLine), number(memoryLine)}
+		if i == 0 || now.goroutines < least.goroutines {
+			least.goroutines = now.goroutines
+		}
+		if i == 0 || now.memory < least.memory {
+			least.memory = now.memory
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return least
+}
