@@ -711,7 +711,7 @@ func refreshWords(err error) string {
 
 // forgetGone deletes the rows of clusters that have been gone for long.
 func (s *Service) forgetGone(ctx context.Context) error {
-	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM clusters WHERE gone_at < clock_timestamp() - $1::interval`, keptAfterGone); err != nil {
+	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM clusters WHERE gone_at < clock_timestamp() - $1::interval`, max(keptAfterGone, s.cfg.GoneFor)); err != nil {
 		return fmt.Errorf("deleting clusters long gone: %w", err)
 	}
 	return nil

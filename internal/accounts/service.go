@@ -30,6 +30,7 @@ type Config struct {
 	UnknownAfter time.Duration    // QM_AUDIT_UNKNOWN_AFTER
 	PollMin      time.Duration    // QM_POLL_MIN
 	PollMax      time.Duration    // QM_POLL_MAX
+	GoneFor      time.Duration    // QM_GONE_FOR; optional, 7 days when zero
 	StateAfter   time.Duration    // QM_STATE_CHECK_AFTER; optional, 1 minute when zero
 	StateEvery   time.Duration    // QM_STATE_CHECK_EVERY; optional, 24 hours when zero
 	Owner        string           // names this process in leases; optional, random when empty
@@ -72,6 +73,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.StepUpAfter == 0 {
 		cfg.StepUpAfter = defaultStepUpAfter
+	}
+	if cfg.GoneFor == 0 {
+		cfg.GoneFor = defaultGoneFor
 	}
 	if cfg.StateAfter == 0 {
 		cfg.StateAfter = defaultStateAfter
