@@ -135,6 +135,8 @@ var (
 
 	// A refresh found a difference that no act of ours explains; it is recorded, and nothing is done.
 	ActClusterChangedOutside = Act{Name: "cluster.changed_outside", Self: true, TargetKind: KindCluster}
+	// The same of the cluster's database keys: which somebody made or deleted elsewhere.
+	ActKeyChangedOutside = Act{Name: "key.changed_outside", Self: true, TargetKind: KindCluster}
 	// Somebody who may change the cluster has looked at such a difference. The event's parent is the id of the difference's.
 	ActClusterAcknowledge = Act{Name: "cluster.acknowledge_outside", Needs: access.Needs(access.WriteClusters), TargetKind: KindCluster, Mutates: true, Idempotent: true}
 
@@ -241,7 +243,7 @@ func Acts() []Act {
 		ActAccountEdit, ActAccountKey, ActAccountSwitch,
 		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
-		ActClusterChangedOutside, ActClusterAcknowledge,
+		ActClusterChangedOutside, ActKeyChangedOutside, ActClusterAcknowledge,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,
