@@ -61,6 +61,6 @@ CREATE TABLE cluster_alerts (
     CONSTRAINT cluster_alerts_cluster_fkey FOREIGN KEY (account_id, cluster_id) REFERENCES clusters (account_id, cluster_id) ON DELETE CASCADE
 );
 -- The order of the page, and what the navigation counts.
-CREATE INDEX cluster_alerts_listed ON cluster_alerts ((state = 'FIRING') DESC, rank DESC, since DESC, account_id, cluster_id, alert_id);
+CREATE INDEX cluster_alerts_listed ON cluster_alerts ((state = 'FIRING'), rank, since, account_id, cluster_id, alert_id);
 GRANT SELECT, INSERT, DELETE ON cluster_alerts TO quartermaster_app;
 GRANT UPDATE (type, severity, rank, state, title, description, last_firing_at, since) ON cluster_alerts TO quartermaster_app;

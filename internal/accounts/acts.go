@@ -133,6 +133,13 @@ var (
 		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
+	// Alerts of a cluster, as they were last read.
+	ActAlertRead = Act{
+		Name: "alert.read", Needs: access.Needs(access.ReadClusters),
+		TargetKind: KindCluster, Idempotent: true, Current: &cloudapi.OpListClusterAlerts,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no alerts."},
+	}
+
 	// A refresh found a difference that no act of ours explains; it is recorded, and nothing is done.
 	ActClusterChangedOutside = Act{Name: "cluster.changed_outside", Self: true, TargetKind: KindCluster}
 	// The same of the cluster's database keys: which somebody made or deleted elsewhere.
@@ -243,6 +250,7 @@ func Acts() []Act {
 		ActAccountEdit, ActAccountKey, ActAccountSwitch,
 		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
+		ActAlertRead,
 		ActClusterChangedOutside, ActKeyChangedOutside, ActClusterAcknowledge,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
