@@ -140,6 +140,7 @@ func samplePages() map[string]templ.Component {
 	maps.Copy(pages, memberPages())
 	maps.Copy(pages, reviewPages())
 	maps.Copy(pages, upstreamPages())
+	maps.Copy(pages, alertPages())
 	return pages
 }
 

@@ -333,6 +333,11 @@ func hides(rights access.Rights, a Account) bool {
 	return !rights.Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
 }
 
+// MayOpenAccount reports whether the member may open the page of an account; for links.
+func (s *Service) MayOpenAccount(by audit.Actor, id uuid.UUID, environment Environment) bool {
+	return !hides(s.rights(by), Account{ID: id, Environment: environment})
+}
+
 // among are the accounts that a query is narrowed to.
 func (in fleetAccounts) among(q FleetQuery) []Account {
 	id, err := uuid.Parse(q.Account)
