@@ -73,6 +73,14 @@ func alertTitle(r AlertRow) string {
 	return "Alert"
 }
 
+// unreadWords says of how many clusters alerts were never read; empty when there are none.
+func unreadWords(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return CountUpTo(n) + plural(n, " cluster") + pick(n == 1, " was", " were") + " not read yet. "
+}
+
 // FiringCap is up to how many alerts the navigation counts.
 const FiringCap = 99
 

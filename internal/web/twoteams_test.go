@@ -409,7 +409,7 @@ func (w *twoTeams) refreshAll() {
 	go func() { ended <- w.accounts.Run(ctx) }()
 	waitFor(w.t, time.Minute, "every account to be read", func() bool {
 		var left, missing int
-		err := w.db.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM refresh WHERE ok_at IS NULL)`).Scan(&left)
+		err := w.db.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM refresh WHERE kind = 'clusters' AND ok_at IS NULL)`).Scan(&left)
 		for _, m := range w.teams {
 			for _, id := range m.clusters {
 				var n int
