@@ -1,8 +1,8 @@
--- What is read of accounts next to their clusters: database keys and backups by one listing an account, alerts cluster by
+-- What is read of accounts next to their clusters: database keys by one listing an account, alerts cluster by
 -- cluster. Each kind has a row in refresh of its own, so that one that fails disturbs no other.
 
 ALTER TABLE refresh DROP CONSTRAINT refresh_kind_known,
-    ADD CONSTRAINT refresh_kind_known CHECK (kind IN ('clusters', 'keys', 'alerts', 'backups'));
+    ADD CONSTRAINT refresh_kind_known CHECK (kind IN ('clusters', 'keys', 'alerts'));
 ALTER TABLE refresh
     ADD COLUMN unhealthy boolean NOT NULL DEFAULT false, -- of clusters: something in the account is not well, so it goes first
     ADD COLUMN digest    bytea;                          -- SHA-256 of the last listing, while all of it is stored; NULL: compare

@@ -36,10 +36,7 @@ func (s *Service) fleetGone(ctx context.Context, tx pgx.Tx, page *FleetPage, sco
 	}
 	if q.Account != "" {
 		id, err := uuid.Parse(q.Account)
-		if err != nil {
-			return nil
-		}
-		on.where("c.account_id = ?", id)
+		on.where("c.account_id = ? AND ?::boolean", id, err == nil)
 	}
 	if q.Environment != "" {
 		on.where("a.environment = ?", q.Environment)

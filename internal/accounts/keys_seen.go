@@ -493,7 +493,7 @@ func (s *Service) storeKeys(ctx context.Context, l lease, read keyReading, judge
 				return err
 			}
 		}
-		return s.recordOutside(ctx, tx, l, ActKeyChangedOutside, judged.events)
+		return s.recordOutside(ctx, tx, l, ActClusterKeysOutside, judged.events)
 	})
 	if err != nil {
 		return fmt.Errorf("storing the list of keys: %w", err)

@@ -88,7 +88,7 @@ func (s *Service) OutsideChanges(ctx context.Context, by audit.Actor, q OutsideQ
 const outsideLimit = 50
 
 // outsideActs are the acts of changes made outside.
-func outsideActs() []Act { return []Act{ActClusterChangedOutside, ActKeyChangedOutside} }
+func outsideActs() []Act { return []Act{ActClusterChangedOutside, ActClusterKeysOutside} }
 
 // IsOutside reports whether an act is one of changes made outside: then its actor is who noticed.
 func IsOutside(act string) bool {

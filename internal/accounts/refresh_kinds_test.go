@@ -81,7 +81,7 @@ func (s *stage) sideState(account Account, kind string) (ok bool, failures int, 
 func (s *stage) keysTold() []string {
 	s.t.Helper()
 	told := []string{}
-	for _, e := range s.eventsOf(ActKeyChangedOutside) {
+	for _, e := range s.eventsOf(ActClusterKeysOutside) {
 		for what, names := range map[string]any{"made": e.Change["keys_made"][1], "deleted": e.Change["keys_deleted"][0]} {
 			for _, name := range anyList(names) {
 				text, _, _ := strings.Cut(fmt.Sprint(name), " (…")
@@ -129,14 +129,14 @@ func TestKeysMadeOutside(t *testing.T) {
 	poll()
 	s.wantKeysTold("somebody made one", "with-keys made made elsewhere")
 	var event audit.Event
-	for _, e := range s.eventsOf(ActKeyChangedOutside) {
+	for _, e := range s.eventsOf(ActClusterKeysOutside) {
 		event = e
 	}
 	if event.Phase != audit.PhaseSingle || event.Outcome != audit.OK || event.Target != (audit.Target{Kind: KindCluster, ID: ref.ClusterID, Name: "with-keys"}) ||
 		event.Account != (audit.Ref{ID: account.ID.String(), Name: "Search"}) || event.Actor.Name != "refresh" || len(event.Change) != 1 {
 		t.Errorf("event %+v", event)
 	}
-	if entries := historyActs(s.historyOf(by, ref)); !slices.Contains(entries, "key.changed_outside ok") {
+	if entries := historyActs(s.historyOf(by, ref)); !slices.Contains(entries, "cluster.keys_changed_outside ok") {
 		t.Errorf("the history of the cluster has %q", entries)
 	}
 

@@ -360,7 +360,7 @@ func TestOutsideListsBothKinds(t *testing.T) {
 	for i := range 130 {
 		act := ActClusterChangedOutside
 		if i%3 == 0 {
-			act = ActKeyChangedOutside
+			act = ActClusterKeysOutside
 		}
 		if _, err := s.log.Append(t.Context(), singleEvent(on, JobActor("refresh"), act, audit.Change{"keys_made": {nil, []string{fmt.Sprint(i)}}})); err != nil {
 			t.Fatal(err)
@@ -378,7 +378,7 @@ func TestOutsideListsBothKinds(t *testing.T) {
 				t.Fatalf("event %d is there twice or out of order", c.Seq)
 			}
 			seen[c.Seq], last = true, c.Seq
-			if c.Act == ActKeyChangedOutside.Name {
+			if c.Act == ActClusterKeysOutside.Name {
 				keys++
 			}
 		}
@@ -390,7 +390,7 @@ func TestOutsideListsBothKinds(t *testing.T) {
 		t.Errorf("%d events, %d of them about keys", len(seen), keys)
 	}
 	list := s.outsideOf(admin, OutsideQuery{})
-	i := slices.IndexFunc(list, func(c OutsideChange) bool { return c.Act == ActKeyChangedOutside.Name })
+	i := slices.IndexFunc(list, func(c OutsideChange) bool { return c.Act == ActClusterKeysOutside.Name })
 	if done, err := s.svc.AcknowledgeOutside(t.Context(), admin, list[i].Seq, "a new pipeline"); err != nil || !done {
 		t.Errorf("acknowledged: %t, %v", done, err)
 	}

@@ -35,7 +35,6 @@ type cloud interface {
 	DeleteManagementKey(ctx context.Context, id string) error
 
 	Alerts(ctx context.Context, cluster string) ([]cloudapi.Alert, error)
-	Backups(ctx context.Context, pageToken string) (cloudapi.BackupPage, error)
 
 	Packages(ctx context.Context, provider, region string) ([]cloudapi.Package, error)
 	Package(ctx context.Context, provider, region, id string) (cloudapi.Package, error)

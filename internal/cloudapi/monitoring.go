@@ -3,8 +3,6 @@ package cloudapi
 import (
 	"context"
 	"errors"
-	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -50,76 +48,4 @@ func (api *CurrentAPI) Alerts(ctx context.Context, cluster string) ([]Alert, err
 // Alerts is not in pa/v1.
 func (*LegacyAPI) Alerts(context.Context, string) ([]Alert, error) {
 	return nil, lacks("Alerts", "alerts")
-}
-
-// Backup is a copy of a cluster's data, as far as lists need it.
-type Backup struct {
-	ID, Cluster string
-	Name        string // the given one, else the generated
-	Status      string // SUCCEEDED, RUNNING, FAILED, ..., or one that is not known here
-	Schedule    string // that it was made by; empty: by hand
-	CreatedAt   time.Time
-	DeletedAt   time.Time // zero: it is there
-}
-
-// BackupPage is one page of a listing of backups; Next is empty on the last.
-type BackupPage struct {
-	Backups []Backup
-	Next    string
-}
-
-// Backups returns a page of at most 250 backups of all of the account's clusters; an empty token asks for the first. A backup that
-// cannot be read is left out. A page is Malformed that gives its own token, holds a backup of another account, or of whose
-// backups not one can be read.
-func (api *CurrentAPI) Backups(ctx context.Context, pageToken string) (BackupPage, error) {
-	query := url.Values{"pageSize": {strconv.Itoa(pageSize)}}
-	if pageToken != "" {
-		query.Set("pageToken", pageToken)
-	}
-	answer, err := api.conn.Do(ctx, OpListBackups, nil, query, nil)
-	if err != nil {
-		return BackupPage{}, err
-	}
-	read := reading[Backup]{decode: api.conn.backup}
-	rest, err := members(answer.Body, "items", read.add)
-	if err == nil {
-		err = read.failure()
-	}
-	page := BackupPage{Backups: read.items}
-	if err == nil {
-		page.Next, err = nextPage(rest)
-	}
-	if err == nil && page.Next != "" && page.Next == pageToken {
-		err = errors.New("the page names itself as the next")
-	}
-	if err != nil {
-		return BackupPage{}, api.conn.misshapen(OpListBackups, answer, err)
-	}
-	return page, nil
-}
-
-// Backups is not in pa/v1.
-func (*LegacyAPI) Backups(context.Context, string) (BackupPage, error) {
-	return BackupPage{}, lacks("Backups", "list of backups")
-}
-
-func (c *Conn) backup(n node) (Backup, error) {
-	id, err := n.id()
-	if err != nil {
-		return Backup{}, err
-	}
-	if err := c.ownAccount(n.text("accountId")); err != nil {
-		return Backup{}, errors.New("a backup belongs to another account")
-	}
-	b := Backup{
-		ID: id, Cluster: n.text("clusterId"), Name: n.words("displayName"), Status: n.enum("status", enumBackupStatus),
-		Schedule: n.text("backupScheduleId"), CreatedAt: n.time("createdAt"), DeletedAt: n.time("deletedAt"),
-	}
-	if b.Name == "" {
-		b.Name = n.words("name")
-	}
-	if !isIdentifier(b.Cluster) {
-		return Backup{}, errors.New("a backup names no cluster")
-	}
-	return b, nil
 }

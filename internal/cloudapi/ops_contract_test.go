@@ -147,7 +147,6 @@ func TestEnumsMatchTheCurrentAPI(t *testing.T) {
 		"monitoring.v1.ClusterAlertType":                      enumAlertType,
 		"monitoring.v1.ClusterAlertSeverity":                  enumAlertSeverity,
 		"monitoring.v1.ClusterAlertState":                     enumAlertState,
-		"cluster.backup.v1.BackupStatus":                      enumBackupStatus,
 		"cluster.v1.ClusterServiceType":                       settingEnums["serviceType"],
 		"cluster.v1.ClusterConfigurationGpuType":              settingEnums["gpuType"],
 		"cluster.v1.ClusterConfigurationRestartPolicy":        settingEnums["restartPolicy"],

@@ -94,7 +94,7 @@ func outsideRow(c accounts.OutsideChange) templates.OutsideRow {
 		}
 	}
 	switch exists := c.Change["exists"]; {
-	case c.Act == accounts.ActKeyChangedOutside.Name:
+	case c.Act == accounts.ActClusterKeysOutside.Name:
 		row.What = "keys changed"
 	case exists[1] == true:
 		row.What = "created"
@@ -126,7 +126,7 @@ func (s *Server) renderOutsideChange(c echo.Context, status int, form acknowledg
 		Crumbs: []templates.Link{{Label: "Audit", Href: pathAudit}, {Label: "Changed outside", Href: pathOutside}},
 	}
 	title := v.Change.Cluster + " was " + v.Change.What + " outside"
-	if change.Act == accounts.ActKeyChangedOutside.Name {
+	if change.Act == accounts.ActClusterKeysOutside.Name {
 		title = "Keys of " + v.Change.Cluster + " were changed outside"
 	}
 	v.Page = s.page(c, title, "audit-outside-change", "audit")
