@@ -13,6 +13,8 @@ type FleetView struct {
 	Filter     FleetFilter
 	Columns    []Column
 	Rows       []FleetRow
+	Gone       []FleetRow // clusters that are no more, the latest first
+	GoneMore   int        // how many more of them there are
 	Accounts   []AccountStrip
 	Total      int // that match
 	All        int // that the member may see
@@ -47,6 +49,7 @@ type FleetRow struct {
 	CreatedAt                           time.Time
 	Stale                               string // why the row may no longer be so; empty when it is fresh
 	SeenAt                              time.Time
+	GoneAt                              time.Time // zero: it is there
 }
 
 // AccountStrip is an account above the fleet: how fresh what it tells is.
@@ -161,6 +164,8 @@ type ClusterView struct {
 	Every      string // how often the page asks for itself again, as htmx spells it; empty: not at all
 	Stale      string
 	Gone       bool
+	GoneAt     time.Time // when it was noticed
+	ShownUntil time.Time // of one that is gone
 	SeenAt     time.Time
 	Offers     []Offer
 	Pending    []PendingView

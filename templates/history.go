@@ -38,6 +38,8 @@ func historyAct(act string) string {
 	switch act {
 	case "cluster.changed_outside":
 		return "Changed outside this console"
+	case "cluster.keys_changed_outside":
+		return "Keys changed outside this console"
 	case "cluster.acknowledge_outside":
 		return "Acknowledged a change made outside"
 	}

@@ -52,7 +52,7 @@ func Outside(v OutsideView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "<p class=\"sub max-w-[60rem]\">Clusters that were made, changed or deleted past this console: in Qdrant’s own console, or by whoever holds a key. Who it was, Qdrant Cloud does not tell. Noticed when the account was next read.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "<p class=\"sub max-w-[60rem]\">Clusters that were made, changed or deleted past this console, and database keys that were made or deleted: in Qdrant’s own console, or by whoever holds a key. Who it was, Qdrant Cloud does not tell. Noticed when the account was next read.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -666,7 +666,7 @@ func OutsideChange(v OutsideChangeView) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<span>Not known: Qdrant Cloud does not tell who changes a cluster.</span>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<span>Not known: Qdrant Cloud does not tell who did it.</span>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

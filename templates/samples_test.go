@@ -44,6 +44,7 @@ func samplePages() map[string]templ.Component {
 	flashed := sampleFleet(sampleRows(), sampleStrip())
 	flashed.Page.Flash = "Account added. Its clusters appear as soon as Qdrant Cloud has answered."
 	flashed.Page.Dev = true
+	flashed.Gone, flashed.GoneMore = sampleGoneRows(), 14
 	none := sampleFleet(nil, sampleStrip())
 	none.Filter.Active, none.Filter.Text, none.Total, none.All = true, "no-such-cluster", 0, 34
 	none.Notes = []string{"The list cannot be sorted by what the address says, so it is sorted by name."}
@@ -67,6 +68,7 @@ func samplePages() map[string]templ.Component {
 		"fleet-waiting":     Fleet(waiting),
 		"cluster":           Cluster(sampleCluster()),
 		"cluster-troubled":  Cluster(sampleTroubledCluster()),
+		"cluster-gone":      Cluster(sampleGoneCluster()),
 		"cluster-legacy":    Cluster(sampleLegacyCluster()),
 		"restart":           Confirm(sampleRestart()),
 		"delete-cluster":    Confirm(sampleDelete(nil)),
@@ -138,6 +140,7 @@ func samplePages() map[string]templ.Component {
 	maps.Copy(pages, memberPages())
 	maps.Copy(pages, reviewPages())
 	maps.Copy(pages, upstreamPages())
+	maps.Copy(pages, alertPages())
 	return pages
 }
 
@@ -230,6 +233,24 @@ func sampleRows() []FleetRow {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+func sampleGoneRows() []FleetRow {
+	rows := []FleetRow{sampleRows()[15], sampleRows()[3], sampleRows()[14]}
+	for i := range rows {
+		rows[i].GoneAt = before(time.Duration(i*i) * 40 * time.Hour)
+	}
+	rows[1].AccountHref = ""
+	return rows
+}
+
+func sampleGoneCluster() ClusterView {
+	v := sampleCluster()
+	v.Gone, v.GoneAt, v.ShownUntil, v.Every = true, before(2*day), sampleNow.Add(5*day), ""
+	for i := range v.Offers {
+		v.Offers[i] = Offer{Label: v.Offers[i].Label, Reason: "Qdrant Cloud does not know this cluster any more."}
+	}
+	return v
 }
 
 func sampleStrip() []AccountStrip {

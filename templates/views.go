@@ -63,6 +63,7 @@ type Member struct {
 	Roles       []string
 	MayAudit    bool
 	MayManage   bool   // accounts:manage
+	Firing      int    // alerts that fire; FiringCap+1: more than that
 	Admin       []Link // pages for those who administer the console
 }
 

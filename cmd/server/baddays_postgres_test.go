@@ -120,7 +120,7 @@ func TestPostgresRestartedUnderLoad(t *testing.T) {
 			t.Logf("%s: work went on %s after Postgres was back", day.name, took.Round(time.Millisecond))
 		}
 		now := w.databaseTime(t)
-		w.waitFor(t, day.name+": refreshes go on", `SELECT count(*) = 3 FROM refresh WHERE ok_at > $1`, now)
+		w.waitFor(t, day.name+": refreshes go on", `SELECT count(*) = 3 FROM refresh WHERE kind = 'clusters' AND ok_at > $1`, now)
 	}
 	waitUntil(t, "goroutines, descriptors and connections are as many as before", func() bool {
 		return p.metric(t, "go_goroutines") <= goroutines+10 && p.metric(t, "process_open_fds") <= files+10 && w.connections(t) <= connections+4

@@ -62,6 +62,7 @@ type Config struct {
 	AuditUnknownAfter string `name:"audit-unknown-after" preset:"2m" for:"serve dev check" help:"An act begun so long ago and without an outcome reads unknown and is looked for upstream."`
 	PollMin           string `name:"poll-min" preset:"2s" for:"serve dev check" help:"Shortest time between two refreshes of an account, while something in it moves."`
 	PollMax           string `name:"poll-max" preset:"60s" for:"serve dev check" help:"Longest time between two refreshes of an account that is well."`
+	GoneFor           string `name:"gone-for" preset:"168h" for:"serve dev check" help:"How long a cluster that Qdrant Cloud does not know any more stays visible as gone."`
 	StateCheckAfter   string `name:"state-check-after" preset:"1m" for:"serve dev check" help:"How long after its start the console compares accounts, keys and rights in the tables with the log for the first time."`
 	StateCheckEvery   string `name:"state-check-every" preset:"24h" for:"serve dev check" help:"How often it does so again."`
 	DrainDelay        string `name:"drain-delay" preset:"5s" dev:"0s" for:"serve dev check" help:"How long the console goes on serving after a signal to stop, no longer ready, so that a load balancer notices; dev: 0s."`

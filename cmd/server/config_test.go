@@ -63,7 +63,7 @@ func TestConfigGoodIsAccepted(t *testing.T) {
 		t.Fatalf("problems: %q", found)
 	}
 	if s.BaseURL.String() != "https://console.example.com" || s.SessionIdle != 30*time.Minute || s.SessionMax != 12*time.Hour ||
-		s.UnknownAfter != 2*time.Minute || s.PollMin != 2*time.Second || s.PollMax != time.Minute || s.UpstreamRPS != 5 || s.Addr != ":8080" {
+		s.UnknownAfter != 2*time.Minute || s.PollMin != 2*time.Second || s.PollMax != time.Minute || s.GoneFor != 7*24*time.Hour || s.UpstreamRPS != 5 || s.Addr != ":8080" {
 		t.Errorf("the defaults are not those of the README: %+v", s)
 	}
 	if diff := cmp.Diff([]string{"admins"}, s.Contact); diff != "" {

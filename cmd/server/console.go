@@ -92,7 +92,7 @@ func (c *console) open(ctx context.Context) error {
 	c.service = accounts.New(accounts.Config{
 		DB: c.pool, Log: c.log, Cloud: cloud, Vault: sealing, Rights: s.Rights, Logger: c.logger,
 		SessionIdle: s.SessionIdle, SessionMax: s.SessionMax, StepUpAfter: s.StepUpAfter, UnknownAfter: s.UnknownAfter, PollMin: s.PollMin, PollMax: s.PollMax,
-		StateAfter: s.StateAfter, StateEvery: s.StateEvery,
+		GoneFor: s.GoneFor, UpstreamRPS: s.UpstreamRPS, StateAfter: s.StateAfter, StateEvery: s.StateEvery,
 		Warnings: warnings, CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
 		SlowSearch: func(ctx context.Context, db *pgxpool.Pool) (string, error) { return schema.SlowSearch(ctx, db) },
 	})

@@ -239,10 +239,10 @@ func (w *badWeek) faultsOnListings(t *testing.T) {
 	}
 	for _, f := range failures() {
 		w.refreshNow(t, bad.id)
-		w.waitFor(t, "the account is well before it fails: "+f.name, `SELECT error = '' AND failures = 0 FROM refresh WHERE account_id::text = $1`, bad.id)
+		w.waitFor(t, "the account is well before it fails: "+f.name, `SELECT error = '' AND failures = 0 FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, bad.id)
 		begun := w.databaseTime(t)
 		done := w.fault(t, staging, "ListClusters", f.how)
-		w.waitFor(t, "the failed refresh is stored: "+f.name, `SELECT error <> '' FROM refresh WHERE account_id::text = $1`, bad.id)
+		w.waitFor(t, "the failed refresh is stored: "+f.name, `SELECT error <> '' FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, bad.id)
 		asked := time.Now()
 		fleet := v.get("/clusters")
 		if took := time.Since(asked); fleet.status != http.StatusOK || took > time.Second {
@@ -274,11 +274,11 @@ func (w *badWeek) faultsOnListings(t *testing.T) {
 		if kept != all || stale != kept {
 			t.Errorf("%s: %d clusters of the account are shown, %d of them stale; want all %d", f.name, kept, stale, all)
 		}
-		w.waitFor(t, "the other account goes on: "+f.name, `SELECT ok_at > $2 AND error = '' FROM refresh WHERE account_id::text = $1`, good.id, begun)
+		w.waitFor(t, "the other account goes on: "+f.name, `SELECT ok_at > $2 AND error = '' FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, good.id, begun)
 		done()
 	}
 	w.refreshNow(t, bad.id)
-	w.waitFor(t, "the account is well again", `SELECT error = '' FROM refresh WHERE account_id::text = $1`, bad.id)
+	w.waitFor(t, "the account is well again", `SELECT error = '' FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, bad.id)
 }
 
 // refreshNow takes back what an account waits for after failures.
@@ -439,7 +439,7 @@ func (w *badWeek) withoutPostgres(t *testing.T) {
 			t.Errorf("%s: afterwards the fleet answers %d at %s", name, got.status, got.url)
 		}
 		now := w.databaseTime(t)
-		w.waitFor(t, "refreshes go on", `SELECT ok_at > $2 FROM refresh WHERE account_id::text = $1`, w.accounts[production].id, now)
+		w.waitFor(t, "refreshes go on", `SELECT ok_at > $2 FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, w.accounts[production].id, now)
 	}
 	if got := v.withoutRedirects().post(path+"/restart", nil); got.status != http.StatusSeeOther {
 		t.Errorf("the restart afterwards answers %d\n%s", got.status, got.text())

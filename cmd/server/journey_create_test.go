@@ -117,7 +117,7 @@ func (s *surfer) choosesPlaceAndSize(name, account string) {
 func (st *stage) madeOf(t *testing.T, account, name string) (n int) {
 	t.Helper()
 	id, now := st.accounts[account].id, time.Now()
-	st.waitFor(t, "the account is listed anew", `SELECT EXISTS (SELECT FROM refresh WHERE account_id::text = $1 AND ok_at > $2)`, id, now)
+	st.waitFor(t, "the account is listed anew", `SELECT EXISTS (SELECT FROM refresh WHERE kind = 'clusters' AND account_id::text = $1 AND ok_at > $2)`, id, now)
 	if err := st.db.QueryRow(t.Context(), `SELECT count(*) FROM clusters WHERE account_id::text = $1 AND name = $2`, id, name).Scan(&n); err != nil {
 		t.Fatal(err)
 	}

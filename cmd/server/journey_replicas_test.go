@@ -572,7 +572,7 @@ func (w *squadron) refreshTakenOver(t *testing.T) {
 	}
 	okAfter := func(t *testing.T, what string, moment time.Time) {
 		t.Helper()
-		w.waitFor(t, what, `SELECT coalesce(ok_at > $2, false) FROM refresh WHERE account_id::text = $1`, g.id, moment)
+		w.waitFor(t, what, `SELECT coalesce(ok_at > $2, false) FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, g.id, moment)
 	}
 	now := func(t *testing.T) (at time.Time) {
 		t.Helper()
@@ -594,7 +594,7 @@ func (w *squadron) refreshTakenOver(t *testing.T) {
 		w.killed(0)
 		// Others are refreshed; this one belongs to the dead for a minute.
 		since := now(t)
-		w.waitFor(t, "the other accounts are refreshed twice", `SELECT bool_and(ok_at > $2) FROM refresh WHERE account_id::text = ANY($1)`,
+		w.waitFor(t, "the other accounts are refreshed twice", `SELECT bool_and(ok_at > $2) FROM refresh WHERE kind = 'clusters' AND account_id::text = ANY($1)`,
 			[]string{w.accounts[production].id, w.accounts[legacy].id}, since.Add(time.Second))
 		if n := w.listings(t, g.cloud); n != listed {
 			t.Errorf("the account was listed %d times while the lease was held", n-listed)

@@ -63,6 +63,7 @@ type Settings struct {
 	UnknownAfter time.Duration
 	PollMin      time.Duration
 	PollMax      time.Duration
+	GoneFor      time.Duration
 	StateAfter   time.Duration
 	StateEvery   time.Duration
 	DrainDelay   time.Duration // may be zero
@@ -129,6 +130,7 @@ func (c *Config) validate(command string, was given) (Settings, problems) {
 		UnknownAfter:         r.duration("QM_AUDIT_UNKNOWN_AFTER", c.AuditUnknownAfter),
 		PollMin:              r.duration("QM_POLL_MIN", c.PollMin),
 		PollMax:              r.duration("QM_POLL_MAX", c.PollMax),
+		GoneFor:              r.duration("QM_GONE_FOR", c.GoneFor),
 		StateAfter:           r.duration("QM_STATE_CHECK_AFTER", c.StateCheckAfter),
 		StateEvery:           r.duration("QM_STATE_CHECK_EVERY", c.StateCheckEvery),
 		DrainDelay:           r.pause("QM_DRAIN_DELAY", c.DrainDelay),

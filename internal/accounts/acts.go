@@ -12,6 +12,7 @@ const (
 	KindAccount       = "account"
 	KindManagementKey = "management_key"
 	KindCluster       = "cluster"
+	KindAlert         = "alert"     // of a cluster
 	KindKey           = "key"       // a database key with name and rules
 	KindAdminKey      = "admin_key" // a database key of the first version, of one cluster or several
 	KindPackage       = "package"
@@ -133,8 +134,17 @@ var (
 		TargetKind: KindCluster, Mutates: true, Idempotent: true, GoesOn: true, StepUp: StepUpInProduction, Current: &cloudapi.OpDeleteCluster, PAV1: &cloudapi.OpPADeleteCluster,
 	}
 
+	// Alerts of a cluster, as they were last read.
+	ActAlertRead = Act{
+		Name: "alert.read", Needs: access.Needs(access.ReadClusters),
+		TargetKind: KindAlert, Idempotent: true, Current: &cloudapi.OpListClusterAlerts,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no alerts."},
+	}
+
 	// A refresh found a difference that no act of ours explains; it is recorded, and nothing is done.
 	ActClusterChangedOutside = Act{Name: "cluster.changed_outside", Self: true, TargetKind: KindCluster}
+	// The same of the cluster's database keys: which somebody made or deleted elsewhere.
+	ActClusterKeysOutside = Act{Name: "cluster.keys_changed_outside", Self: true, TargetKind: KindCluster}
 	// Somebody who may change the cluster has looked at such a difference. The event's parent is the id of the difference's.
 	ActClusterAcknowledge = Act{Name: "cluster.acknowledge_outside", Needs: access.Needs(access.WriteClusters), TargetKind: KindCluster, Mutates: true, Idempotent: true}
 
@@ -241,7 +251,8 @@ func Acts() []Act {
 		ActAccountEdit, ActAccountKey, ActAccountSwitch,
 		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
-		ActClusterChangedOutside, ActClusterAcknowledge,
+		ActAlertRead,
+		ActClusterChangedOutside, ActClusterKeysOutside, ActClusterAcknowledge,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,
@@ -273,7 +284,7 @@ func readOf(kind string) (act Act, ok bool) {
 	switch kind {
 	case KindAccount, KindManagementKey:
 		return ActAccountRead, true
-	case KindCluster, KindKey, KindAdminKey:
+	case KindCluster, KindAlert, KindKey, KindAdminKey:
 		return ActClusterRead, true
 	}
 	return Act{}, false

@@ -103,6 +103,7 @@ type actedCluster struct {
 	on      target
 	name    string
 	phase   cloudapi.Phase
+	gone    bool // and still shown
 }
 
 // actOnCluster leads one act on a cluster through perform. Upstream is read first, so that the
@@ -173,6 +174,9 @@ func (s *Service) clusterFor(ctx context.Context, by audit.Actor, act Act, ref C
 		return actedCluster{}, err
 	}
 	known.account.Hidden = hides(s.rights(by), known.account)
+	if known.gone {
+		return actedCluster{}, &ConflictError{Reason: goneReason}
+	}
 	if reason := notPossible(act, known.account.ref()); reason != "" {
 		return actedCluster{}, &ConflictError{Reason: reason}
 	}
@@ -220,7 +224,8 @@ func timeOrNil(t time.Time) any {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none. It reads as
+// loadCluster returns a cluster from its snapshot whoever asks; ErrNotFound when there is none, or it has been gone for
+// longer than gone clusters are shown. It reads as
 // much for one that does not exist as for one that the actor may not see, so that the time tells nothing.
 func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster, error) {
 	if !wellFormed(ref.ClusterID, maxSnapshotText) {
@@ -232,8 +237,10 @@ func (s *Service) loadCluster(ctx context.Context, ref ClusterRef) (actedCluster
 	if known.account, err = accountByID(ctx, s.cfg.DB, ref.AccountID, false); err != nil && !errors.Is(err, ErrNotFound) {
 		return actedCluster{}, err
 	}
-	err = s.cfg.DB.QueryRow(ctx, `SELECT name, phase, labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`,
-		ref.AccountID, ref.ClusterID).Scan(&known.name, &phase, &labels)
+	err = s.cfg.DB.QueryRow(ctx, `
+		SELECT name, phase, labels::text, gone_at IS NOT NULL FROM clusters
+		WHERE account_id = $1 AND cluster_id = $2 AND (gone_at IS NULL OR gone_at > now() - $3::interval AND gone_at < now() + $3::interval)`,
+		ref.AccountID, ref.ClusterID, s.cfg.GoneFor).Scan(&known.name, &phase, &labels, &known.gone)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return actedCluster{}, ErrNotFound
 	}

@@ -15,17 +15,17 @@ import (
 // storedCluster is a snapshot with all that the cluster page needs of it.
 type storedCluster struct {
 	ClusterRow
-	Raw  []byte
-	Gone bool
+	Raw []byte
 }
 
-// clusterByRef returns the snapshot of a cluster whoever asks; ErrNotFound when there is none.
+// clusterByRef returns the snapshot of a cluster whoever asks; ErrNotFound when there is none to show.
 func (s *Service) clusterByRef(ctx context.Context, ref ClusterRef) (storedCluster, error) {
 	if !wellFormed(ref.ClusterID, maxSnapshotText) {
 		return storedCluster{}, ErrNotFound
 	}
-	rows, err := s.cfg.DB.Query(ctx, `SELECT `+clusterColumns+`, c.raw, c.gone_at IS NOT NULL AS gone`+clusterTables+`
-		WHERE c.account_id = $2 AND c.cluster_id = $3`, s.staleAfter(), ref.AccountID, ref.ClusterID)
+	rows, err := s.cfg.DB.Query(ctx, `SELECT `+clusterColumns+`, c.raw`+clusterTables+`
+		WHERE c.account_id = $2 AND c.cluster_id = $3 AND (c.gone_at IS NULL OR c.gone_at > now() - $4::interval AND c.gone_at < now() + $4::interval)`,
+		s.staleAfter(), ref.AccountID, ref.ClusterID, s.cfg.GoneFor)
 	if err != nil {
 		return storedCluster{}, dbError("reading the cluster", err)
 	}
@@ -66,7 +66,7 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 		one[0].Sync = one[0].Sync.ofSome()
 	}
 	detail := ClusterDetail{
-		Account: one[0], Cluster: cluster, Row: stored.ClusterRow, SeenAt: stored.SeenAt, Gone: stored.Gone,
+		Account: one[0], Cluster: cluster, Row: stored.ClusterRow, SeenAt: stored.SeenAt, Gone: stored.GoneAt != nil,
 		Offers: s.offers(by, on, stored.Phase, account.Key),
 	}
 	if detail.Account, err = s.withVisibleCount(ctx, by, detail.Account); err != nil {
@@ -76,10 +76,9 @@ func (s *Service) Cluster(ctx context.Context, by audit.Actor, ref ClusterRef) (
 	if missing := s.rights(by).Missing(access.Needs(access.DeleteBackups), on.access()); missing != "" {
 		detail.Backups.Offered, detail.Backups.Reason = false, fmt.Sprintf("You need %s here.", missing)
 	}
-	if stored.Gone {
-		for name := range detail.Offers {
-			detail.Offers[name] = Offer{Act: name, Reason: "Qdrant Cloud does not know this cluster any more."}
-		}
+	if detail.Gone {
+		detail.ShownUntil = stored.GoneAt.Add(s.cfg.GoneFor)
+		withdraw(detail.Offers)
 	}
 	if detail.Pending, err = s.pendingActs(ctx, on); err != nil {
 		return ClusterDetail{}, err

@@ -133,7 +133,7 @@ func (s *Service) withVisibleCount(ctx context.Context, by audit.Actor, a Accoun
 // snapshot is stale.
 const clusterColumns = `
 	a.id AS account_id, a.name AS account_name, a.environment, a.generation, c.cluster_id, c.name, c.phase, c.reason, c.cloud, c.region,
-	c.version, c.nodes_up, c.nodes, c.package, c.ram_mib, c.cpu_milli, c.disk_mib, c.created_at,
+	c.version, c.nodes_up, c.nodes, c.package, c.ram_mib, c.cpu_milli, c.disk_mib, c.created_at, c.gone_at,
 	CASE WHEN c.missing_at IS NULL AND c.gone_at IS NULL THEN greatest(c.seen_at, r.ok_at) ELSE c.seen_at END AS seen_at,
 	(c.missing_at IS NOT NULL OR NOT a.enabled OR coalesce(r.failures, 0) > 0
 		OR coalesce(r.ok_at, r.created_at, a.created_at) < clock_timestamp() - $1::interval) AS stale`
@@ -344,6 +344,11 @@ func hides(rights access.Rights, a Account) bool {
 	return !rights.Allows(ActAccountRead.Needs, accountTarget(a.ref()).access())
 }
 
+// MayOpenAccount reports whether the member may open the page of an account; for links.
+func (s *Service) MayOpenAccount(by audit.Actor, id uuid.UUID, environment Environment) bool {
+	return !hides(s.rights(by), Account{ID: id, Environment: environment})
+}
+
 // among are the accounts that a query is narrowed to.
 func (in fleetAccounts) among(q FleetQuery) []Account {
 	id, err := uuid.Parse(q.Account)
@@ -537,6 +542,9 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 			}
 		}
 		if err := s.fleetRows(ctx, tx, &page, list, in, q); err != nil {
+			return err
+		}
+		if err := s.fleetGone(ctx, tx, &page, scope, q); err != nil {
 			return err
 		}
 		return countFleet(ctx, tx, &page, in, q, list.found)

@@ -165,7 +165,7 @@ func (s *Service) Keys(ctx context.Context, by audit.Actor, ref ClusterRef) (Clu
 // withdraw takes back all offers on a cluster that is gone.
 func withdraw(offers map[string]Offer) {
 	for name := range offers {
-		offers[name] = Offer{Act: name, Reason: "Qdrant Cloud does not know this cluster any more."}
+		offers[name] = Offer{Act: name, Reason: goneReason}
 	}
 }
 
@@ -335,6 +335,9 @@ func (s *Service) keyOffers(by audit.Actor, known actedCluster) map[string]Offer
 }
 
 func (s *Service) keyNotOffered(by audit.Actor, act Act, known actedCluster) string {
+	if known.gone {
+		return goneReason
+	}
 	if reason := s.notOffered(by, act, known.key(act.TargetKind, "", ""), "", known.account.Key); reason != "" {
 		return reason
 	}

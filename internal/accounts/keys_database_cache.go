@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
@@ -142,4 +143,15 @@ func readKeys(ctx context.Context, up cloud, g cloudapi.Generation) (keyList, er
 		list.keys = append(list.keys, admins...)
 	}
 	return list, nil
+}
+
+// keysChanged forgets what is known of an account's keys, and has them read again soon. A failure is logged: they are read in
+// their turn.
+func (s *Service) keysChanged(ctx context.Context, account uuid.UUID) {
+	s.keyrings.drop(account)
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
+	if _, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET next_at = least(next_at, clock_timestamp()) WHERE account_id = $1 AND kind = $2`, account, kindKeys); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh of keys not brought forward", slog.String("account", account.String()), slog.Any("error", err))
+	}
 }

@@ -78,7 +78,7 @@ func (s *Service) DeleteKey(ctx context.Context, by audit.Actor, ref ClusterRef,
 		return invalidField("confirm", "These are not the key's characters.")
 	}
 	op := operation{act: act, parent: key.rotation, on: known.keyTarget(key.DatabaseKey), opens: asked.opens, intended: deletedChange(key.DatabaseKey)}
-	defer s.keyrings.drop(ref.AccountID)
+	defer s.keysChanged(ctx, ref.AccountID)
 	return s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		var err error
 		if key.Admin {
@@ -153,7 +153,7 @@ func (s *Service) UpdateAdminKey(ctx context.Context, by audit.Actor, ref Cluste
 		act: ActAdminKeyUpdate, on: known.keyTarget(key), opens: append(slices.Clone(asked.opens), among(may, chosen)...),
 		intended: audit.Change{changeClusters: {before, chosen}},
 	}
-	defer s.keyrings.drop(ref.AccountID)
+	defer s.keysChanged(ctx, ref.AccountID)
 	return s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 		after, err := up.cloud.UpdateAdminKey(ctx, key.ID, chosen)
 		if err != nil {

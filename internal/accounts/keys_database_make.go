@@ -220,7 +220,7 @@ func (s *Service) makeKey(ctx context.Context, by audit.Actor, op operation, tok
 	make func(context.Context, *link) (cloudapi.DatabaseKey, cloudapi.Secret, error),
 ) (MadeKey, error) {
 	result, again, err := s.once(ctx, by, op.act, token, op.id, func() (string, error) {
-		defer s.keyrings.drop(op.on.Account.ID)
+		defer s.keysChanged(ctx, op.on.Account.ID)
 		err := s.perform(ctx, by, op, func(ctx context.Context, up *link) (done, error) {
 			var err error
 			if made.Key, made.Secret, err = make(ctx, up); err != nil {

@@ -442,7 +442,7 @@ func settingText(v any) string {
 }
 
 // recordOutside records what was found, as the last statement of the transaction that stores it.
-func (s *Service) recordOutside(ctx context.Context, tx pgx.Tx, l lease, found []outsideEvent) error {
+func (s *Service) recordOutside(ctx context.Context, tx pgx.Tx, l lease, act Act, found []outsideEvent) error {
 	if len(found) == 0 {
 		return nil
 	}
@@ -453,7 +453,7 @@ func (s *Service) recordOutside(ctx context.Context, tx pgx.Tx, l lease, found [
 	events := make([]audit.Event, len(found))
 	for i, f := range found {
 		on := target{Account: account.ref(), Kind: KindCluster, ID: f.id, Name: f.name}
-		e := singleEvent(on, JobActor("refresh"), ActClusterChangedOutside, f.change)
+		e := singleEvent(on, JobActor("refresh"), act, f.change)
 		e.ID, e.Reason = uuid.Must(uuid.NewV7()), f.reason
 		events[i] = e
 	}

@@ -1,10 +1,12 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,15 +64,35 @@ func (s *Service) OutsideChanges(ctx context.Context, by audit.Actor, q OutsideQ
 			return OutsidePage{}, err
 		}
 	}
-	page, err := s.cfg.Log.List(ctx, query)
-	if err != nil {
-		return OutsidePage{}, dbError("listing changes made outside", err)
+	var out OutsidePage
+	// Each act by itself: so each is read from where the log has it, however much else is between.
+	for _, act := range outsideActs() {
+		query.Act, query.Limit = act.Name, outsideLimit+1
+		page, err := s.cfg.Log.List(ctx, query)
+		if err != nil {
+			return OutsidePage{}, dbError("listing changes made outside", err)
+		}
+		for _, o := range page.Operations {
+			out.Changes = append(out.Changes, OutsideChange{Stored: o.Stored})
+		}
 	}
-	out := OutsidePage{Next: page.Next}
-	for _, o := range page.Operations {
-		out.Changes = append(out.Changes, OutsideChange{Stored: o.Stored})
+	slices.SortFunc(out.Changes, func(a, b OutsideChange) int { return cmp.Compare(b.Seq, a.Seq) })
+	if len(out.Changes) > outsideLimit {
+		out.Changes = out.Changes[:outsideLimit]
+		out.Next = out.Changes[outsideLimit-1].Seq
 	}
 	return out, s.addAcknowledged(ctx, part, out.Changes)
+}
+
+// outsideLimit is how many changes a page has.
+const outsideLimit = 50
+
+// outsideActs are the acts of changes made outside.
+func outsideActs() []Act { return []Act{ActClusterChangedOutside, ActClusterKeysOutside} }
+
+// IsOutside reports whether an act is one of changes made outside: then its actor is who noticed.
+func IsOutside(act string) bool {
+	return slices.ContainsFunc(outsideActs(), func(a Act) bool { return a.Name == act })
 }
 
 // OutsideChange returns one of them; ErrNotFound when there is none of that number that the member may read.
@@ -79,7 +101,7 @@ func (s *Service) OutsideChange(ctx context.Context, by audit.Actor, seq int64) 
 	if err != nil {
 		return OutsideChange{}, err
 	}
-	if detail.Act != ActClusterChangedOutside.Name {
+	if !IsOutside(detail.Act) {
 		return OutsideChange{}, ErrNotFound
 	}
 	part, err := s.logPartNow(ctx, s.visible(by, ActAuditRead))

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/time/rate"
 
 	"quartermaster/internal/accounts/vault"
 	"quartermaster/internal/cloudapi"
@@ -79,7 +80,7 @@ type refreshing struct {
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
-
+	alerts    *rate.Limiter // clusters whose alerts are read, of all accounts
 }
 
 // lease is the right to refresh one account, until a time in the database.
@@ -145,7 +146,7 @@ func (r *refreshing) nudge() {
 func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, error) {
 	ctx, cancel := detached(ctx, snapshotTimeout)
 	defer cancel()
-	owner := s.cfg.Owner + "/" + s.newID().String()
+	owner, look := s.cfg.Owner+"/"+s.newID().String(), s.onScreen()
 	rows, err := s.cfg.DB.Query(ctx, `
 		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
 		FROM (
@@ -153,12 +154,12 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 			WHERE a.enabled AND f.kind = 'clusters' AND (f.failures > 0) = $3
 				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
 				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
-			ORDER BY f.next_at LIMIT $4 FOR UPDATE OF f SKIP LOCKED
+			ORDER BY `+turn("f", "f.unhealthy", "$6", "$7", "$8")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
 		) due
 		WHERE r.account_id = due.account_id AND r.kind = due.kind
 		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at,
 			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
-		leaseTime, owner, troubled, n, 2*max(longestWait, s.cfg.PollMax))
+		leaseTime, owner, troubled, n, 2*max(longestWait, s.cfg.PollMax), look.everything, nonNil(look.environments), nonNil(look.accounts))
 	if err != nil {
 		return nil, fmt.Errorf("leasing refreshes: %w", err)
 	}
@@ -573,7 +574,7 @@ func (s *Service) mayDecode(ctx context.Context, bytes int) (done func(), err er
 // storeListing stores a complete listing in one transaction, with the next refresh.
 func (s *Service) storeListing(ctx context.Context, l lease, known map[string]knownCluster, rows []snapshot, found absence) error {
 	rows = inStoringOrder(rows)
-	moving := false
+	moving, unhealthy := false, false
 	var write []snapshot // rows that differ
 	var written []string // their clusters
 	look := slices.Clone(found.gone)
@@ -584,6 +585,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		if row.phase.Moving() && (changed || !elapsed(l.StartedAt, k.ChangedAt, movingTime)) {
 			moving = true
 		}
+		unhealthy = unhealthy || row.phase.Troubled()
 		if changed {
 			write = append(write, row)
 			written = append(written, row.clusterID)
@@ -629,10 +631,10 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 			return fmt.Errorf("storing clusters: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `
-			UPDATE refresh SET log_seq = $7, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
+			UPDATE refresh SET log_seq = $7, unhealthy = $8, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
 				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
 			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.spread(min(s.cfg.PollMin, interval)), s.spread(interval), cut(found.unread, maxSnapshotText), l.Head); err != nil {
+			l.AccountID, l.StartedAt, found.vanished, s.spread(min(s.cfg.PollMin, interval)), s.spread(interval), cut(found.unread, maxSnapshotText), l.Head, unhealthy); err != nil {
 			return fmt.Errorf("storing the refresh: %w", err)
 		}
 		if visible {
@@ -640,7 +642,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 				return err
 			}
 		}
-		return s.recordOutside(ctx, tx, l, judged.events)
+		return s.recordOutside(ctx, tx, l, ActClusterChangedOutside, judged.events)
 	})
 	if err != nil {
 		return fmt.Errorf("storing the listing: %w", err)
@@ -796,7 +798,7 @@ func refreshWords(err error) string {
 
 // forgetGone deletes the rows of clusters that have been gone for long.
 func (s *Service) forgetGone(ctx context.Context) error {
-	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM clusters WHERE gone_at < clock_timestamp() - $1::interval`, keptAfterGone); err != nil {
+	if _, err := s.cfg.DB.Exec(ctx, `DELETE FROM clusters WHERE gone_at < clock_timestamp() - $1::interval`, max(keptAfterGone, s.cfg.GoneFor)); err != nil {
 		return fmt.Errorf("deleting clusters long gone: %w", err)
 	}
 	return nil

@@ -32,6 +32,9 @@ func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	s.planState()
 	running.Go(func() { s.refreshLoop(ctx) })
+	for _, k := range s.sideKinds() {
+		running.Go(func() { s.sideLoop(ctx, k) })
+	}
 	running.Go(func() { s.listenLoop(ctx) })
 	running.Go(func() { s.tellLoop(ctx) })
 	for _, job := range []struct {
@@ -42,6 +45,7 @@ func (s *Service) Run(ctx context.Context) error {
 		{"reconcile open operations", max(min(reconcileEvery, s.cfg.UnknownAfter/2), flushEvery), s.reconcileOnce},
 		{"record the ends of long work", settleEvery, s.settleOnce},
 		{"record summed events", flushEvery, s.flushSums},
+		{"plan what is read next to clusters", planEvery, s.planSides},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
 		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
@@ -53,6 +57,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var leaving sync.WaitGroup
 	leaving.Go(func() { s.waitForRefusals(ctx) })
 	s.letGoOfLeases(ctx)
+	s.letGoOfSides(ctx)
 	leaving.Wait()
 	last, cancel := detached(ctx, flushTimeout)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/time/rate"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/accounts/vault"
@@ -30,6 +31,8 @@ type Config struct {
 	UnknownAfter time.Duration    // QM_AUDIT_UNKNOWN_AFTER
 	PollMin      time.Duration    // QM_POLL_MIN
 	PollMax      time.Duration    // QM_POLL_MAX
+	UpstreamRPS  float64          // QM_UPSTREAM_RPS, of which reading alerts takes a share; no limit when zero
+	GoneFor      time.Duration    // QM_GONE_FOR; optional, 7 days when zero
 	StateAfter   time.Duration    // QM_STATE_CHECK_AFTER; optional, 1 minute when zero
 	StateEvery   time.Duration    // QM_STATE_CHECK_EVERY; optional, 24 hours when zero
 	Owner        string           // names this process in leases; optional, random when empty
@@ -73,6 +76,9 @@ func New(cfg Config) *Service {
 	if cfg.StepUpAfter == 0 {
 		cfg.StepUpAfter = defaultStepUpAfter
 	}
+	if cfg.GoneFor == 0 {
+		cfg.GoneFor = defaultGoneFor
+	}
 	if cfg.StateAfter == 0 {
 		cfg.StateAfter = defaultStateAfter
 	}
@@ -86,7 +92,7 @@ func New(cfg Config) *Service {
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
-			heavy: make(chan struct{}, heavyTurns(cfg.DB)),
+			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
 		},
 	}
 }

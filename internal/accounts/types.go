@@ -153,6 +153,7 @@ type ClusterRow struct {
 	CreatedAt   *time.Time
 	SeenAt      time.Time
 	Stale       bool
+	GoneAt      *time.Time // when upstream was found not to know it any more; nil: it does
 }
 
 // FleetQuery is what /clusters may be asked. Zero values do not filter.
@@ -177,6 +178,10 @@ type FleetPage struct {
 	Total    int       // clusters that match, all pages; more than CountCap: so many at least
 	All      int       // clusters the member may see at all; as above
 	Accounts []Account // without their keys; their clusters are counted where there are few accounts
+	// Gone are those that match and that upstream does not know any more, the latest first, on the first page only;
+	// GoneMore is how many more there are, up to CountCap.
+	Gone     []ClusterRow
+	GoneMore int
 	Choices  FleetChoices
 	// SlowSearch says, to those who may mend it, why a text search reads every cluster; empty when it
 	// has an index or there is none to say it to.
@@ -198,6 +203,8 @@ type ClusterDetail struct {
 	Pending []PendingAct     // acts whose outcome is not known yet
 	SeenAt  time.Time
 	Gone    bool
+	// ShownUntil is until when a cluster that is gone is shown.
+	ShownUntil time.Time
 }
 
 // PendingAct is an operation without an outcome.

@@ -34,6 +34,8 @@ type cloud interface {
 	CreateManagementKey(ctx context.Context) (cloudapi.ManagementKey, cloudapi.Secret, error)
 	DeleteManagementKey(ctx context.Context, id string) error
 
+	Alerts(ctx context.Context, cluster string) ([]cloudapi.Alert, error)
+
 	Packages(ctx context.Context, provider, region string) ([]cloudapi.Package, error)
 	Package(ctx context.Context, provider, region, id string) (cloudapi.Package, error)
 	Providers(ctx context.Context) ([]cloudapi.Provider, error)

@@ -101,6 +101,16 @@ var (
 	OpListStorageTierTypes = Op{Name: "ListStorageTierTypes", RPC: "qdrant.cloud.booking.v1.BookingService/ListStorageTierTypes", Generation: Current, Method: http.MethodGet, Path: "/api/booking/v1/accounts/{account_id}/storage-tiers"}
 )
 
+// monitoring.v1.MonitoringService.
+var (
+	OpGetClusterSummaryMetrics   = Op{Name: "GetClusterSummaryMetrics", RPC: "qdrant.cloud.monitoring.v1.MonitoringService/GetClusterSummaryMetrics", Generation: Current, Method: http.MethodGet, Path: "/api/monitoring/v1/accounts/{account_id}/cluster/{cluster_id}/summary-metrics", Permissions: []string{"read:clusters"}}
+	OpGetClusterUsageMetrics     = Op{Name: "GetClusterUsageMetrics", RPC: "qdrant.cloud.monitoring.v1.MonitoringService/GetClusterUsageMetrics", Generation: Current, Method: http.MethodGet, Path: "/api/monitoring/v1/accounts/{account_id}/cluster/{cluster_id}/usage-metrics", Permissions: []string{"read:clusters"}}
+	OpGetClusterLogs             = Op{Name: "GetClusterLogs", RPC: "qdrant.cloud.monitoring.v1.MonitoringService/GetClusterLogs", Generation: Current, Method: http.MethodGet, Path: "/api/monitoring/v1/accounts/{account_id}/cluster/{cluster_id}/logs", Permissions: []string{"read:clusters"}, Logs: true}
+	OpGetClusterEvents           = Op{Name: "GetClusterEvents", RPC: "qdrant.cloud.monitoring.v1.MonitoringService/GetClusterEvents", Generation: Current, Method: http.MethodGet, Path: "/api/monitoring/v1/accounts/{account_id}/cluster/{cluster_id}/events", Permissions: []string{"read:clusters"}, Logs: true}
+	OpGetClusterInferenceMetrics = Op{Name: "GetClusterInferenceMetrics", RPC: "qdrant.cloud.monitoring.v1.MonitoringService/GetClusterInferenceMetrics", Generation: Current, Method: http.MethodGet, Path: "/api/monitoring/v1/accounts/{account_id}/cluster/{cluster_id}/metrics/inference", Permissions: []string{"read:clusters"}}
+	OpListClusterAlerts          = Op{Name: "ListClusterAlerts", RPC: "qdrant.cloud.monitoring.v1.MonitoringService/ListClusterAlerts", Generation: Current, Method: http.MethodGet, Path: "/api/monitoring/v1/accounts/{account_id}/cluster/{cluster_id}/alerts", Permissions: []string{"read:clusters"}}
+)
+
 // quota.v1.QuotaService.
 var (
 	OpGetAuthenticatedUserQuotas = Op{Name: "GetAuthenticatedUserQuotas", RPC: "qdrant.cloud.quota.v1.QuotaService/GetAuthenticatedUserQuotas", Generation: Current, Method: http.MethodGet, Path: "/api/quota/v1/users/me/quotas", UserOnly: true}
@@ -187,6 +197,9 @@ func Operations() []Op {
 		OpListBackups, OpGetBackup, OpCreateBackup, OpUpdateBackup, OpDeleteBackup,
 		OpListBackupRestores, OpRestoreBackup, OpListBackupSchedules, OpGetBackupSchedule, OpCreateBackupSchedule,
 		OpUpdateBackupSchedule, OpDeleteBackupSchedule,
+
+		OpGetClusterSummaryMetrics, OpGetClusterUsageMetrics, OpGetClusterLogs, OpGetClusterEvents, OpGetClusterInferenceMetrics,
+		OpListClusterAlerts,
 
 		OpPAListClusters, OpPACreateCluster, OpPAGetCluster, OpPAUpdateCluster, OpPADeleteCluster,
 		OpPAListAPIKeys, OpPACreateAPIKey, OpPAUpdateAPIKey, OpPADeleteAPIKey, OpPAGetPackages,

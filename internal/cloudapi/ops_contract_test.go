@@ -24,6 +24,7 @@ var servedServices = []string{
 	"qdrant.cloud.cluster.backup.v1.BackupService",
 	"qdrant.cloud.cluster.v1.ClusterService",
 	"qdrant.cloud.iam.v1.IAMService",
+	"qdrant.cloud.monitoring.v1.MonitoringService",
 	"qdrant.cloud.platform.v1.PlatformService",
 	"qdrant.cloud.quota.v1.QuotaService",
 }
@@ -88,6 +89,7 @@ func TestOperationsMatchTheCurrentAPI(t *testing.T) {
 			op.AnyPermission = rpc.RequiresAll != nil && !*rpc.RequiresAll
 			op.Public = rpc.Authenticated != nil && !*rpc.Authenticated
 			op.UserOnly = slices.Equal(rpc.Actors, []string{"ACTOR_TYPE_USER"})
+			op.Logs = rpc.Name == "GetClusterLogs" || rpc.Name == "GetClusterEvents" // our own word: they take long
 			want[op.RPC] = op
 		}
 	}
@@ -142,6 +144,9 @@ func TestEnumsMatchTheCurrentAPI(t *testing.T) {
 		"booking.v1.PackageStatus":                            enumPackageStatus,
 		"cluster.auth.v2.GlobalAccessRuleAccessType":          enumGlobalAccess,
 		"cluster.auth.v2.CollectionAccessRuleAccessType":      enumCollectionAccess,
+		"monitoring.v1.ClusterAlertType":                      enumAlertType,
+		"monitoring.v1.ClusterAlertSeverity":                  enumAlertSeverity,
+		"monitoring.v1.ClusterAlertState":                     enumAlertState,
 		"cluster.v1.ClusterServiceType":                       settingEnums["serviceType"],
 		"cluster.v1.ClusterConfigurationGpuType":              settingEnums["gpuType"],
 		"cluster.v1.ClusterConfigurationRestartPolicy":        settingEnums["restartPolicy"],

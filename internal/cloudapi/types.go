@@ -156,6 +156,11 @@ func (p Phase) Moving() bool {
 	return false
 }
 
+// Troubled reports whether a cluster in this phase is neither well nor on its way to something.
+func (p Phase) Troubled() bool {
+	return p != PhaseHealthy && p != PhaseSuspended && !p.Moving()
+}
+
 // ClusterPage is one page of a listing. Next is empty on the last one.
 type ClusterPage struct {
 	Clusters []Cluster

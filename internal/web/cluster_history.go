@@ -58,7 +58,7 @@ func historyView(p templates.Page, ref accounts.ClusterRef, q historyQuery, h ac
 		if e.Seq > 0 {
 			row.Href = eventPath(e.Seq)
 		}
-		if e.Act == accounts.ActClusterChangedOutside.Name { // the actor is who noticed
+		if accounts.IsOutside(e.Act) { // the actor is who noticed
 			row.By, row.Via = "not known", ""
 			if e.Seq > 0 {
 				row.Href = outsidePath(e.Seq)

@@ -191,6 +191,14 @@ func fleetView(p templates.Page, q fleetQuery, page accounts.FleetPage) template
 			v.Rows[i].AccountHref = ""
 		}
 	}
+	for _, r := range page.Gone {
+		row := fleetRow(r, stale[r.AccountID])
+		if shown, listed := hidden[r.AccountID]; shown || !listed {
+			row.AccountHref = ""
+		}
+		v.Gone = append(v.Gone, row)
+	}
+	v.GoneMore = page.GoneMore
 	return v
 }
 
@@ -224,7 +232,7 @@ func fleetRow(r accounts.ClusterRow, accountStale string) templates.FleetRow {
 		Phase: string(r.Phase), Reason: r.Reason, Cloud: r.Cloud, Region: r.Region, Version: r.Version,
 		NodesUp: r.NodesUp, Nodes: r.Nodes, Package: r.Package,
 		RAM: templates.MiB(r.RAMMiB), CPU: templates.CPU(r.CPUMilli), Disk: templates.MiB(r.DiskMiB),
-		CreatedAt: timeOf(r.CreatedAt), SeenAt: r.SeenAt,
+		CreatedAt: timeOf(r.CreatedAt), SeenAt: r.SeenAt, GoneAt: timeOf(r.GoneAt),
 	}
 	if r.Stale {
 		row.Stale = accountStale
@@ -351,7 +359,7 @@ func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDe
 	v := templates.ClusterView{
 		Page: p, Self: clusterPath(ref.AccountID, ref.ClusterID), Crumbs: clusterCrumbs(d.Account),
 		Name: named(k.Name, ref.ClusterID), ID: ref.ClusterID, AccountID: ref.AccountID.String(), Phase: string(state.Phase), Reason: state.Reason,
-		Moving: state.Phase.Moving(), Gone: d.Gone, SeenAt: d.SeenAt,
+		Moving: state.Phase.Moving(), Gone: d.Gone, GoneAt: timeOf(d.Row.GoneAt), ShownUntil: d.ShownUntil, SeenAt: d.SeenAt,
 		AccountName: d.Account.Name, AccountHref: accountHref(d.Account), Environment: string(d.Account.Environment),
 		CloudAccountID: d.Account.CloudAccountID, Legacy: d.Account.Generation == cloudapi.PAV1,
 		Cloud: k.CloudProvider, Region: k.Region, CreatedAt: k.CreatedAt, DeletedAt: k.DeletedAt,

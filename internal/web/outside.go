@@ -94,6 +94,8 @@ func outsideRow(c accounts.OutsideChange) templates.OutsideRow {
 		}
 	}
 	switch exists := c.Change["exists"]; {
+	case c.Act == accounts.ActClusterKeysOutside.Name:
+		row.What = "keys changed"
 	case exists[1] == true:
 		row.What = "created"
 	case exists[0] == true:
@@ -123,7 +125,11 @@ func (s *Server) renderOutsideChange(c echo.Context, status int, form acknowledg
 		Change: outsideRow(change), EventHref: eventPath(seq), Reason: change.Acknowledge.Reason, Note: cut(form.Note, 2000), Errors: invalid,
 		Crumbs: []templates.Link{{Label: "Audit", Href: pathAudit}, {Label: "Changed outside", Href: pathOutside}},
 	}
-	v.Page = s.page(c, v.Change.Cluster+" was "+v.Change.What+" outside", "audit-outside-change", "audit")
+	title := v.Change.Cluster + " was " + v.Change.What + " outside"
+	if change.Act == accounts.ActClusterKeysOutside.Name {
+		title = "Keys of " + v.Change.Cluster + " were changed outside"
+	}
+	v.Page = s.page(c, title, "audit-outside-change", "audit")
 	if id, err := uuid.Parse(change.Account.ID); err == nil {
 		v.HistoryHref = historyPath(accounts.ClusterRef{AccountID: id, ClusterID: change.Target.ID})
 	}

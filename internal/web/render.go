@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -178,12 +179,31 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 		if len(session.Permissions) > 0 {
 			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)
 		}
+		p.Member.Firing = s.firing(c, section, session.Permissions)
 		if section == sectionAdmin {
 			p.ReviewDue = s.reviewDue(c, session.Permissions)
 		}
 	}
 	p.Unverified = s.unverified(c)
 	return p
+}
+
+// firingWithin bounds the count of alerts, which no page waits for longer.
+const firingWithin = 500 * time.Millisecond
+
+// firing counts the alerts that fire, for the navigation of whole pages. Where that fails the page is shown without.
+func (s *Server) firing(c echo.Context, section string, permissions []string) int {
+	if section == "" || wantsPart(c) || !slices.Contains(permissions, access.ReadClusters) {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), firingWithin)
+	defer cancel()
+	n, err := s.accounts.FiringAlerts(ctx, actorFrom(c), templates.FiringCap)
+	if err != nil {
+		noteError(c, err)
+		return 0
+	}
+	return n
 }
 
 // unverified tells of rows that rights follow from and that this console did not write, to those who may look

@@ -57,6 +57,8 @@ func (s *Server) pageRoutes() []route {
 	return []route{
 		{Method: get, Path: pathHome, Handler: s.handleFleet, Compressed: true},
 		{Method: get, Path: pathLive, Handler: s.handleLive},
+		{Method: get, Path: pathAlerts, Handler: s.handleAlerts, Compressed: true},
+		{Method: get, Path: pathRadar, Handler: s.handleKeyRadar, Compressed: true},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts, Compressed: true},

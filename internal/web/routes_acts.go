@@ -29,6 +29,7 @@ var askedActs = func() map[string]accounts.Act {
 	both := func(act accounts.Act, paths ...string) { get(act, paths...); post(act, paths...) }
 
 	get(accounts.ActClusterRead, "/", pathHome, pathLive, cluster, cluster+"/history")
+	get(accounts.ActAlertRead, pathAlerts)
 	get(accounts.ActAccountRead, pathAccounts, account, pathUpstream)
 	get(accounts.ActAccountCreate, pathAccountNew)
 	post(accounts.ActAccountCreate, pathAccounts)
@@ -52,7 +53,7 @@ var askedActs = func() map[string]accounts.Act {
 	post(accounts.ActClusterUnsuspend, cluster+"/unsuspend")
 	both(accounts.ActClusterDelete, cluster+"/delete")
 
-	get(accounts.ActKeyRead, keys)
+	get(accounts.ActKeyRead, keys, pathRadar)
 	get(accounts.ActKeyCreate, keys+"/new")
 	post(accounts.ActKeyCreate, keys)
 	both(accounts.ActKeyRotate, key+"/rotate")

@@ -76,7 +76,7 @@ func newFleetConsole(t *testing.T, accountCount, clusterCount int) (*console, *d
 	began = time.Now()
 	waitFor(t, 3*time.Minute, "every account to be read", func() bool {
 		var fresh, listed int
-		err := db.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM refresh WHERE ok_at IS NOT NULL), (SELECT count(*) FROM clusters)`).Scan(&fresh, &listed)
+		err := db.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM refresh WHERE kind = 'clusters' AND ok_at IS NOT NULL), (SELECT count(*) FROM clusters)`).Scan(&fresh, &listed)
 		return err == nil && fresh == accountCount && listed == clusterCount
 	})
 	t.Logf("%d accounts added in %v, all read in %v", accountCount, added.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))

@@ -409,7 +409,9 @@ func (w *twoTeams) refreshAll() {
 	go func() { ended <- w.accounts.Run(ctx) }()
 	waitFor(w.t, time.Minute, "every account to be read", func() bool {
 		var left, missing int
-		err := w.db.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM refresh WHERE ok_at IS NULL)`).Scan(&left)
+		err := w.db.Pool.QueryRow(ctx, `
+			SELECT (SELECT count(*) FROM refresh WHERE ok_at IS NULL)
+				+ (SELECT count(*) FROM accounts a WHERE NOT EXISTS (SELECT FROM refresh r WHERE r.account_id = a.id AND r.kind = 'keys'))`).Scan(&left)
 		for _, m := range w.teams {
 			for _, id := range m.clusters {
 				var n int

@@ -75,6 +75,8 @@ func currentCalls() map[string]rpc {
 		"cluster.auth.v2.DatabaseApiKeyService/CreateDatabaseApiKey": (*request).createDatabaseKeyV2,
 		"cluster.auth.v2.DatabaseApiKeyService/DeleteDatabaseApiKey": (*request).deleteDatabaseKeyV2,
 
+		"monitoring.v1.MonitoringService/ListClusterAlerts": (*request).listAlerts,
+
 		"cluster.backup.v1.BackupService/ListBackups":         (*request).listBackups,
 		"cluster.backup.v1.BackupService/GetBackup":           (*request).getBackup,
 		"cluster.backup.v1.BackupService/ListBackupRestores":  (*request).listRestores,

@@ -41,7 +41,11 @@
 //     and clears them when they are empty: what its last client does not know of, allowed addresses
 //     among it, survives that client. A version that is "" is no version: 422.
 //   - The body of an error names broken rules in a google.rpc.BadRequest detail.
+//   - Alerts follow from what a cluster is and from the clock. A phase in which something is wrong fires one, and so do a
+//     release at its end and a key in its last week; about one cluster in four is short of memory, disk or CPU for half an
+//     hour, several times a day. A resolved alert stays listed for three days; while one fires, it last fired in this minute.
 //
+// Of the monitoring service only alerts are served: its logs, events and metrics answer 501, code 12.
 // Backups, schedules, roles and users can be listed and read; changing them is not served: 501, code 12.
 // Rpcs for users only answer 403 to keys.
 //

@@ -83,6 +83,7 @@ type cluster struct {
 	nodesSince  time.Time
 	jwt         bool
 	sick        map[int]msg // cluster.v1.ClusterNodeNotReadyInfo by node
+	ailed       ailment     // the last trouble that is over
 }
 
 // running is what the nodes are like now, while spec is what they shall be like.
@@ -141,6 +142,9 @@ func (c *cluster) usual(phase enumValue, restarting bool) time.Duration {
 
 // enter begins a phase at now; moving phases end after their usual time.
 func (c *cluster) enter(phase enumValue, reason string, now time.Time, scale float64) {
+	if trouble, is := troubles[c.phase]; is && trouble.alert != troubles[phase].alert {
+		c.ailed = ailment{Phase: int32(c.phase), Until: now}
+	}
 	c.phase, c.reason, c.since, c.until, c.restarting = phase, reason, now, time.Time{}, false
 	c.lasts(now, scale)
 }

@@ -71,7 +71,7 @@ type fieldRules struct {
 
 // newSchema parses the tables of this package.
 func newSchema() (*schema, error) {
-	return parseSchema(schemaCluster + schemaAccount + schemaCatalogue + schemaData)
+	return parseSchema(schemaCluster + schemaAccount + schemaCatalogue + schemaData + schemaMonitoring)
 }
 
 // parseSchema reads the notation of the schema tables, one line a field:

@@ -129,6 +129,7 @@ type clusterFile struct {
 	Running     running                 `json:"running"`
 	RestartedAt time.Time               `json:"restarted_at"`
 	NodesSince  time.Time               `json:"nodes_since"`
+	Ailed       ailment                 `json:"ailed,omitzero"`
 	JWT         bool                    `json:"jwt,omitempty"`
 	Sick        map[int]json.RawMessage `json:"sick,omitempty"`
 }
@@ -301,7 +302,7 @@ func (s *Sandbox) encodeAccount(a *account) accountFile {
 		cf := clusterFile{
 			ID: c.id, CreatedAt: c.createdAt, DeletedAt: c.deletedAt, Spec: s.encodeMessage("cluster.v1.Cluster", c.spec),
 			Phase: int32(c.phase), Reason: c.reason, Since: c.since, Until: c.until, Restarting: c.restarting, DropsData: c.dropsData,
-			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt,
+			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed,
 		}
 		for i, info := range c.sick {
 			if cf.Sick == nil {
@@ -404,7 +405,7 @@ func (s *Sandbox) decodeCluster(cf clusterFile) (*cluster, error) {
 	c := &cluster{
 		id: cf.ID, createdAt: cf.CreatedAt, deletedAt: cf.DeletedAt, spec: spec, phase: enumValue(cf.Phase), reason: cf.Reason,
 		since: cf.Since, until: cf.Until, restarting: cf.Restarting, dropsData: cf.DropsData, running: cf.Running,
-		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT,
+		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed,
 	}
 	for i, raw := range cf.Sick {
 		info, err := s.decodeMessage("cluster.v1.ClusterNodeNotReadyInfo", raw)

@@ -1,0 +1,301 @@
+package accounts
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/cloudapi"
+)
+
+// Upstream tells alerts cluster by cluster only, so an account's are read in turn, a few at a time: first those of clusters
+// that are not well or on somebody's screen, and with at least a quarter of the calls those that were not read for longest.
+// Each cluster's are stored by themselves as soon as they are there, so that one that hangs delays no other.
+
+const (
+	// alertsShare is how much of an account's budget of calls reading alerts takes while there is more to read.
+	alertsShare = 0.2
+	// alertsRound is for how many seconds of the whole budget one round may call.
+	alertsRound = 2
+	// maxAlertsRound bounds the clusters of a round, and is how many there are where calls have no limit.
+	maxAlertsRound = 20
+	// alertsAtOnce is how many clusters of an account are read at the same time.
+	alertsAtOnce = 3
+	// alertsASecond bounds the clusters that this process reads, of all accounts.
+	alertsASecond = 50
+	// resolvedKept is how long an alert stays that upstream does not list any more.
+	resolvedKept = 7 * 24 * time.Hour
+)
+
+// alertsPace is how many clusters one round reads, and how long after it the next may begin.
+func (s *Service) alertsPace() (clusters int, pause time.Duration) {
+	if s.cfg.UpstreamRPS <= 0 {
+		return maxAlertsRound, s.cfg.PollMin
+	}
+	clusters = min(max(int(math.Ceil(alertsRound*s.cfg.UpstreamRPS)), 1), maxAlertsRound)
+	return clusters, time.Duration(float64(clusters) / (alertsShare * s.cfg.UpstreamRPS) * float64(time.Second))
+}
+
+// refreshAlerts reads the alerts of some clusters of an account.
+func (s *Service) refreshAlerts(ctx context.Context, l lease, up *link) (time.Duration, error) {
+	most, pause := s.alertsPace()
+	due, err := s.alertsDue(ctx, l, most+1)
+	if err != nil {
+		return 0, err
+	}
+	next := s.cfg.PollMax
+	if len(due) > most {
+		due, next = due[:most], min(pause, s.cfg.PollMax)
+	}
+	queue := make(chan string, len(due))
+	for _, id := range due {
+		queue <- id
+	}
+	close(queue)
+	// What ends the round is of the account and not of a cluster.
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var reading sync.WaitGroup
+	for range min(alertsAtOnce, len(due)) {
+		reading.Go(func() {
+			for id := range queue {
+				if ctx.Err() != nil {
+					return
+				}
+				if err := s.refreshAlertsOf(ctx, l, up, id); err != nil {
+					stop(err)
+					return
+				}
+			}
+		})
+	}
+	reading.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return 0, err
+	}
+	if _, err := s.cfg.DB.Exec(ctx, `
+		UPDATE refresh SET ok_at = $3, error = '' WHERE account_id = $1 AND kind = $2 AND lease_owner = $4`, l.AccountID, kindAlerts, l.StartedAt, l.Owner); err != nil {
+		return 0, fmt.Errorf("storing that alerts were read: %w", err)
+	}
+	return next, nil
+}
+
+// alertsDue are the clusters whose alerts are to be read now, at most n: those of them that are urgent first, and as long as there
+// are others, a quarter for these.
+func (s *Service) alertsDue(ctx context.Context, l lease, n int) ([]string, error) {
+	look := s.onScreen()
+	rows, err := s.cfg.DB.Query(ctx, `
+		WITH due AS (
+			SELECT c.cluster_id, coalesce(r.ok_at, '-infinity') AS read_at,
+				c.phase <> 'HEALTHY' AND c.phase <> 'SUSPENDED'
+				OR EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = c.account_id AND x.cluster_id = c.cluster_id AND x.state = 'FIRING')
+				OR $3 OR a.environment = ANY($4) OR a.id = ANY($5) AS urgent
+			FROM clusters c JOIN accounts a ON a.id = c.account_id
+			LEFT JOIN cluster_reads r ON r.account_id = c.account_id AND r.cluster_id = c.cluster_id AND r.kind = 'alerts'
+			WHERE c.account_id = $1 AND c.gone_at IS NULL
+				AND (r.next_at IS NULL OR r.next_at <= clock_timestamp() OR r.next_at > clock_timestamp() + $6::interval)
+		), first AS (SELECT * FROM due WHERE urgent ORDER BY read_at, cluster_id LIMIT $2),
+		others AS (SELECT * FROM due WHERE NOT urgent ORDER BY read_at, cluster_id LIMIT $2)
+		SELECT cluster_id FROM (
+			SELECT cluster_id, 0 AS part, row_number() OVER (ORDER BY read_at, cluster_id) AS place FROM first
+			UNION ALL SELECT cluster_id, 1, row_number() OVER (ORDER BY read_at, cluster_id) FROM others
+		) chosen
+		ORDER BY part = 0 AND place > $2::integer - $2::integer / 4, part = 1 AND place > $2::integer / 4, part, place LIMIT $2`,
+		l.AccountID, n, look.everything, nonNil(look.environments), nonNil(look.accounts), 2*max(longestWait, s.cfg.PollMax))
+	if err != nil {
+		return nil, fmt.Errorf("choosing clusters to read alerts of: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("choosing clusters to read alerts of: %w", err)
+	}
+	return ids, nil
+}
+
+// refreshAlertsOf reads and stores the alerts of one cluster. An error is one of the account: the key, the budget, the breaker.
+func (s *Service) refreshAlertsOf(ctx context.Context, l lease, up *link, cluster string) error {
+	if err := s.refreshing.alerts.Wait(ctx); err != nil {
+		return context.Cause(ctx)
+	}
+	var began time.Time
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&began); err != nil {
+		return fmt.Errorf("reading the clock: %w", err)
+	}
+	alerts, err := up.cloud.Alerts(ctx, cluster)
+	if err == nil {
+		return s.storeAlerts(ctx, l, cluster, began, alerts)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if refused, ok := cloudapi.AsError(err); ok && (refused.Resting || slices.Contains([]cloudapi.Kind{cloudapi.Unauthenticated, cloudapi.Forbidden, cloudapi.RateLimited}, refused.Kind)) {
+		return err
+	}
+	return s.storeAlertsFailure(ctx, l, cluster, err)
+}
+
+// seenAlert is an alert as cluster_alerts has it.
+type seenAlert struct {
+	AlertID, Type, Severity string
+	Rank                    int
+	State                   string
+	Title, Description      string
+	LastFiringAt            *time.Time
+	Since                   time.Time `json:"-"`
+}
+
+func seenAlertOf(a cloudapi.Alert) seenAlert {
+	seen := seenAlert{
+		AlertID: plain(a.ID), Type: plain(a.Type), Severity: plain(a.Severity), State: plain(a.State), Title: plain(a.Title), Description: plain(a.Description),
+		Rank: 1 + slices.Index([]string{cloudapi.AlertInfo, cloudapi.AlertWarning, cloudapi.AlertCritical}, a.Severity),
+	}
+	// While an alert fires, upstream's time moves with each reading and tells nothing.
+	if a.State != cloudapi.AlertFiring && !a.LastFiringAt.IsZero() {
+		at := a.LastFiringAt.UTC().Truncate(time.Microsecond)
+		seen.LastFiringAt = &at
+	}
+	return seen
+}
+
+func (a seenAlert) same(o seenAlert) bool {
+	a.Since, o.Since = time.Time{}, time.Time{}
+	moment := func(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
+	equal := moment(a.LastFiringAt, o.LastFiringAt)
+	a.LastFiringAt, o.LastFiringAt = nil, nil
+	return equal && a == o
+}
+
+// storeAlerts stores the alerts of one cluster, as they were read by an answer asked for at began.
+func (s *Service) storeAlerts(ctx context.Context, l lease, cluster string, began time.Time, read []cloudapi.Alert) error {
+	listed := make([]seenAlert, 0, len(read))
+	for _, a := range read {
+		listed = append(listed, seenAlertOf(a))
+	}
+	slices.SortFunc(listed, func(a, b seenAlert) int { return cmp.Compare(a.AlertID, b.AlertID) })
+	listed = slices.CompactFunc(listed, func(a, b seenAlert) bool { return a.AlertID == b.AlertID })
+	digest, err := digestOf(listed)
+	if err != nil {
+		return err
+	}
+	return s.storeAlertsRead(ctx, l, cluster, func(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
+		var before []byte
+		err = tx.QueryRow(ctx, `SELECT digest FROM cluster_reads WHERE account_id = $1 AND kind = $2 AND cluster_id = $3`, l.AccountID, kindAlerts, cluster).Scan(&before)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return false, fmt.Errorf("reading the digest of the alerts: %w", err)
+		}
+		if err != nil || !bytes.Equal(before, digest) {
+			if changed, err = changeAlerts(ctx, tx, l, cluster, began, listed); err != nil {
+				return false, err
+			}
+		}
+		_, err = tx.Exec(ctx, `
+			INSERT INTO cluster_reads (account_id, cluster_id, kind, next_at, ok_at, digest) VALUES ($1, $2, $3, clock_timestamp() + $6::interval, $4, $5)
+			ON CONFLICT ON CONSTRAINT cluster_reads_pkey DO UPDATE SET next_at = excluded.next_at, ok_at = excluded.ok_at, digest = excluded.digest, failures = 0, error = ''`,
+			l.AccountID, cluster, kindAlerts, began, digest, time.Duration(0.8*float64(s.cfg.PollMax)))
+		return changed, err
+	})
+}
+
+// changeAlerts makes the stored alerts of a cluster those that were listed. One that is not listed any more and fired is resolved; it
+// stays a while, so that whoever looks for it finds what became of it.
+func changeAlerts(ctx context.Context, tx pgx.Tx, l lease, cluster string, began time.Time, listed []seenAlert) (changed bool, err error) {
+	rows, err := tx.Query(ctx, `
+		SELECT alert_id, type, severity, rank, state, title, description, last_firing_at, since FROM cluster_alerts
+		WHERE account_id = $1 AND cluster_id = $2 ORDER BY alert_id FOR UPDATE`, l.AccountID, cluster)
+	if err != nil {
+		return false, fmt.Errorf("reading known alerts: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[seenAlert])
+	if err != nil {
+		return false, fmt.Errorf("reading known alerts: %w", err)
+	}
+	batch := &pgx.Batch{}
+	for _, a := range listed {
+		i := slices.IndexFunc(stored, func(o seenAlert) bool { return o.AlertID == a.AlertID })
+		a.Since = began
+		if i >= 0 {
+			if a.same(stored[i]) {
+				continue
+			}
+			if a.State == stored[i].State {
+				a.Since = stored[i].Since
+			}
+		}
+		batch.Queue(`
+			INSERT INTO cluster_alerts (account_id, cluster_id, alert_id, type, severity, rank, state, title, description, last_firing_at, since)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+			ON CONFLICT ON CONSTRAINT cluster_alerts_pkey DO UPDATE SET type = excluded.type, severity = excluded.severity, rank = excluded.rank,
+				state = excluded.state, title = excluded.title, description = excluded.description, last_firing_at = excluded.last_firing_at, since = excluded.since`,
+			l.AccountID, cluster, a.AlertID, a.Type, a.Severity, a.Rank, a.State, a.Title, a.Description, a.LastFiringAt, a.Since)
+	}
+	for _, o := range stored {
+		if slices.ContainsFunc(listed, func(a seenAlert) bool { return a.AlertID == o.AlertID }) {
+			continue
+		}
+		switch {
+		case o.State != cloudapi.AlertResolved:
+			batch.Queue(`UPDATE cluster_alerts SET state = $4, since = $5 WHERE account_id = $1 AND cluster_id = $2 AND alert_id = $3`,
+				l.AccountID, cluster, o.AlertID, cloudapi.AlertResolved, began)
+		case elapsed(began, o.Since, resolvedKept):
+			batch.Queue(`DELETE FROM cluster_alerts WHERE account_id = $1 AND cluster_id = $2 AND alert_id = $3`, l.AccountID, cluster, o.AlertID)
+		}
+	}
+	if batch.Len() == 0 {
+		return false, nil
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return false, fmt.Errorf("storing alerts: %w", err)
+	}
+	return true, nil
+}
+
+// storeAlertsFailure stores why the alerts of one cluster could not be read. What was known of them stays.
+func (s *Service) storeAlertsFailure(ctx context.Context, l lease, cluster string, failure error) error {
+	return s.storeAlertsRead(ctx, l, cluster, func(ctx context.Context, tx pgx.Tx) (bool, error) {
+		// Twice as late after each failure, as for accounts.
+		_, err := tx.Exec(ctx, `
+			INSERT INTO cluster_reads AS r (account_id, cluster_id, kind, next_at, failed_at, failures, error) VALUES ($1, $2, $3, clock_timestamp() + $5::interval, clock_timestamp(), 1, $4)
+			ON CONFLICT ON CONSTRAINT cluster_reads_pkey DO UPDATE SET failed_at = excluded.failed_at, failures = r.failures + 1, error = excluded.error,
+				next_at = clock_timestamp() + least($5::interval * power(2, least(r.failures, 10)), $6::interval)`,
+			l.AccountID, cluster, kindAlerts, cut(sideWords(failure), maxSnapshotText), s.jittered(s.cfg.PollMax), max(longestWait, s.cfg.PollMax))
+		return true, err
+	})
+}
+
+// storeAlertsRead runs store in a transaction that holds the lease, and tells of the cluster when store says that something
+// changed. A cluster that went meanwhile has nothing to be stored at.
+func (s *Service) storeAlertsRead(ctx context.Context, l lease, cluster string, store func(ctx context.Context, tx pgx.Tx) (bool, error)) error {
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		var held, there bool
+		if err := tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM refresh WHERE account_id = $1 AND kind = $2 AND lease_owner = $3 AND lease_until > clock_timestamp()),
+				EXISTS (SELECT FROM clusters WHERE account_id = $1 AND cluster_id = $4 FOR KEY SHARE)`, l.AccountID, kindAlerts, l.Owner, cluster).Scan(&held, &there); err != nil {
+			return fmt.Errorf("holding the lease of alerts: %w", err)
+		}
+		if !held {
+			return errLeaseLost
+		}
+		if !there {
+			return nil
+		}
+		changed, err := store(ctx, tx)
+		if err != nil || !changed {
+			return err
+		}
+		return notifyClusters(ctx, tx, l.AccountID, cluster)
+	})
+	if err != nil {
+		return fmt.Errorf("storing alerts: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,510 @@
+package accounts
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/audit"
+	"quartermaster/internal/cloudapi"
+)
+
+// Database keys are listed account by account, and what somebody made or deleted past this console is told by comparing, as for
+// clusters (see outside.go). A key cannot be changed, only made and deleted, and the log names the keys of our own acts, so
+// this is simpler:
+//
+//   - A key that is new in a listing is ours when an outcome in the log names it. While an act is open that makes keys in its
+//     cluster, it may be that act's: it is not stored, and looked at again.
+//   - A key that is missing is ours when an outcome tells that it was deleted, and left alone while such an act is open. It counts
+//     as deleted only when two listings in a row do not have it, or, when more than half are missing at once, for a
+//     while. Where its clusters are gone, too, it went with them, and that is told of them.
+//
+// Attempts are in the log before upstream is called, and the log is read after the listing: so no key of ours is taken for
+// somebody else's. The first listing is where comparing begins.
+
+const (
+	// massMissing is how long more than half of an account's keys must be missing to count as deleted.
+	massMissing = 15 * time.Minute
+	// maxKeysTold bounds the keys that one event names.
+	maxKeysTold = 50
+	// maxListedKeys bounds a listing. Past it it is not believed.
+	maxListedKeys = 50_000
+)
+
+// seenKey is a key as database_keys has it.
+type seenKey struct {
+	Admin     bool
+	KeyID     string
+	Name      string
+	Mark      string
+	Clusters  []string
+	Access    []string
+	CreatedBy string
+	CreatedAt *time.Time
+	ExpiresAt *time.Time
+	MissingAt *time.Time `json:"-"`
+}
+
+// keyAt tells keys of an account apart.
+type keyAt struct {
+	admin bool
+	id    string
+}
+
+func (k seenKey) at() keyAt { return keyAt{k.Admin, k.KeyID} }
+
+func (k seenKey) kind() string {
+	if k.Admin {
+		return KindAdminKey
+	}
+	return KindKey
+}
+
+// told is what an event calls the key.
+func (k seenKey) told() string {
+	if k.Admin {
+		return k.Mark + "…"
+	}
+	return k.Name + " (…" + k.Mark + ")"
+}
+
+func seenKeyOf(k cloudapi.DatabaseKey) seenKey {
+	moment := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		t = t.UTC().Truncate(time.Microsecond)
+		return &t
+	}
+	seen := seenKey{
+		Admin: k.Admin, KeyID: plain(k.ID), Name: plain(k.Name), Mark: plain(KeyMark(k)), CreatedBy: plain(k.CreatedBy),
+		CreatedAt: moment(k.CreatedAt), ExpiresAt: moment(k.ExpiresAt), Clusters: []string{}, Access: []string{},
+	}
+	for _, id := range k.Clusters {
+		seen.Clusters = append(seen.Clusters, plain(id))
+	}
+	slices.Sort(seen.Clusters)
+	for _, line := range accessLines(k.Access) {
+		seen.Access = append(seen.Access, plain(line))
+	}
+	return seen
+}
+
+// same reports whether the key is stored like this already.
+func (k seenKey) same(o seenKey) bool {
+	moment := func(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
+	return o.MissingAt == nil && k.Name == o.Name && k.Mark == o.Mark && slices.Equal(k.Clusters, o.Clusters) && slices.Equal(k.Access, o.Access) &&
+		k.CreatedBy == o.CreatedBy && moment(k.CreatedAt, o.CreatedAt) && moment(k.ExpiresAt, o.ExpiresAt)
+}
+
+// refreshKeys lists the database keys of an account, tells of those that somebody made or deleted elsewhere, and stores them.
+func (s *Service) refreshKeys(ctx context.Context, l lease, up *link) (time.Duration, error) {
+	list, err := readKeys(ctx, up.cloud, l.Generation)
+	if err != nil {
+		return 0, err
+	}
+	if len(list.keys) > maxListedKeys {
+		return 0, &listingError{"Qdrant Cloud listed more keys than the console takes."}
+	}
+	read := keyReading{listed: map[keyAt]seenKey{}, unread: list.adminsFailed}
+	for _, k := range list.keys {
+		seen := seenKeyOf(k)
+		read.listed[seen.at()] = seen
+	}
+	inOrder := slices.SortedFunc(maps.Values(read.listed), func(a, b seenKey) int {
+		return cmp.Or(cmp.Compare(a.kind(), b.kind()), cmp.Compare(a.KeyID, b.KeyID))
+	})
+	if read.digest, err = digestOf([]any{inOrder, read.unread}); err != nil {
+		return 0, err
+	}
+	var before []byte
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT digest FROM refresh WHERE account_id = $1 AND kind = $2`, l.AccountID, kindKeys).Scan(&before); err != nil {
+		return 0, fmt.Errorf("reading the digest of the keys: %w", err)
+	}
+	if bytes.Equal(before, read.digest) {
+		_, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET ok_at = $4 WHERE account_id = $1 AND kind = $2 AND lease_owner = $3`, l.AccountID, kindKeys, l.Owner, l.StartedAt)
+		if err != nil {
+			return 0, fmt.Errorf("storing that keys are as they were: %w", err)
+		}
+		return s.cfg.PollMax, nil
+	}
+	known, err := s.knownKeys(ctx, l.AccountID)
+	if err != nil {
+		return 0, err
+	}
+	judged, err := s.judgeKeys(ctx, l, up, read, known)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.storeKeys(ctx, l, read, judged); err != nil {
+		return 0, err
+	}
+	if judged.waits {
+		return s.cfg.PollMin, nil
+	}
+	return s.cfg.PollMax, nil
+}
+
+// keyReading is what one reading found.
+type keyReading struct {
+	listed map[keyAt]seenKey
+	unread string // why admin keys are not among them; empty: they are
+	digest []byte
+}
+
+func (s *Service) knownKeys(ctx context.Context, accountID uuid.UUID) (map[keyAt]seenKey, error) {
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT admin, key_id, name, mark, clusters, access, created_by, created_at, expires_at, missing_at FROM database_keys WHERE account_id = $1`, accountID)
+	if err != nil {
+		return nil, fmt.Errorf("reading known keys: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[seenKey])
+	if err != nil {
+		return nil, fmt.Errorf("reading known keys: %w", err)
+	}
+	known := make(map[keyAt]seenKey, len(stored))
+	for _, k := range stored {
+		known[k.at()] = k
+	}
+	return known, nil
+}
+
+// judgedKeys is what is concluded from a listing.
+type judgedKeys struct {
+	write   []seenKey // new, or different
+	missing []seenKey // for the first time
+	deleted []seenKey
+	events  []outsideEvent
+	undone  bool // something is looked at again with the next listing
+	waits   bool // and that soon
+}
+
+// judgeKeys compares a listing with what is known.
+func (s *Service) judgeKeys(ctx context.Context, l lease, up *link, read keyReading, known map[keyAt]seenKey) (judgedKeys, error) {
+	var judged judgedKeys
+	var fresh, missing []seenKey
+	alive := 0
+	for at, k := range read.listed {
+		was, stored := known[at]
+		switch {
+		case !stored:
+			fresh = append(fresh, k)
+		case !k.same(was):
+			judged.write = append(judged.write, k)
+		}
+	}
+	for at, k := range known {
+		if k.Admin && read.unread != "" {
+			continue
+		}
+		alive++
+		if _, listed := read.listed[at]; !listed {
+			missing = append(missing, k)
+		}
+	}
+	if l.OKAt == nil {
+		judged.write = append(judged.write, fresh...)
+		judged.deleted = missing
+		return judged, nil
+	}
+	if len(fresh)+len(missing) == 0 {
+		return judged, nil
+	}
+	own, err := s.ownKeys(ctx, l.AccountID, fresh, missing)
+	if err != nil {
+		return judged, err
+	}
+	made, deleted := []seenKey{}, []seenKey{}
+	for _, k := range fresh {
+		switch {
+		case own.made[k.at()]:
+			judged.write = append(judged.write, k)
+		case own.mayMake(k) || own.justDeleted[k.at()]:
+			judged.waits = true
+		default:
+			made = append(made, k)
+		}
+	}
+	mass := len(missing) >= 3 && 2*len(missing) > alive
+	for _, k := range missing {
+		switch {
+		case own.deleted[k.at()]:
+			judged.deleted = append(judged.deleted, k)
+		case own.mayDelete[k.at()]:
+			judged.waits = true
+		case k.MissingAt == nil:
+			judged.missing, judged.waits = append(judged.missing, k), true
+		case mass && l.StartedAt.Sub(*k.MissingAt) < massMissing && l.StartedAt.After(*k.MissingAt):
+			judged.undone = true
+		default:
+			deleted = append(deleted, k)
+		}
+	}
+	return judged, s.tellOfKeys(ctx, l, up, &judged, made, deleted)
+}
+
+// ownActs is what the log tells of acts of ours on keys.
+type ownActs struct {
+	made, deleted map[keyAt]bool
+	mayDelete     map[keyAt]bool // an act is open
+	justDeleted   map[keyAt]bool // upstream may still list it
+	making        map[string]bool
+	unclear       bool // too much is open to tell
+}
+
+// mayMake reports whether an act is open that may have made the key.
+func (o ownActs) mayMake(k seenKey) bool {
+	return o.unclear || slices.ContainsFunc(k.Clusters, func(id string) bool { return o.making[id] })
+}
+
+// ownKeys asks the log which of the keys acts of ours made or deleted. What is open is asked for first: what ends meanwhile is
+// then found among the outcomes.
+func (s *Service) ownKeys(ctx context.Context, accountID uuid.UUID, fresh, missing []seenKey) (ownActs, error) {
+	own := ownActs{made: map[keyAt]bool{}, deleted: map[keyAt]bool{}, mayDelete: map[keyAt]bool{}, justDeleted: map[keyAt]bool{}, making: map[string]bool{}}
+	open, err := s.cfg.Log.OpenOperations(ctx, 0, 0)
+	if err != nil {
+		return own, dbError("looking for open acts on keys", err)
+	}
+	own.unclear = len(open) >= maxOpenLooked
+	for _, o := range open {
+		a := o.Attempt
+		if a.Account.ID != accountID.String() || a.Target.Kind != KindKey && a.Target.Kind != KindAdminKey {
+			continue
+		}
+		if a.Target.ID != "" {
+			own.mayDelete[keyAt{a.Target.Kind == KindAdminKey, a.Target.ID}] = true
+		}
+		if makesKey(a.Act) {
+			own.making[changedTo(a.Change, changeCluster)] = true
+			for _, id := range changedToList(a.Change, changeClusters) {
+				own.making[id] = true
+			}
+		}
+	}
+	if own.unclear {
+		for _, k := range missing {
+			own.mayDelete[k.at()] = true
+		}
+	}
+	ids := map[string][]string{}
+	for _, k := range slices.Concat(fresh, missing) {
+		ids[k.kind()] = append(ids[k.kind()], k.KeyID)
+	}
+	now := s.now()
+	for kind, of := range ids {
+		done, err := s.cfg.Log.OutcomesOf(ctx, accountID.String(), kind, of)
+		if err != nil {
+			return own, dbError("reading the history of keys", err)
+		}
+		for _, e := range done {
+			at := keyAt{kind == KindAdminKey, e.Target.ID}
+			switch {
+			case makesKey(e.Act):
+				own.made[at] = true
+			case e.Act == ActKeyDelete.Name || e.Act == ActAdminKeyDelete.Name:
+				own.deleted[at], own.made[at] = true, false
+				own.justDeleted[at] = !elapsed(now, e.RecordedAt, s.refreshing.settleOwn)
+			}
+		}
+	}
+	return own, nil
+}
+
+// maxOpenLooked is how many open operations the log gives at once.
+const maxOpenLooked = 500
+
+// tellOfKeys makes the events about keys that somebody else made or deleted, one for each of their clusters.
+func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *judgedKeys, made, deleted []seenKey) error {
+	if len(made)+len(deleted) == 0 {
+		return nil
+	}
+	clusters, err := s.keyClusters(ctx, l, up, deleted, slices.Concat(made, deleted))
+	if err != nil {
+		return err
+	}
+	type both struct{ made, deleted []string }
+	of := map[string]*both{}
+	at := func(id string) *both {
+		if of[id] == nil {
+			of[id] = &both{}
+		}
+		return of[id]
+	}
+	// Of keys that do not fit into the events of one refresh nothing is stored, so that the next one tells of them.
+	fits := func(k seenKey) bool {
+		more := 0
+		for _, id := range k.Clusters {
+			if of[id] == nil {
+				more++
+			}
+		}
+		return len(of)+more <= maxOutsideEvents
+	}
+	for _, k := range made {
+		if !fits(k) {
+			judged.waits = true
+			continue
+		}
+		judged.write = append(judged.write, k)
+		for _, id := range k.Clusters {
+			if !clusters[id].gone {
+				at(id).made = append(at(id).made, k.told())
+			}
+		}
+	}
+	for _, k := range deleted {
+		if !fits(k) {
+			judged.waits = true
+			continue
+		}
+		judged.deleted = append(judged.deleted, k)
+		for _, id := range k.Clusters {
+			if !clusters[id].gone {
+				at(id).deleted = append(at(id).deleted, k.told())
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(of)) {
+		change := audit.Change{}
+		if names := of[id].made; len(names) > 0 {
+			change["keys_made"] = [2]any{nil, someKeys(names)}
+		}
+		if names := of[id].deleted; len(names) > 0 {
+			change["keys_deleted"] = [2]any{someKeys(names), nil}
+		}
+		judged.events = append(judged.events, outsideEvent{id: id, name: clusters[id].name, change: change})
+	}
+	return nil
+}
+
+func someKeys(names []string) []string {
+	slices.Sort(names)
+	if more := len(names) - maxKeysTold; more > 0 {
+		names = append(slices.Clone(names[:maxKeysTold]), fmt.Sprintf("%d more", more))
+	}
+	return names
+}
+
+// keyCluster is a cluster that a key opens, or opened.
+type keyCluster struct {
+	name string
+	gone bool // or going
+}
+
+// keyClusters are the clusters of keys. Upstream is asked for those of deleted keys that are there as far as is known: a
+// cluster that goes takes its keys along, and may not have been missed yet.
+func (s *Service) keyClusters(ctx context.Context, l lease, up *link, deleted, all []seenKey) (map[string]keyCluster, error) {
+	var ids []string
+	for _, k := range all {
+		ids = append(ids, k.Clusters...)
+	}
+	rows, err := s.cfg.DB.Query(ctx, `SELECT cluster_id, name, gone_at IS NOT NULL OR phase = $3 FROM clusters WHERE account_id = $1 AND cluster_id = ANY($2)`,
+		l.AccountID, ids, string(cloudapi.PhaseDeleting))
+	if err != nil {
+		return nil, fmt.Errorf("reading the clusters of keys: %w", err)
+	}
+	clusters := map[string]keyCluster{}
+	var id string
+	var c keyCluster
+	if _, err := pgx.ForEachRow(rows, []any{&id, &c.name, &c.gone}, func() error {
+		clusters[id] = c
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("reading the clusters of keys: %w", err)
+	}
+	asked := map[string]bool{}
+	for _, k := range deleted {
+		for _, id := range k.Clusters {
+			if clusters[id].gone || asked[id] {
+				continue
+			}
+			if len(asked) == maxLookups {
+				return clusters, nil
+			}
+			asked[id] = true
+			now, err := up.cloud.Cluster(ctx, id)
+			switch refused, ok := cloudapi.AsError(err); {
+			case err == nil:
+				clusters[id] = keyCluster{plain(now.Name), now.State.Phase == cloudapi.PhaseDeleting}
+			case ok && refused.Kind == cloudapi.NotFound:
+				clusters[id] = keyCluster{clusters[id].name, true}
+			default: // it cannot be told, so nothing is concluded yet
+				return nil, err
+			}
+		}
+	}
+	return clusters, nil
+}
+
+// storeKeys stores what was concluded in one transaction, with the events as its last statement.
+func (s *Service) storeKeys(ctx context.Context, l lease, read keyReading, judged judgedKeys) error {
+	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
+	defer cancel()
+	changed := map[string]bool{}
+	batch := &pgx.Batch{}
+	slices.SortFunc(judged.write, func(a, b seenKey) int { return cmp.Or(cmp.Compare(a.kind(), b.kind()), cmp.Compare(a.KeyID, b.KeyID)) })
+	for _, k := range judged.write {
+		batch.Queue(`
+			INSERT INTO database_keys (account_id, admin, key_id, name, mark, clusters, access, created_by, created_at, expires_at, seen_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+			ON CONFLICT ON CONSTRAINT database_keys_pkey DO UPDATE SET name = excluded.name, mark = excluded.mark, clusters = excluded.clusters,
+				access = excluded.access, created_by = excluded.created_by, created_at = excluded.created_at, expires_at = excluded.expires_at,
+				seen_at = excluded.seen_at, missing_at = NULL`,
+			l.AccountID, k.Admin, k.KeyID, k.Name, k.Mark, k.Clusters, k.Access, k.CreatedBy, k.CreatedAt, k.ExpiresAt, l.StartedAt)
+	}
+	each := func(keys []seenKey, statement string, arguments ...any) {
+		admin, ids := make([]bool, len(keys)), make([]string, len(keys))
+		for i, k := range keys {
+			admin[i], ids[i] = k.Admin, k.KeyID
+		}
+		if len(keys) > 0 {
+			batch.Queue(statement+` WHERE account_id = $1 AND (admin, key_id) IN (SELECT * FROM unnest($2::boolean[], $3::text[]))`,
+				append([]any{l.AccountID, admin, ids}, arguments...)...)
+		}
+	}
+	each(judged.missing, `UPDATE database_keys SET missing_at = $4`, l.StartedAt)
+	each(judged.deleted, `DELETE FROM database_keys`)
+	for _, k := range slices.Concat(judged.write, judged.deleted) {
+		for _, id := range k.Clusters {
+			changed[id] = true
+		}
+	}
+	digest := read.digest
+	if judged.waits || judged.undone {
+		digest = nil
+	}
+	batch.Queue(`UPDATE refresh SET ok_at = $3, digest = $4, error = $5 WHERE account_id = $1 AND kind = $2`, l.AccountID, kindKeys, l.StartedAt, digest, cut(read.words(), maxSnapshotText))
+	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
+		if err := holdSide(ctx, tx, kindKeys, l); err != nil {
+			return err
+		}
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return fmt.Errorf("storing keys: %w", err)
+		}
+		if len(changed) > 0 || l.OKAt == nil || l.Failures > 0 {
+			if err := notifyClusters(ctx, tx, l.AccountID, slices.Sorted(maps.Keys(changed))...); err != nil {
+				return err
+			}
+		}
+		return s.recordOutside(ctx, tx, l, ActClusterKeysOutside, judged.events)
+	})
+	if err != nil {
+		return fmt.Errorf("storing the list of keys: %w", err)
+	}
+	return nil
+}
+
+// words say for people what of the keys could not be read.
+func (r keyReading) words() string {
+	if r.unread == "" {
+		return ""
+	}
+	return "Admin keys could not be listed: " + r.unread
+}

@@ -1,0 +1,350 @@
+package accounts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/cloudapi"
+)
+
+// What is read of an account next to its clusters. Each kind has rows in refresh, workers and waits of its own: one that
+// fails, hangs or lacks a permission delays neither the clusters nor another kind.
+const (
+	kindClusters = "clusters"
+	kindKeys     = "keys"
+	kindAlerts   = "alerts"
+)
+
+// sideKind is one of them.
+type sideKind struct {
+	name        string
+	generations []cloudapi.Generation // that have it
+	needs       func(cloudapi.Generation) cloudapi.Op
+	// read reads and stores what is due in a leased account, and says when the next is.
+	read func(ctx context.Context, l lease, up *link) (time.Duration, error)
+}
+
+const (
+	// sideWorkers refresh accounts of one kind whose last refresh went well, sideTroubled the others, and sideSlow those
+	// that take long.
+	sideWorkers  = 3
+	sideTroubled = 1
+	sideSlow     = 8
+	// planEvery is how often it is looked whether each account has a row for each kind that it has.
+	planEvery = time.Minute
+)
+
+func (s *Service) sideKinds() []sideKind {
+	return []sideKind{
+		{kindKeys, []cloudapi.Generation{cloudapi.Current, cloudapi.PAV1}, func(g cloudapi.Generation) cloudapi.Op { return *readKeysOf(g).Op(g) }, s.refreshKeys},
+		{kindAlerts, []cloudapi.Generation{cloudapi.Current}, func(cloudapi.Generation) cloudapi.Op { return cloudapi.OpListClusterAlerts }, s.refreshAlerts},
+	}
+}
+
+// planSides makes what accounts do not have yet due: of new ones, of those that another release registered, and of
+// those that were moved to an API that has more.
+func (s *Service) planSides(ctx context.Context) error {
+	for _, k := range s.sideKinds() {
+		if _, err := s.cfg.DB.Exec(ctx, `
+			INSERT INTO refresh (account_id, kind, created_at, next_at)
+			SELECT a.id, $1, clock_timestamp(), clock_timestamp() FROM accounts a
+			WHERE a.enabled AND a.generation = ANY($2) AND NOT EXISTS (SELECT FROM refresh f WHERE f.account_id = a.id AND f.kind = $1)
+			ON CONFLICT ON CONSTRAINT refresh_pkey DO NOTHING`, k.name, k.generations); err != nil {
+			return fmt.Errorf("planning to read %s: %w", k.name, err)
+		}
+	}
+	return nil
+}
+
+// baselineSides forgets what was read of an account through another API, so that the next read is where comparing begins.
+func baselineSides(batch *pgx.Batch, accountID uuid.UUID) {
+	batch.Queue(`
+		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = NULL, digest = NULL, failures = 0, error = '', next_at = clock_timestamp()
+		WHERE account_id = $1 AND kind <> 'clusters'`, accountID)
+	batch.Queue(`DELETE FROM database_keys WHERE account_id = $1`, accountID)
+}
+
+// sideOwner begins what this process is called in leases of kinds besides clusters: takeBack must not take those.
+func (s *Service) sideOwner() string { return s.cfg.Owner + "#" }
+
+// leaseSide is lease for one kind of those next to clusters.
+func (s *Service) leaseSide(ctx context.Context, k sideKind, troubled bool, n int) ([]lease, error) {
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
+	look := s.onScreen()
+	rows, err := s.cfg.DB.Query(ctx, `
+		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
+		FROM (
+			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id
+			LEFT JOIN refresh w ON w.account_id = a.id AND w.kind = 'clusters'
+			WHERE a.enabled AND f.kind = $6 AND a.generation = ANY($7) AND (f.failures > 0) = $3
+				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
+				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
+			ORDER BY `+turn("f", "coalesce(w.unhealthy, false)", "$8", "$9", "$10")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
+		) due
+		WHERE r.account_id = due.account_id AND r.kind = due.kind
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at,
+			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
+		leaseTime, s.sideOwner()+k.name+"/"+s.newID().String(), troubled, n, 2*max(longestWait, s.cfg.PollMax), k.name, k.generations,
+		look.everything, nonNil(look.environments), nonNil(look.accounts))
+	if err != nil {
+		return nil, fmt.Errorf("leasing refreshes of %s: %w", k.name, err)
+	}
+	leases, err := pgx.CollectRows(rows, pgx.RowToStructByName[lease])
+	if err != nil {
+		return nil, fmt.Errorf("leasing refreshes of %s: %w", k.name, err)
+	}
+	return leases, nil
+}
+
+// turn orders what is due when there are more than there are workers: how late something is counts double where the account
+// is one of production, double where something in it is not well, and fourfold where somebody looks. Everything grows late and
+// has its turn. f names the rows of refresh, a their accounts; the others are expressions.
+func turn(f, unhealthy, everything, environments, accounts string) string {
+	return `(1 + greatest(extract(epoch FROM clock_timestamp() - ` + f + `.next_at), 0))
+		* CASE WHEN a.environment = 'production' THEN 2 ELSE 1 END
+		* CASE WHEN ` + unhealthy + ` THEN 2 ELSE 1 END
+		* CASE WHEN ` + everything + `::boolean OR a.environment = ANY(` + environments + `::text[]) OR a.id = ANY(` + accounts + `::uuid[]) THEN 4 ELSE 1 END DESC, ` + f + `.next_at`
+}
+
+// screen is what somebody looks at: what members may read who have a page open that is told of changes.
+type screen struct {
+	everything   bool
+	environments []string
+	accounts     []uuid.UUID
+}
+
+// onScreen is what is on screen at this process. Of those who see clusters by their labels it is not known in which accounts
+// these are, so they count for nothing.
+func (s *Service) onScreen() screen {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var look screen
+	for w := range h.watches {
+		scope := w.scope
+		look.everything = look.everything || scope.Everything
+		look.environments = append(look.environments, scope.Environments...)
+		look.accounts = append(look.accounts, scope.Accounts...)
+		for _, c := range scope.Clusters {
+			look.accounts = append(look.accounts, c.AccountID)
+		}
+	}
+	if look.everything {
+		return screen{everything: true}
+	}
+	slices.Sort(look.environments)
+	look.environments = slices.Compact(look.environments)
+	slices.SortFunc(look.accounts, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	look.accounts = slices.Compact(look.accounts)
+	return look
+}
+
+// sideLoop reads one kind of all accounts until ctx ends, and returns when all reading has ended.
+func (s *Service) sideLoop(ctx context.Context, k sideKind) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	steady, troubled, slow := make(chan struct{}, sideWorkers), make(chan struct{}, sideTroubled), make(chan struct{}, sideSlow)
+	free := make(chan struct{}, 1)
+	dispatch := func(slots chan struct{}, failing bool) error {
+		n := cap(slots) - len(slots)
+		if n == 0 {
+			return nil
+		}
+		leases, err := s.leaseSide(ctx, k, failing, n)
+		if err != nil {
+			return err
+		}
+		for _, l := range leases {
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() {
+					select {
+					case free <- struct{}{}:
+					default:
+					}
+				}()
+				_, ended := s.yielding(slots, slow)
+				defer ended()
+				s.refreshSide(ctx, k, l)
+			})
+		}
+		return nil
+	}
+	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
+	wait := tick
+	for ctx.Err() == nil {
+		err := errors.Join(dispatch(steady, false), dispatch(troubled, true))
+		switch {
+		case err == nil:
+			wait = tick
+		case ctx.Err() != nil:
+			return
+		default:
+			if wait == tick {
+				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.String("kind", k.name), slog.Any("error", err))
+			}
+			wait = min(2*wait, 10*time.Second)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-free:
+			if err != nil {
+				select {
+				case <-ctx.Done():
+				case <-timer.C:
+				}
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// refreshSide reads one kind of a leased account and stores it, or stores why that failed. It gives the lease back in
+// every case; where that fails the lease runs out.
+func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
+	next, err := s.readSide(ctx, k, l)
+	switch {
+	case err == nil:
+		err = s.storeSide(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))
+	case errors.Is(err, errLeaseLost):
+		return
+	case ctx.Err() != nil || conflicting(err): // the console stops, or the account was disabled
+		ctx, cancel := detached(ctx, snapshotTimeout)
+		defer cancel()
+		err = s.storeSide(ctx, k, l, `failures = failures`)
+	default:
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
+			slog.Int("failures", l.Failures+1), slog.Any("error", err))
+		// What one lacks the right for is not soon there; the others are asked again as clusters are.
+		wait := s.waitAfter(err, l.Failures+1)
+		if _, lacks := errors.AsType[*lackingError](err); lacks {
+			wait = s.cfg.PollMax
+		}
+		err = s.storeSide(ctx, k, l, `failed_at = clock_timestamp(), failures = failures + 1, digest = NULL, error = $5, next_at = clock_timestamp() + $4::interval`,
+			s.jittered(wait), cut(sideWords(err), maxSnapshotText))
+	}
+	if err != nil && !errors.Is(err, errLeaseLost) {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh not stored", slog.String("kind", k.name), slog.String("account", l.AccountID.String()), slog.Any("error", err))
+	}
+}
+
+func conflicting(err error) bool {
+	_, is := errors.AsType[*ConflictError](err)
+	return is
+}
+
+// lackingError is a read that is not tried, because the account's key is known not to be allowed it.
+type lackingError struct{ permissions []string }
+
+func (e *lackingError) Error() string { return "the key lacks " + strings.Join(e.permissions, " and ") }
+
+// sideWords says for people why something besides clusters could not be read.
+func sideWords(err error) string {
+	if lacks, ok := errors.AsType[*lackingError](err); ok {
+		return "The account's key lacks " + strings.Join(lacks.permissions, " and ") + "."
+	}
+	if refused, ok := cloudapi.AsError(err); ok && refused.Kind == cloudapi.Forbidden {
+		return "The key may not read this: " + refused.Public()
+	}
+	return refreshWords(err)
+}
+
+// readSide connects and reads. What panics is an error: one account's nonsense must not end the refreshes of the others.
+func (s *Service) readSide(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refresh panicked", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
+				slog.Any("panic", broken), slog.String("stack", string(debug.Stack())))
+			err = &listingError{"The console failed on the answer; its log tells more."}
+		}
+	}()
+	reading, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())
+	if err != nil {
+		return 0, err
+	}
+	account, err := accountByID(reading, s.cfg.DB, l.AccountID, false)
+	if err != nil {
+		return 0, err
+	}
+	if lacking := keyLacks(account.Key, k.needs(l.Generation).Permissions); len(lacking) > 0 {
+		return 0, &lackingError{lacking}
+	}
+	next, err = k.read(reading, l, up)
+	// That the key may not do this one thing is told with it, and is no refusal of the key.
+	if refused, ok := cloudapi.AsError(err); ok && refused.Kind == cloudapi.Unauthenticated {
+		s.noteKey(reading, up, err)
+	}
+	return next, err
+}
+
+// storeSide gives the lease back and sets what else there is to set, of which the arguments are $4 and so on.
+func (s *Service) storeSide(ctx context.Context, k sideKind, l lease, set string, arguments ...any) error {
+	ctx, cancel := detached(ctx, snapshotTimeout)
+	defer cancel()
+	done, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '', `+set+` WHERE account_id = $1 AND kind = $2 AND lease_owner = $3`,
+		append([]any{l.AccountID, k.name, l.Owner}, arguments...)...)
+	if err != nil {
+		return fmt.Errorf("storing a refresh of %s: %w", k.name, err)
+	}
+	if done.RowsAffected() == 0 {
+		return errLeaseLost
+	}
+	return nil
+}
+
+// holdSide is holdLease for a kind besides clusters.
+func holdSide(ctx context.Context, tx pgx.Tx, kind string, l lease) error {
+	moved, err := movedFrom(ctx, tx, l.AccountID, l.Generation)
+	if errors.Is(err, ErrNotFound) || moved {
+		return errLeaseLost
+	}
+	if err == nil {
+		var held bool
+		err = tx.QueryRow(ctx, `
+			SELECT true FROM refresh WHERE account_id = $1 AND kind = $2 AND lease_owner = $3 AND lease_until > clock_timestamp() FOR UPDATE`,
+			l.AccountID, kind, l.Owner).Scan(&held)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errLeaseLost
+	}
+	if err != nil {
+		return fmt.Errorf("holding the lease of %s: %w", kind, err)
+	}
+	return nil
+}
+
+// letGoOfSides gives back the leases of this process when its workers have ended.
+func (s *Service) letGoOfSides(ctx context.Context) {
+	ctx, cancel := detached(ctx, flushTimeout)
+	defer cancel()
+	if _, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE starts_with(lease_owner, $1)`, s.sideOwner()); err != nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "leases are held until they expire", slog.Any("error", err))
+	}
+}
+
+// digestOf is the same for the same things in the same order.
+func digestOf(things any) ([]byte, error) {
+	text, err := json.Marshal(things)
+	if err != nil {
+		return nil, fmt.Errorf("encoding what was read: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return sum[:], nil
+}

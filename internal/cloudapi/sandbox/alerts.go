@@ -1,0 +1,164 @@
+package sandbox
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Numbers of ClusterAlertType.
+const (
+	alertDisk       enumValue = 1
+	alertMemory     enumValue = 2
+	alertRecovery   enumValue = 5
+	alertUnhealthy  enumValue = 6
+	alertThrottled  enumValue = 8
+	alertKeyExpires enumValue = 9
+	alertNoSLA      enumValue = 10
+)
+
+// Numbers of ClusterAlertSeverity and of ClusterAlertState.
+const (
+	severityInfo     enumValue = 1
+	severityWarning  enumValue = 2
+	severityCritical enumValue = 3
+
+	alertFiring   enumValue = 1
+	alertResolved enumValue = 2
+)
+
+const (
+	// alertKept is how long a resolved alert stays listed.
+	alertKept = 3 * day
+	// keyWarning is how long before its end a key is warned of.
+	keyWarning = 7 * day
+)
+
+// trouble is what a phase in which something is wrong fires.
+type trouble struct {
+	alert enumValue
+	words string
+}
+
+var troubles = map[enumValue]trouble{
+	phaseNotReady:        {alertUnhealthy, "Not all nodes of the cluster are ready."},
+	phaseFailedToUpdate:  {alertUnhealthy, "The last update of the cluster failed."},
+	phaseFailedToResume:  {alertUnhealthy, "The cluster could not be resumed."},
+	phaseFailedToSuspend: {alertUnhealthy, "The cluster could not be suspended."},
+	phaseFailedToSync:    {alertUnhealthy, "The state of the cluster cannot be read."},
+	phaseRecoveryMode:    {alertRecovery, "The cluster runs in recovery mode: data can be deleted and not read."},
+}
+
+// ailment is a trouble that is over.
+type ailment struct {
+	Phase int32     `json:"phase"`
+	Until time.Time `json:"until"`
+}
+
+// listAlerts lists the alerts of a cluster, the newest first.
+func (r *request) listAlerts() (msg, error) {
+	c, err := r.cluster()
+	if err != nil {
+		return nil, err
+	}
+	alerts := slices.DeleteFunc(c.alerts(r.account, r.now, r.catalogue), func(a msg) bool {
+		return r.in.has("state") && r.in.enum("state") != 0 && a.enum("state") != r.in.enum("state")
+	})
+	slices.SortFunc(alerts, func(a, b msg) int {
+		return cmp.Or(b.when("last_firing_at").Compare(a.when("last_firing_at")), cmp.Compare(a.str("id"), b.str("id")))
+	})
+	return msg{"alerts": anys(alerts)}, nil
+}
+
+// alerts are those of a cluster at now.
+func (c *cluster) alerts(a *account, now time.Time, cat *catalogue) []msg {
+	var out []msg
+	fires := now.Truncate(time.Minute)
+	add := func(what string, kind, severity enumValue, title, description string, until time.Time) {
+		alert := msg{
+			"id": c.alertID(what), "type": kind, "severity": severity, "title": cutRunes(title, 80), "description": cutRunes(description, 300),
+			"last_firing_at": fires, "state": alertFiring,
+		}
+		if !until.IsZero() {
+			if now.Sub(until) > alertKept {
+				return
+			}
+			alert["last_firing_at"], alert["state"] = until, alertResolved
+		}
+		out = append(out, alert)
+	}
+	ails := func(phase enumValue, until time.Time) {
+		if of, is := troubles[phase]; is {
+			title := "Cluster is unhealthy"
+			if of.alert == alertRecovery {
+				title = "Cluster is in recovery mode"
+			}
+			add(fmt.Sprint("phase ", of.alert), of.alert, severityCritical, title, of.words, until)
+		}
+	}
+	ails(c.phase, time.Time{})
+	if past := enumValue(c.ailed.Phase); troubles[past].alert != troubles[c.phase].alert {
+		ails(past, c.ailed.Until)
+	}
+	if release, ok := cat.release(c.running.Version); ok && release.flag("end_of_life") {
+		add("version", alertNoSLA, severityInfo, "Version is not covered by the SLA", "The cluster runs "+c.running.Version+", which is at its end of life.", time.Time{})
+	}
+	for _, k := range ordered(a.keysV2) {
+		ends := k.when("expires_at")
+		if k.str("cluster_id") != c.id || !k.has("expires_at") || ends.Sub(now) > keyWarning {
+			continue
+		}
+		until := time.Time{}
+		if !ends.After(now) {
+			until = ends
+		}
+		add("key "+k.str("id"), alertKeyExpires, severityWarning, "API key is about to expire",
+			fmt.Sprintf("The API key %q ends on %s.", k.str("name"), ends.Format(time.DateOnly)), until)
+	}
+	if kind, severity, title, until, some := c.shortage(now); some {
+		add(fmt.Sprint("load ", kind), kind, severity, title, "Usage was above 90 % for ten minutes.", until)
+	}
+	return out
+}
+
+// shortage is what about one cluster in four is short of for half an hour, several times a day; until is zero while it is.
+func (c *cluster) shortage(now time.Time) (kind, severity enumValue, title string, until time.Time, some bool) {
+	h := fnv.New32a()
+	h.Write([]byte("load " + c.id)) // a hash never fails
+	n := h.Sum32()
+	if n%4 != 0 || len(c.nodes(now)) == 0 || c.phase == phaseCreating || c.phase == phaseSuspended || c.phase == phaseResuming {
+		return 0, 0, "", time.Time{}, false
+	}
+	kind, severity, title = alertMemory, severityWarning, "Memory is over-utilised"
+	switch n / 4 % 3 {
+	case 1:
+		kind, title = alertDisk, "Disk is over-utilised"
+	case 2:
+		kind, severity, title = alertThrottled, severityInfo, "CPU is throttled"
+	}
+	every := 5*time.Hour + time.Duration(n/16%180)*time.Minute
+	lasts := 20*time.Minute + time.Duration(n/64%20)*time.Minute
+	began := now.Add(-time.Duration(n%997) * time.Minute).Truncate(every).Add(time.Duration(n%997) * time.Minute)
+	if ended := began.Add(lasts); !now.Before(ended) {
+		until = ended
+	}
+	return kind, severity, title, until, began.After(c.createdAt)
+}
+
+// alertID is the same for the same alert of the same cluster.
+func (c *cluster) alertID(what string) string {
+	var u uuid.UUID
+	copy(u[:], seedBytes(0, "alert", c.id, what))
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return strings.ToLower(u.String())
+}
+
+func cutRunes(s string, most int) string {
+	runes := []rune(s)
+	return string(runes[:min(len(runes), most)])
+}
