@@ -119,3 +119,38 @@ func TestLiveBrowserThatSleptAnHour(t *testing.T) {
 		t.Errorf("after the session ended: %+v", n)
 	}
 }
+
+// TestLargeListingsTakeTurns: a listing of which much is to be stored waits while another one is, and one of which little is
+// does not.
+func TestLargeListingsTakeTurns(t *testing.T) {
+	r := newRig(t)
+	small, few := r.account(t, "Small", Production)
+	few.add(manyRows)
+	large, many := r.account(t, "Large", Production)
+	many.add(manyRows + 1)
+	for range cap(r.svc.refreshing.heavy) {
+		r.svc.refreshing.heavy <- struct{}{}
+	}
+	count := func(id uuid.UUID) int {
+		return value[int](t, r, `SELECT count(*) FROM clusters WHERE account_id = $1`, id)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.svc.refreshOnce(t.Context())
+		ended <- err
+	}()
+	liveWait(t, "the small listing is stored", func() bool { return count(small) == manyRows })
+	time.Sleep(200 * time.Millisecond)
+	if n := count(large); n != 0 {
+		t.Errorf("%d clusters of the large listing are stored before its turn", n)
+	}
+	for range cap(r.svc.refreshing.heavy) {
+		<-r.svc.refreshing.heavy
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if n := count(large); n != manyRows+1 {
+		t.Errorf("%d clusters of the large listing are stored after its turn", n)
+	}
+}
