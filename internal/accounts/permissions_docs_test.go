@@ -162,7 +162,9 @@ anything.
 
 ## Acts and built-in roles
 
-| act | needs | `)
+"On" is what the right must hold on: who holds it on less is refused, whatever the role. "Its part" is whatever the member's scopes cover.
+
+| act | needs | on | `)
 	roles := access.BuiltIn()
 	for i, role := range roles {
 		if i > 0 {
@@ -170,12 +172,12 @@ anything.
 		}
 		b.WriteString(role.Name)
 	}
-	b.WriteString(" |\n|---|---|" + strings.Repeat("---|", len(roles)) + "\n")
+	b.WriteString(" |\n|---|---|---|" + strings.Repeat("---|", len(roles)) + "\n")
 	for _, act := range Acts() {
 		if act.Self {
 			continue
 		}
-		fmt.Fprintf(&b, "| `%s` | %s |", act.Name, act.Needs)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |", act.Name, act.Needs, heldOn(act))
 		for _, role := range roles {
 			mark := " "
 			if roleMeets(role, act) {
@@ -234,4 +236,21 @@ Acts that hand out power past this console (marked ` + "`escapes`" + ` in the ac
 		fmt.Fprintf(&b, "  `%s`\n", strings.Join(role.Permissions, "`, `"))
 	}
 	return b.String()
+}
+
+// heldOn says in words what the right to do an act must be held on.
+func heldOn(act Act) string {
+	switch {
+	case act.Name == ActAuditVerify.Name, act.Name == ActAccountCreate.Name:
+		return "everything"
+	case act.TargetKind == KindAudit, act.Name == ActRoleRead.Name:
+		return "its part"
+	case act.TargetKind == KindCluster, act.TargetKind == KindKey, act.TargetKind == KindAdminKey:
+		return "the cluster"
+	case act.TargetKind == KindAccount, act.TargetKind == KindManagementKey, act.TargetKind == KindPackage:
+		return "the account"
+	case act.TargetKind == KindGrant:
+		return "the grant's scope"
+	}
+	return "everything"
 }
