@@ -79,7 +79,7 @@ func baselineSides(batch *pgx.Batch, accountID uuid.UUID) {
 // sideOwner begins what this process is called in leases of kinds besides clusters: takeBack must not take those.
 func (s *Service) sideOwner() string { return s.cfg.Owner + "#" }
 
-// leaseSide is lease for one kind of those next to clusters.
+// leaseSide is lease for one kind of those next to clusters, of accounts whose clusters were read: these go first.
 func (s *Service) leaseSide(ctx context.Context, k sideKind, troubled bool, n int) ([]lease, error) {
 	ctx, cancel := detached(ctx, snapshotTimeout)
 	defer cancel()
@@ -89,7 +89,7 @@ func (s *Service) leaseSide(ctx context.Context, k sideKind, troubled bool, n in
 		FROM (
 			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id
 			LEFT JOIN refresh w ON w.account_id = a.id AND w.kind = 'clusters'
-			WHERE a.enabled AND f.kind = $6 AND a.generation = ANY($7) AND (f.failures > 0) = $3
+			WHERE w.ok_at IS NOT NULL AND a.enabled AND f.kind = $6 AND a.generation = ANY($7) AND (f.failures > 0) = $3
 				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
 				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
 			ORDER BY `+turn("f", "coalesce(w.unhealthy, false)", "$8", "$9", "$10")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED

@@ -61,6 +61,7 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	keyrings   keyrings
+	firing     firingCounts
 	breakGlass breakGlassLook
 	keeper     rightsKeeper
 	state      stateWatch
