@@ -160,7 +160,7 @@ func (w *liveWorld) refreshAll(t *testing.T, want int) (took, page float64) {
 	t.Helper()
 	waitUntil(t, "nothing is being refreshed", func() bool {
 		var leased int
-		return w.db.QueryRow(t.Context(), `SELECT count(*) FROM refresh WHERE lease_until > clock_timestamp()`).Scan(&leased) == nil && leased == 0
+		return w.db.QueryRow(t.Context(), `SELECT count(*) FROM refresh WHERE kind = 'clusters' AND lease_until > clock_timestamp()`).Scan(&leased) == nil && leased == 0
 	})
 	watched := watchPage(w.v, "/clusters", 5*time.Millisecond)
 	var since time.Time

@@ -179,7 +179,7 @@ func TestRefusedKeyIsMarkedAndOthersGoOn(t *testing.T) {
 	if !slices.Contains(r.stored(t, good), "changed") || len(r.stored(t, bad)) != 2 {
 		t.Error("the other account was not refreshed, or the known clusters were lost")
 	}
-	wait := value[float64](t, r, `SELECT extract(epoch FROM next_at - now())::float8 FROM refresh WHERE account_id = $1`, bad)
+	wait := value[float64](t, r, `SELECT extract(epoch FROM next_at - now())::float8 FROM refresh WHERE account_id = $1 AND kind = 'clusters'`, bad)
 	if wait < 60 || wait > 360 {
 		t.Errorf("a refused key is tried again after %.0f s", wait)
 	}
@@ -235,7 +235,7 @@ func TestIntervalFollowsWhatHappens(t *testing.T) {
 	id, at := r.account(t, "One", Production)
 	at.add(2)
 	next := func() float64 {
-		return value[float64](t, r, `SELECT extract(epoch FROM next_at - now())::float8 FROM refresh`)
+		return value[float64](t, r, `SELECT extract(epoch FROM next_at - now())::float8 FROM refresh WHERE kind = 'clusters'`)
 	}
 	r.refresh(t, r.svc, id)
 	if n := next(); n < 55 || n > 61 {
@@ -320,7 +320,7 @@ func TestLeasesNobodyHoldsAreTakenBack(t *testing.T) {
 	}
 	r.exec(t, `UPDATE refresh SET lease_until = clock_timestamp() + interval '1 minute', lease_owner = 'somebody else/1' WHERE account_id = $1`, far)
 	leased := func(id uuid.UUID) bool {
-		return value[bool](t, r, `SELECT lease_until IS NOT NULL FROM refresh WHERE account_id = $1`, id)
+		return value[bool](t, r, `SELECT lease_until IS NOT NULL FROM refresh WHERE account_id = $1 AND kind = 'clusters'`, id)
 	}
 	if err := r.svc.takeBack(t.Context()); err != nil || !leased(lost) {
 		t.Fatalf("a lease was taken back without a reason, %v", err)
@@ -447,7 +447,7 @@ func TestRefreshesBeginWhenTheyAreDue(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("the account was not refreshed")
 		}
-		liveWait(t, "the refresh ended", func() bool { return value[int](t, r, `SELECT count(*) FROM refresh WHERE lease_owner <> ''`) == 0 })
+		liveWait(t, "the refresh ended", func() bool { return value[int](t, r, `SELECT count(*) FROM refresh WHERE lease_owner <> '' AND kind = 'clusters'`) == 0 })
 	}
 	if best > 100*time.Millisecond {
 		t.Errorf("at best a refresh began %v after it was due", best)

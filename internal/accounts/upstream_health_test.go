@@ -176,7 +176,7 @@ func TestOneBadAccountInFifty(t *testing.T) {
 		start := time.Now()
 		go func() { defer close(ended); s.refreshLoop(ctx) }()
 		for deadline := start.Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if value[int](t, r, fmt.Sprintf(`SELECT count(*) FROM refresh WHERE ok_at IS NOT NULL AND account_id IN ('%s')`, joinIDs(good))) == len(good) {
+			if value[int](t, r, fmt.Sprintf(`SELECT count(*) FROM refresh WHERE kind = 'clusters' AND ok_at IS NOT NULL AND account_id IN ('%s')`, joinIDs(good))) == len(good) {
 				break
 			}
 			if time.Now().After(deadline) {
