@@ -447,7 +447,9 @@ func TestRefreshesBeginWhenTheyAreDue(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("the account was not refreshed")
 		}
-		liveWait(t, "the refresh ended", func() bool { return value[int](t, r, `SELECT count(*) FROM refresh WHERE lease_owner <> '' AND kind = 'clusters'`) == 0 })
+		liveWait(t, "the refresh ended", func() bool {
+			return value[int](t, r, `SELECT count(*) FROM refresh WHERE lease_owner <> '' AND kind = 'clusters'`) == 0
+		})
 	}
 	if best > 100*time.Millisecond {
 		t.Errorf("at best a refresh began %v after it was due", best)
