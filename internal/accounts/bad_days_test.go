@@ -114,7 +114,7 @@ func TestLiveBrowserThatSleptAnHour(t *testing.T) {
 		t.Errorf("who comes back is told %+v", n)
 	}
 	again := l.watch(t, by, session, l.svc.now())
-	l.svc.cfg.SessionIdle = 30 * time.Minute // nobody has asked for anything for an hour
+	l.clock.advance(time.Hour + time.Minute) // nobody has asked for anything for longer than the limit
 	if n := news(t, again); n.End != WatchSessionEnded {
 		t.Errorf("after the session ended: %+v", n)
 	}
