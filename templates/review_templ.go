@@ -225,7 +225,7 @@ func Review(v ReviewView) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 15, "<p class=\"sub max-w-[60rem]\">Use is what the log tells of the last 90 days: acts inside the scope where an event names its account or cluster, any act for everything and for labels. Looking leaves no event, so for a role that only reads the last sign-in counts.</p></div>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 15, "<p class=\"sub max-w-[60rem]\">Use is what the log tells of the last 90 days and since the grant was given: acts inside the scope where an event names its account or cluster, any act for everything and for labels. Looking leaves no event, so for a role that only reads the last sign-in counts.</p></div>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
