@@ -43,6 +43,8 @@ type GrantRow struct {
 	Configured bool
 	Variable   string // of the configuration
 	State      string // live, pending, expired, ended, unverified, bound
+	Blocked    bool   // the member is, so that while live it counts for nothing
+	Nobody     bool   // no sign-in has named the group yet
 	EndedAt    *time.Time
 	EndedBy    string
 	EndReason  string
@@ -96,6 +98,12 @@ func (p PlaceView) kindWord() string {
 
 // stateTone is the tone of a grant's state.
 func (r GrantRow) stateTone() string {
+	switch {
+	case r.State == "live" && r.Blocked:
+		return toneWarn
+	case r.State == "live" && r.Nobody:
+		return toneOff
+	}
 	switch r.State {
 	case "live":
 		return toneOK
@@ -108,6 +116,12 @@ func (r GrantRow) stateTone() string {
 }
 
 func (r GrantRow) stateWord() string {
+	switch {
+	case r.State == "live" && r.Blocked:
+		return "In force · member blocked"
+	case r.State == "live" && r.Nobody:
+		return "In force · nobody yet"
+	}
 	switch r.State {
 	case "live":
 		return "In force"

@@ -35,6 +35,8 @@ type Grant struct {
 	Source      string // of a configured one: the variable
 	Pending     bool   // waits for the first sign-in with the address
 	Expired     bool
+	Blocked     bool // it is in force for a member who is blocked, and so counts for nothing
+	Nobody      bool // it is for a group that no sign-in has named; told of a page of the list, and of one grant
 	EndedAt     *time.Time
 	EndedBy     string
 	EndReason   string

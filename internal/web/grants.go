@@ -172,7 +172,7 @@ func (s *Server) grantRow(c echo.Context, g accounts.Grant) templates.GrantRow {
 		Role: g.Role.Name, RoleHref: rolePath(g.Role.ID), Where: grantPlace(string(g.ScopeKind), g.Scope, g.ScopeName),
 		ExpiresAt: g.ExpiresAt, Reason: g.Reason, GivenAt: g.CreatedAt, GivenBy: g.GrantedBy,
 		Configured: g.Configured, Variable: strings.TrimPrefix(g.Source, "from configuration, "), State: grantState(g),
-		EndedAt: g.EndedAt, EndedBy: g.EndedBy, EndReason: g.EndReason,
+		Blocked: g.Blocked, Nobody: g.Nobody, EndedAt: g.EndedAt, EndedBy: g.EndedBy, EndReason: g.EndReason,
 	}
 	if g.BoundFrom != nil {
 		row.Follows = grantPath(*g.BoundFrom)

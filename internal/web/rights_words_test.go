@@ -16,11 +16,8 @@ func TestWithOneClusterOnlyPagesOfAccountsSayWhy(t *testing.T) {
 	if err := db.Pool.QueryRow(t.Context(), `SELECT account_id::text, cluster_id FROM clusters ORDER BY cluster_id LIMIT 1`).Scan(&account, &cluster); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.accounts.CreateGrant(t.Context(), accounts.JobActor("test"), accounts.NewGrant{
-		SubjectKind: "group", Subject: "singles", Role: "operator", ScopeKind: "cluster", Scope: account + "/" + cluster, Reason: "r",
-	}); err != nil {
-		t.Fatal(err)
-	}
+	admin := c.as("admins")
+	wantStatus(t, admin.post(pathGrants, admin.newGrantForm(map[string]string{"subject": "singles", "role": "operator", "scope_kind": "cluster", "scope": account + "/" + cluster}).Encode()), http.StatusSeeOther)
 	b := c.as("singles")
 	for _, path := range []string{pathAccounts, pathPackages, pathClusterNew} {
 		w := b.visit(path)
@@ -35,6 +32,36 @@ func TestWithOneClusterOnlyPagesOfAccountsSayWhy(t *testing.T) {
 	if strings.Contains(fleet.Body.String(), `href="`+pathClusterNew+`"`) {
 		t.Error("a new cluster is offered")
 	}
-	admin := c.as("admins").visit("/clusters")
-	wantSaid(t, admin, `href="`+pathClusterNew+`"`)
+	wantSaid(t, admin.visit("/clusters"), `href="`+pathClusterNew+`"`)
+}
+
+// TestGrantsThatReachNobodySaySo: a grant to a blocked member, and one to a group that no sign-in has named, are not shown
+// as other grants in force.
+func TestGrantsThatReachNobodySaySo(t *testing.T) {
+	c, _ := newFullConsole(t)
+	viewer := c.as("viewers")
+	b := c.as("admins")
+	give := func(change map[string]string) string {
+		t.Helper()
+		w := b.post(pathGrants, b.newGrantForm(change).Encode())
+		wantStatus(t, w, http.StatusSeeOther)
+		return w.Header().Get("Location")
+	}
+	group := give(map[string]string{"subject": "Search-Team"})
+	member := give(map[string]string{"subject_kind": "member", "subject": c.idp.URL + "|subject-viewers"})
+	wantSaid(t, b.visit(group), "In force · nobody yet", "No sign-in has named")
+	wantSaid(t, b.visit(member), ">In force<")
+	wantStatus(t, viewer.visit("/me"), http.StatusOK)
+	if _, err := c.accounts.Block(t.Context(), accounts.JobActor("test"), c.idp.URL, "subject-viewers", accounts.MemberBlock{Reason: "r", Confirm: "viewers@example.test"}); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, b.visit(pathGrants), "In force · nobody yet", "In force · member blocked")
+	wantSaid(t, b.visit(member), "In force · member blocked", "They are blocked")
+	for _, named := range []string{"Search-Team", "operators", "auditors"} {
+		c.as(named)
+	}
+	wantSaid(t, b.visit(group), ">In force<", "Everyone whose last sign-in named this group.")
+	if strings.Contains(b.visit(pathGrants).Body.String(), "nobody yet") {
+		t.Error("a sign-in named the group, and the list does not know")
+	}
 }
