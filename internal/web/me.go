@@ -28,6 +28,12 @@ func (s *Server) handleMe(c echo.Context) error {
 		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: mappingOf(s.accounts.Explain(by), s.namesFor(c)),
 		SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Prompted: me.Prompted, Claims: sortedPairs(me.Claims), MoreClaims: me.Reading.ClaimsLeftOut,
 	}
+	if me.BreakGlass() {
+		v.BreakGlass = &templates.BreakGlassOwn{MadeBy: me.Claims["made_by"], Reason: asSentence(me.Claims["reason"]), Until: me.ExpiresAt}
+		if user, host, ok := strings.Cut(v.BreakGlass.MadeBy, "@"); ok {
+			v.BreakGlass.MadeBy = user + " on " + host
+		}
+	}
 	for _, one := range sessions {
 		v.Sessions = append(v.Sessions, templates.SessionRow{
 			ID: one.ID.String(), Current: one.Current || one.ID == me.ID, Browser: browserName(one.UserAgent), UserAgent: one.UserAgent, IP: one.IP,
