@@ -16,7 +16,12 @@ type MappingRow struct {
 }
 
 // Giving is a role, where it holds and where it comes from.
-type Giving struct{ Role, Where, Source string }
+type Giving struct {
+	Role, Where, Source string
+	Href                string     // of the place; empty where it has no page or its name is not told
+	Until               *time.Time // nil: no end
+	Why                 string     // of a grant, as it was given; empty for configuration
+}
 
 // everywhere is where a grant without bounds holds.
 const everywhere = "everything"
@@ -77,6 +82,8 @@ type Mapping struct {
 	Giving  []MappingRow
 	Nothing []MappingRow // as many as are shown
 	More    int          // that give nothing either and are not shown
+	Terms   bool         // Until and Why of what is given are known
+	Now     time.Time    // with Terms
 }
 
 // gives counts the grants.

@@ -188,7 +188,7 @@ func Me(v MeView) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = mappedRoles(v.Roles, v.Mapping, "How that comes").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = mappedRoles(v.Roles, v.Mapping, "Where your rights come from").Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -293,7 +293,7 @@ func Me(v MeView) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = Panel("mapping", "How that comes").Render(templ.WithChildren(ctx, templ_7745c5c3_Var11), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Panel("mapping", "Where your rights come from").Render(templ.WithChildren(ctx, templ_7745c5c3_Var11), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -303,9 +303,9 @@ func Me(v MeView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var14 string
-				templ_7745c5c3_Var14, templ_7745c5c3_Err = templ.JoinStringErrs("How that comes, by " + Count(n, "grant"))
+				templ_7745c5c3_Var14, templ_7745c5c3_Err = templ.JoinStringErrs("Where your rights come from: " + Count(n, "grant"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `me.templ`, Line: 52, Col: 97}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `me.templ`, Line: 52, Col: 107}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var14))
 				if templ_7745c5c3_Err != nil {
@@ -315,7 +315,7 @@ func Me(v MeView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = mappingTable("How that comes", "what your identity provider says of you", v.Mapping).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = mappingTable("Where your rights come from", "what your identity provider says of you", v.Mapping).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -324,7 +324,7 @@ func Me(v MeView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = mappingTable("How that comes", "what your identity provider says of you", v.Mapping).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = mappingTable("Where your rights come from", "what your identity provider says of you", v.Mapping).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -65,3 +65,39 @@ func TestGrantsThatReachNobodySaySo(t *testing.T) {
 		t.Error("a sign-in named the group, and the list does not know")
 	}
 }
+
+// TestOnesOwnRightsSayUntilWhenAndWhy: the page of one's own access tells of each grant when it ends and why it was given,
+// and leads to the place.
+func TestOnesOwnRightsSayUntilWhenAndWhy(t *testing.T) {
+	c, db, _ := newFleetConsole(t, 1, 3)
+	b := c.as("admins")
+	contractor := c.as("contractors")
+	var account string
+	if err := db.Pool.QueryRow(t.Context(), `SELECT id::text FROM accounts`).Scan(&account); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []map[string]string{
+		{"lasts": "7d"}, {"subject_kind": "member", "subject": c.idp.URL + "|subject-contractors", "scope_kind": "account", "scope": account, "reason": "OPS-8"},
+	} {
+		wantStatus(t, b.post(pathGrants, b.newGrantForm(change).Encode()), http.StatusSeeOther)
+	}
+	me := contractor.visit("/me")
+	wantSaid(t, me, "Where your rights come from", "OPS-7", "OPS-8", "in 7 d", "no end", "given to you directly", `href="`+pathAccounts+"/"+account+`"`)
+	if strings.Contains(me.Body.String(), ">the member") {
+		t.Error("who looks at their own page is called the member")
+	}
+}
+
+// TestGrantFormNamesItsOwnFields: what is wrong with a choice is said in the words of the choice.
+func TestGrantFormNamesItsOwnFields(t *testing.T) {
+	c, _ := newFullConsole(t)
+	b := c.as("admins")
+	for want, change := range map[string]map[string]string{
+		"Choose a cluster.": {"scope_kind": "cluster", "scope": ""}, "Choose an account.": {"scope_kind": "account", "scope": ""},
+		"Choose an environment.": {"scope_kind": "environment", "scope": ""}, "Choose a member.": {"subject_kind": "member", "subject": ""},
+	} {
+		w := b.post(pathGrants, b.newGrantForm(change).Encode())
+		wantStatus(t, w, http.StatusUnprocessableEntity)
+		wantSaid(t, w, want)
+	}
+}
