@@ -85,3 +85,13 @@ func TestPagesOfRightsAreNotSqueezed(t *testing.T) {
 		t.Errorf("the stroke of a breadcrumb stands %v pixels below the first line", got)
 	}
 }
+
+// TestSelectorsBreakAfterCommas: a label is not cut while there is a comma to break at.
+func TestSelectorsBreakAfterCommas(t *testing.T) {
+	_, got := rendered(t, place(PlaceView{Kind: "labels", Name: "team in (search,ads),tier=gold"}))
+	for _, part := range []string{">team in (search,<", ">ads),<", ">tier=gold<"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is no part by itself:\n%s", part, got)
+		}
+	}
+}

@@ -61,6 +61,7 @@ type grantLook struct {
 	rights   access.Rights
 	now      time.Time
 	members  map[principal]string
+	emails   map[principal]string
 	accounts map[uuid.UUID]accountRef
 	clusters map[access.ClusterRef]namedCluster
 	verified map[uuid.UUID]bool // what was found of rows so far
@@ -76,7 +77,7 @@ func (s *Service) lookBy(by audit.Actor, book *rightsBook) *grantLook {
 	now := s.now()
 	return &grantLook{
 		s: s, by: by, book: book, rights: s.rightsBy(book, by, now), now: now,
-		members: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
+		members: map[principal]string{}, emails: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
 		verified: map[uuid.UUID]bool{},
 	}
 }
@@ -122,7 +123,8 @@ func (l *grantLook) nameMembers(ctx context.Context, db querier, issuers, subjec
 		return dbError("reading the names of members", err)
 	}
 	for _, m := range found {
-		l.members[principal{m.Issuer, m.Subject}] = m.shownName()
+		who := principal{m.Issuer, m.Subject}
+		l.members[who], l.emails[who] = m.shownName(), shown(m.Email, 128)
 	}
 	return nil
 }
@@ -242,6 +244,9 @@ func (l *grantLook) grant(row endedGrantRow) Grant {
 		EndedAt: row.EndedAt, EndedBy: row.EndedBy, EndReason: row.EndReason, Bound: row.SubjectKind == SubjectEmail && row.EndedAt != nil && row.EndReason == endedBound,
 		Unverified: !l.verifies(row.grantRow),
 		Blocked:    row.SubjectKind == SubjectMember && l.book.blocked[principal{row.Issuer, row.Subject}],
+	}
+	if row.SubjectKind == SubjectMember {
+		g.SubjectEmail = l.emails[principal{row.Issuer, row.Subject}]
 	}
 	switch {
 	case g.EndedAt != nil:
@@ -414,6 +419,11 @@ func (s *Service) Grants(ctx context.Context, by audit.Actor, q GrantQuery) (Gra
 		page.Grants = append(page.Grants, look.grant(row))
 	}
 	return page, s.addNobody(ctx, page.Grants)
+}
+
+// SeesAllGrants reports whether no grant is hidden from the actor.
+func (s *Service) SeesAllGrants(by audit.Actor) bool {
+	return s.rights(by).Within(access.GrantsManage, access.Scope{Everything: true})
 }
 
 // grantsCursor reads the place that the list goes on from.
