@@ -101,3 +101,44 @@ func TestGrantFormNamesItsOwnFields(t *testing.T) {
 		wantSaid(t, w, want)
 	}
 }
+
+// TestAccessOfOneClusterSaysWhatItGives: what is said to be allowed on one cluster is what takes effect there, members are
+// told by their addresses, and groups by who is in them.
+func TestAccessOfOneClusterSaysWhatItGives(t *testing.T) {
+	c, db, _ := newFleetConsole(t, 1, 3)
+	b := c.as("admins")
+	for _, group := range []string{"viewers", "contractors"} {
+		c.as(group)
+	}
+	var account, cluster string
+	if err := db.Pool.QueryRow(t.Context(), `SELECT account_id::text, cluster_id FROM clusters ORDER BY cluster_id LIMIT 1`).Scan(&account, &cluster); err != nil {
+		t.Fatal(err)
+	}
+	given := b.post(pathGrants, b.newGrantForm(map[string]string{
+		"subject_kind": "member", "subject": c.idp.URL + "|subject-contractors", "role": "account-admin", "scope_kind": "cluster", "scope": account + "/" + cluster,
+	}).Encode())
+	wantStatus(t, given, http.StatusSeeOther)
+	for _, path := range []string{given.Header().Get("Location"), accessOfMember(c.idp.URL, "subject-contractors"), pathAccess + "?account=" + account + "&cluster=" + cluster} {
+		w := b.visit(path)
+		wantStatus(t, w, http.StatusOK)
+		wantSaid(t, w, "clusters", "contractors@example.test")
+		if path == given.Header().Get("Location") {
+			wantSaid(t, w, "other permissions of the role take no effect there.")
+		}
+		if strings.Contains(w.Body.String(), "· subject-contractors") {
+			t.Errorf("%s shows the subject of somebody who has an address", path)
+		}
+		if !strings.Contains(path, "cluster=") && strings.Contains(w.Body.String(), "management keys") {
+			t.Errorf("%s promises management keys on one cluster", path)
+		}
+	}
+	wantSaid(t, b.visit(pathAccess+"?account="+account+"&cluster="+cluster), `data-testid="holder-members"`, "Member viewers")
+}
+
+// TestRolePageSpeaksOfWhoHasIt: who sees every grant is not told of some that they may not see, and a copy is named.
+func TestRolePageSpeaksOfWhoHasIt(t *testing.T) {
+	c, _ := newFullConsole(t)
+	b := c.as("admins")
+	wantSaid(t, b.visit(pathRoles+"/key-manager"), "Nobody yet. It does nothing until a grant gives it.")
+	wantSaid(t, b.visit(pathRoles+"/new?from=operator"), "<h1>New role, a copy of operator</h1>")
+}
