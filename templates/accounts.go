@@ -4,15 +4,16 @@ import "time"
 
 // AccountsView is the list of accounts.
 type AccountsView struct {
-	Page    Page
-	Rows    []AccountRow
-	Filter  AccountsFilter
-	Total   int // that match
-	All     int // that the member may see
-	First   string
-	Next    string
-	MayAdd  bool
-	Contact []string // whom to ask for an account
+	Page     Page
+	Rows     []AccountRow
+	Filter   AccountsFilter
+	Total    int // that match
+	All      int // that the member may see
+	First    string
+	Next     string
+	MayAdd   bool
+	Contact  []string // whom to ask for an account
+	Clusters int      // that the member may see, where they may see no account
 }
 
 // AccountsFilter is what the list is narrowed by. A list that is short needs none.

@@ -81,7 +81,7 @@ func Accounts(v AccountsView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Rows) == 0 && v.All == 0 {
-				templ_7745c5c3_Err = noAccount(v.MayAdd, v.Contact).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = noAccount(v.MayAdd, v.Contact, v.Clusters).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

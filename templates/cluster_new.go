@@ -95,6 +95,7 @@ type ClusterAccountsView struct {
 	Accounts []ClusterAccount
 	MayAdd   bool
 	Contact  []string
+	Clusters int // that the member may see, where they may see no account
 }
 
 // ClusterAccount is an account in which a cluster could be made.

@@ -1755,7 +1755,7 @@ func ClusterAccounts(v ClusterAccountsView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Accounts) == 0 {
-				templ_7745c5c3_Err = noAccount(v.MayAdd, v.Contact).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = noAccount(v.MayAdd, v.Contact, v.Clusters).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

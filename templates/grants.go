@@ -43,6 +43,8 @@ type GrantRow struct {
 	Configured bool
 	Variable   string // of the configuration
 	State      string // live, pending, expired, ended, unverified, bound
+	Blocked    bool   // the member is, so that while live it counts for nothing
+	Nobody     bool   // no sign-in has named the group yet
 	EndedAt    *time.Time
 	EndedBy    string
 	EndReason  string
@@ -59,7 +61,7 @@ type BoundView struct {
 // SubjectView is whom a grant is for.
 type SubjectView struct {
 	Kind, Name string
-	Detail     string // the subject, beside a name
+	Detail     string // the e-mail address, else the subject, beside a name
 	Issuer     string
 	Href       string // all that this subject can touch; empty where that is not told
 	Page       string // of the member; empty for who may not open it
@@ -96,6 +98,12 @@ func (p PlaceView) kindWord() string {
 
 // stateTone is the tone of a grant's state.
 func (r GrantRow) stateTone() string {
+	switch {
+	case r.State == "live" && r.Blocked:
+		return toneWarn
+	case r.State == "live" && r.Nobody:
+		return toneOff
+	}
 	switch r.State {
 	case "live":
 		return toneOK
@@ -108,6 +116,12 @@ func (r GrantRow) stateTone() string {
 }
 
 func (r GrantRow) stateWord() string {
+	switch {
+	case r.State == "live" && r.Blocked:
+		return "In force · member blocked"
+	case r.State == "live" && r.Nobody:
+		return "In force · nobody yet"
+	}
 	switch r.State {
 	case "live":
 		return "In force"
@@ -130,8 +144,10 @@ type GrantView struct {
 	Grant       GrantRow
 	Description string // of the role
 	Permissions []PermissionGroup
-	Offers      []Offer
-	LogHref     string // what the log has on it; empty for who may not read the log
+	// WithoutEffect is how many permissions of the role take no effect where the grant holds.
+	WithoutEffect int
+	Offers        []Offer
+	LogHref       string // what the log has on it; empty for who may not read the log
 }
 
 // GrantFormView gives a right. What is chosen of the kinds decides what is asked next.
@@ -305,8 +321,10 @@ type HolderView struct {
 	Grants      []GrantRow
 	Permissions []PermissionGroup
 	Few         []string // the permissions that matter most, in words
-	Blocked     bool     // nothing of it counts while it is so
-	Part        bool     // of an account only some clusters, and not the account itself
+	Members     []string // of a group, the first by name
+	MoreMembers int
+	Blocked     bool // nothing of it counts while it is so
+	Part        bool // of an account only some clusters, and not the account itself
 }
 
 // ReachView is one place, and what may be done there.

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,16 +16,65 @@ type MappingRow struct {
 }
 
 // Giving is a role, where it holds and where it comes from.
-type Giving struct{ Role, Where, Source string }
+type Giving struct {
+	Role, Where, Source string
+	Href                string     // of the place; empty where it has no page or its name is not told
+	Until               *time.Time // nil: no end
+	Why                 string     // of a grant, as it was given; empty for configuration
+}
 
 // everywhere is where a grant without bounds holds.
 const everywhere = "everything"
 
-// somewhereOnly reports whether a right holds in some places only.
-func (m Mapping) somewhereOnly() bool {
-	return slices.ContainsFunc(m.Giving, func(r MappingRow) bool {
-		return slices.ContainsFunc(r.Gives, func(g Giving) bool { return g.Where != everywhere })
-	})
+// mostPlaces is how many places of one role are named beside it; past it they are counted.
+const mostPlaces = 3
+
+// places are where each role holds, in the order of the table. A role that holds everywhere holds nowhere else besides.
+func (m Mapping) places() map[string][]string {
+	all := map[string][]string{}
+	for _, row := range m.Giving {
+		for _, g := range row.Gives {
+			// "1 cluster" stands for one that is not named here: the next such may be another.
+			counted := g.Where != "" && g.Where[0] >= '0' && g.Where[0] <= '9'
+			if counted || !slices.Contains(all[g.Role], g.Where) {
+				all[g.Role] = append(all[g.Role], g.Where)
+			}
+		}
+	}
+	for role, places := range all {
+		if slices.Contains(places, everywhere) {
+			all[role] = []string{"everywhere"}
+		}
+	}
+	return all
+}
+
+// withPlaces are the roles, each with where it holds: "viewer · staging, cluster orders".
+func (m Mapping) withPlaces(roles []string) []string {
+	at := m.places()
+	out := make([]string, 0, len(roles))
+	for _, role := range roles {
+		places := at[role]
+		switch {
+		case len(places) == 0:
+			out = append(out, role)
+		case len(places) > mostPlaces:
+			out = append(out, role+" · "+Count(len(places), "place"))
+		default:
+			out = append(out, role+" · "+strings.Join(places, ", "))
+		}
+	}
+	return out
+}
+
+// fewNamed reports whether a role holds in more places than are named beside it.
+func (m Mapping) fewNamed() bool {
+	for _, places := range m.places() {
+		if len(places) > mostPlaces {
+			return true
+		}
+	}
+	return false
 }
 
 // Mapping is how what a provider vouches for becomes rights.
@@ -32,6 +82,8 @@ type Mapping struct {
 	Giving  []MappingRow
 	Nothing []MappingRow // as many as are shown
 	More    int          // that give nothing either and are not shown
+	Terms   bool         // Until and Why of what is given are known
+	Now     time.Time    // with Terms
 }
 
 // gives counts the grants.

@@ -16,12 +16,19 @@ type MeView struct {
 	GroupPath   string   // where the claim was found, when inside others
 	Problems    []string // with the groups claim
 	Mapping     Mapping
+	BreakGlass  *BreakGlassOwn // set when a break-glass link signed the member in: then nothing else gives them rights
 	SignedInAt  time.Time
 	AuthTime    *time.Time
 	Prompted    bool // AuthTime is when the provider answered a request to sign in anew
 	Claims      []Pair
 	MoreClaims  int // are not kept
 	Sessions    []SessionRow
+}
+
+// BreakGlassOwn is the break-glass link that somebody is signed in by.
+type BreakGlassOwn struct {
+	MadeBy, Reason string // the reason is a sentence
+	Until          time.Time
 }
 
 // PermissionGroup is what a member may do with one kind of thing.

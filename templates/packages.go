@@ -19,6 +19,7 @@ type PackagesView struct {
 	Provider string
 	MayAdd   bool
 	Contact  []string
+	Clusters int  // that the member may see, where they may see no account
 	None     bool // no account may be looked at
 	Create   Offer
 }

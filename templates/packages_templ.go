@@ -47,7 +47,7 @@ func Packages(v PackagesView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.None {
-				templ_7745c5c3_Err = noAccount(v.MayAdd, v.Contact).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = noAccount(v.MayAdd, v.Contact, v.Clusters).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -25,17 +25,18 @@ type RoleRow struct {
 
 // RoleView is the page of one role.
 type RoleView struct {
-	Page     Page
-	Crumbs   []Link
-	Role     RoleRow
-	Version  int
-	Grid     PermissionGrid
-	Offers   []Offer
-	Differs  *RoleDifference
-	Compare  Select // with which role
-	Uses     []GrantRow
-	More     bool   // uses than these
-	GiveHref string // gives this role; empty: the reader may not
+	Page      Page
+	Crumbs    []Link
+	Role      RoleRow
+	Version   int
+	Grid      PermissionGrid
+	Offers    []Offer
+	Differs   *RoleDifference
+	Compare   Select // with which role
+	Everybody bool   // all who have it may be seen
+	Uses      []GrantRow
+	More      bool   // uses than these
+	GiveHref  string // gives this role; empty: the reader may not
 }
 
 // RoleDifference is what one role has and another has not.

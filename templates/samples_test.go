@@ -590,8 +590,8 @@ func sampleMe() MeView {
 func sampleMapping() Mapping {
 	return Mapping{
 		Giving: []MappingRow{
-			{What: "group", Value: "ops", Gives: []Giving{{"operator", "everything", "from configuration, QM_OPERATOR_GROUPS"}, {"viewer", "everything", "from configuration, QM_VIEWER_GROUPS"}}},
-			{What: "group", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: []Giving{{"auditor", "everything", "from configuration, QM_AUDITOR_GROUPS"}}},
+			{What: "group", Value: "ops", Gives: []Giving{{Role: "operator", Where: "everything", Source: "from configuration, QM_OPERATOR_GROUPS"}, {Role: "viewer", Where: "everything", Source: "from configuration, QM_VIEWER_GROUPS"}}},
+			{What: "group", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: []Giving{{Role: "auditor", Where: "everything", Source: "from configuration, QM_AUDITOR_GROUPS"}}},
 		},
 		Nothing: []MappingRow{{What: "group", Value: "everyone", Why: "No grant names it."}, {What: "group", Value: "/engineering/search/relevance-and-ranking", Why: "No grant names it."}, {What: "e-mail address", Value: "olga@example.test", Why: "No grant names it."}},
 		More:    1198,
@@ -599,16 +599,16 @@ func sampleMapping() Mapping {
 }
 
 func sampleGroups() GroupsView {
-	gives := []Giving{{"viewer", "everything", "from configuration, QM_VIEWER_GROUPS"}}
+	gives := []Giving{{Role: "viewer", Where: "everything", Source: "from configuration, QM_VIEWER_GROUPS"}}
 	return GroupsView{
 		Page: samplePage("Groups", "admin-groups", "admin"), Claim: "groups", Total: 3, All: 412, Text: "e", Next: "/admin/groups?after=x", Full: true, Providers: true,
 		Rows: []SeenGroup{
 			{Issuer: "https://login.example.test", Value: "engineering", Gives: gives, Members: 1203, FirstSeen: before(90 * day), LastSeen: before(time.Minute)},
-			{Issuer: "https://login.example.test", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: append(gives, Giving{"operator", "everything", "from configuration, QM_OPERATOR_GROUPS"}), Members: 1, FirstSeen: before(3 * day), LastSeen: before(2 * day)},
+			{Issuer: "https://login.example.test", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: append(gives, Giving{Role: "operator", Where: "everything", Source: "from configuration, QM_OPERATOR_GROUPS"}), Members: 1, FirstSeen: before(3 * day), LastSeen: before(2 * day)},
 			{Issuer: "https://login.example.test", Value: "sales", FirstSeen: before(3 * day), LastSeen: before(2 * day)},
 		},
 		Troubles:  []string{"Of 3 of 1,203 members the provider left groups out, because they are in too many."},
-		NeverSeen: []SeenGroup{{Value: "platform-admin", Gives: []Giving{{"admin", "everything", "from configuration, QM_ADMIN_GROUPS"}}}},
+		NeverSeen: []SeenGroup{{Value: "platform-admin", Gives: []Giving{{Role: "admin", Where: "everything", Source: "from configuration, QM_ADMIN_GROUPS"}}}},
 	}
 }
 

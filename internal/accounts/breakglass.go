@@ -48,6 +48,12 @@ func isBreakGlass(by audit.Actor) bool {
 	return by.Issuer == InternalIssuer && by.Via == audit.ViaBrowser && by.Session != "" && strings.HasPrefix(by.Subject, breakGlassSubject)
 }
 
+// BreakGlass reports whether a break-glass link gave the session, and not the identity provider. Its claims are made_by,
+// reason and break_glass_link then.
+func (s Session) BreakGlass() bool {
+	return s.Issuer == InternalIssuer && strings.HasPrefix(s.Subject, breakGlassSubject)
+}
+
 // BreakGlassLink is a way in that was just made. Token is in it and nowhere else.
 type BreakGlassLink struct {
 	Token     string

@@ -17,32 +17,35 @@ import (
 
 // Grant is a grant as those may see it who manage grants everywhere in its scope.
 type Grant struct {
-	ID          uuid.UUID // nil for one from configuration
-	SubjectKind string    // SubjectMember, SubjectGroup, SubjectEmail
-	Issuer      string
-	Subject     string
-	SubjectName string // of a member, as last signed in; else the subject
-	Role        access.Role
-	ScopeKind   access.ScopeKind
-	Scope       string // in the one spelling that ParseScope makes
-	ScopeName   string // in words for people
-	ExpiresAt   *time.Time
-	Reason      string
-	BoundFrom   *uuid.UUID // the grant to an address that this one follows
-	CreatedAt   time.Time
-	GrantedBy   string // name at the time
-	Configured  bool   // from configuration, and ended there only
-	Source      string // of a configured one: the variable
-	Pending     bool   // waits for the first sign-in with the address
-	Expired     bool
-	EndedAt     *time.Time
-	EndedBy     string
-	EndReason   string
-	Bound       bool   // it was for an address, and ended because a member who signed in with it has one like it since
-	BoundTo     *Grant // that one; of one grant that was asked for by itself
-	Unverified  bool   // the row was altered since the console wrote it, and counts for nothing
-	MayEnd      bool
-	WhyNotEnd   string // in words for people; empty when MayEnd
+	ID           uuid.UUID // nil for one from configuration
+	SubjectKind  string    // SubjectMember, SubjectGroup, SubjectEmail
+	Issuer       string
+	Subject      string
+	SubjectName  string // of a member, as last signed in; else the subject
+	SubjectEmail string // of a member, as last signed in; may be empty
+	Role         access.Role
+	ScopeKind    access.ScopeKind
+	Scope        string // in the one spelling that ParseScope makes
+	ScopeName    string // in words for people
+	ExpiresAt    *time.Time
+	Reason       string
+	BoundFrom    *uuid.UUID // the grant to an address that this one follows
+	CreatedAt    time.Time
+	GrantedBy    string // name at the time
+	Configured   bool   // from configuration, and ended there only
+	Source       string // of a configured one: the variable
+	Pending      bool   // waits for the first sign-in with the address
+	Expired      bool
+	Blocked      bool // it is in force for a member who is blocked, and so counts for nothing
+	Nobody       bool // it is for a group that no sign-in has named; told of a page of the list, and of one grant
+	EndedAt      *time.Time
+	EndedBy      string
+	EndReason    string
+	Bound        bool   // it was for an address, and ended because a member who signed in with it has one like it since
+	BoundTo      *Grant // that one; of one grant that was asked for by itself
+	Unverified   bool   // the row was altered since the console wrote it, and counts for nothing
+	MayEnd       bool
+	WhyNotEnd    string // in words for people; empty when MayEnd
 }
 
 // NewGrant is a grant as the form sends it.

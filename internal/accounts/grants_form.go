@@ -148,8 +148,10 @@ func (s *Service) readSubject(ctx context.Context, tx pgx.Tx, by audit.Actor, n 
 		return chooseSubjectKind, nil
 	}
 	switch {
+	case text == "" && n.SubjectKind == SubjectMember:
+		return "Choose a member.", nil
 	case text == "":
-		return "Say who: an e-mail address, or a member.", nil
+		return "Give the e-mail address.", nil
 	case !wellFormed(text, maxIssuer+maxSubject+1):
 		return "This is not text, or too long.", nil
 	}

@@ -61,6 +61,7 @@ type grantLook struct {
 	rights   access.Rights
 	now      time.Time
 	members  map[principal]string
+	emails   map[principal]string
 	accounts map[uuid.UUID]accountRef
 	clusters map[access.ClusterRef]namedCluster
 	verified map[uuid.UUID]bool // what was found of rows so far
@@ -76,7 +77,7 @@ func (s *Service) lookBy(by audit.Actor, book *rightsBook) *grantLook {
 	now := s.now()
 	return &grantLook{
 		s: s, by: by, book: book, rights: s.rightsBy(book, by, now), now: now,
-		members: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
+		members: map[principal]string{}, emails: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
 		verified: map[uuid.UUID]bool{},
 	}
 }
@@ -122,7 +123,8 @@ func (l *grantLook) nameMembers(ctx context.Context, db querier, issuers, subjec
 		return dbError("reading the names of members", err)
 	}
 	for _, m := range found {
-		l.members[principal{m.Issuer, m.Subject}] = m.shownName()
+		who := principal{m.Issuer, m.Subject}
+		l.members[who], l.emails[who] = m.shownName(), shown(m.Email, 128)
 	}
 	return nil
 }
@@ -241,6 +243,10 @@ func (l *grantLook) grant(row endedGrantRow) Grant {
 		Pending: row.SubjectKind == SubjectEmail && row.EndedAt == nil, Expired: row.EndedAt == nil && !storedGrant{row: row.grantRow}.live(l.now),
 		EndedAt: row.EndedAt, EndedBy: row.EndedBy, EndReason: row.EndReason, Bound: row.SubjectKind == SubjectEmail && row.EndedAt != nil && row.EndReason == endedBound,
 		Unverified: !l.verifies(row.grantRow),
+		Blocked:    row.SubjectKind == SubjectMember && l.book.blocked[principal{row.Issuer, row.Subject}],
+	}
+	if row.SubjectKind == SubjectMember {
+		g.SubjectEmail = l.emails[principal{row.Issuer, row.Subject}]
 	}
 	switch {
 	case g.EndedAt != nil:
@@ -287,7 +293,43 @@ func (s *Service) Grant(ctx context.Context, by audit.Actor, id uuid.UUID) (Gran
 		g.BoundTo, err = s.boundTo(ctx, by, book, id)
 		g.Bound = g.BoundTo != nil // anybody may have given this for the reason of an end
 	}
-	return g, err
+	if err != nil {
+		return Grant{}, err
+	}
+	one := []Grant{g}
+	err = s.addNobody(ctx, one)
+	return one[0], err
+}
+
+// addNobody tells of the grants to groups which name one that no sign-in has named, as far as that is kept: for a year.
+func (s *Service) addNobody(ctx context.Context, grants []Grant) error {
+	var issuers, values []string
+	for _, g := range grants {
+		if g.SubjectKind == SubjectGroup {
+			issuers, values = append(issuers, g.Issuer), append(values, g.Subject)
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	// Of a provider that names more groups than are kept nobody knows which were never named.
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT DISTINCT named.issuer, named.value FROM unnest($1::text[], $2::text[]) AS named (issuer, value)
+		WHERE NOT EXISTS (SELECT FROM group_values seen WHERE seen.value = named.value AND (named.issuer = '' OR seen.issuer = named.issuer))
+			AND NOT EXISTS (SELECT FROM (SELECT issuer FROM group_values GROUP BY issuer HAVING count(*) >= $3) many WHERE named.issuer IN ('', many.issuer))`,
+		issuers, values, maxGroupValues)
+	if err != nil {
+		return dbError("reading which groups were named", err)
+	}
+	never := map[principal]bool{}
+	var who principal
+	if _, err := pgx.ForEachRow(rows, []any{&who.issuer, &who.name}, func() error { never[who] = true; return nil }); err != nil {
+		return dbError("reading which groups were named", err)
+	}
+	for i, g := range grants {
+		grants[i].Nobody = g.SubjectKind == SubjectGroup && never[principal{g.Issuer, g.Subject}]
+	}
+	return nil
 }
 
 // hiddenGrant answers who may not see a grant as if there were none, after as long: what the record of it says is looked
@@ -376,7 +418,12 @@ func (s *Service) Grants(ctx context.Context, by audit.Actor, q GrantQuery) (Gra
 	for _, row := range rows {
 		page.Grants = append(page.Grants, look.grant(row))
 	}
-	return page, nil
+	return page, s.addNobody(ctx, page.Grants)
+}
+
+// SeesAllGrants reports whether no grant is hidden from the actor.
+func (s *Service) SeesAllGrants(by audit.Actor) bool {
+	return s.rights(by).Within(access.GrantsManage, access.Scope{Everything: true})
 }
 
 // grantsCursor reads the place that the list goes on from.

@@ -310,7 +310,7 @@ func TestWhyMay(t *testing.T) {
 	for _, r := range why.Roles {
 		roles = append(roles, r.ID)
 	}
-	if diff := cmp.Diff([]string{"operator", "key-manager", "account-admin", "platform-admin"}, roles); diff != "" || !slices.Equal(why.Held, access.Viewer().Permissions) {
+	if diff := cmp.Diff([]string{"operator", "key-manager", "account-admin", "platform-admin"}, roles); diff != "" || !slices.Equal(why.Held, access.Effective(access.Viewer().Permissions, access.ScopeCluster)) {
 		t.Errorf("held %v (-want +got)\n%s", why.Held, diff)
 	}
 	why, err = f.svc.WhyMay(t.Context(), f.accountAdm, "member.block", ClusterRef{})

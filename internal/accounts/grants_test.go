@@ -110,7 +110,7 @@ func TestGrantIsStoredRecordedAndActs(t *testing.T) {
 	}
 	end := time.Date(2026, 11, 30, 23, 59, 59, 0, time.UTC)
 	want := Grant{
-		ID: got.ID, SubjectKind: SubjectMember, Issuer: grantsIssuer, Subject: "vera", SubjectName: "Name of vera", Role: access.Viewer(),
+		ID: got.ID, SubjectKind: SubjectMember, Issuer: grantsIssuer, Subject: "vera", SubjectName: "Name of vera", SubjectEmail: "vera@example.test", Role: access.Viewer(),
 		ScopeKind: access.ScopeCluster, Scope: account.String() + "/" + cluster.ID, ScopeName: "cluster cluster-000 of account Search",
 		ExpiresAt: &end, Reason: "on call\nthis week", CreatedAt: r.clock.now, GrantedBy: "Name of ada", MayEnd: true,
 	}

@@ -21,11 +21,19 @@ type Holder struct {
 	Issuer      string
 	Subject     string
 	Name        string
-	Blocked     bool // the grants count for nothing while it is so
-	Part        bool // of an account: not the account itself, but clusters of it
+	Email       string // of a member; may be empty
+	Blocked     bool   // the grants count for nothing while it is so
+	Part        bool   // of an account: not the account itself, but clusters of it
 	Grants      []Grant
 	Permissions []string // sorted; of Part: on some clusters
+	// Members are the first of who is in the group by their last sign-in and not blocked, by name, and MemberCount is how
+	// many there are. Only for who manages grants or members everywhere.
+	Members     []string
+	MemberCount int
 }
+
+// maxHolderMembers is how many members of a group are named.
+const maxHolderMembers = 5
 
 // WhoCan tells who can touch an account, or a cluster when the reference names one: members and groups by
 // the grants that count now, and what configuration gives. It is for who manages grants or members there.
@@ -41,7 +49,58 @@ func (s *Service) WhoCan(ctx context.Context, by audit.Actor, ref ClusterRef) ([
 	if !s.overseesOn(by, on) {
 		return nil, s.refuse(ctx, by, ActGrantRead, on, access.GrantsManage)
 	}
-	return s.holders(ctx, by, on)
+	holders, err := s.holders(ctx, by, on)
+	if err != nil {
+		return nil, err
+	}
+	return holders, s.addHolderMembers(ctx, by, holders)
+}
+
+// addHolderMembers names who is in the groups among the holders.
+func (s *Service) addHolderMembers(ctx context.Context, by audit.Actor, holders []Holder) error {
+	rights, everything := s.rights(by), access.Scope{Everything: true}
+	var values []string
+	for _, h := range holders {
+		if h.Kind == SubjectGroup {
+			values = append(values, h.Subject)
+		}
+	}
+	if len(values) == 0 || !rights.Within(access.MembersManage, everything) && !rights.Within(access.GrantsManage, everything) {
+		return nil
+	}
+	var issuers, subjects []string
+	for who, blocked := range s.keeper.book.Load().blocked {
+		if blocked {
+			issuers, subjects = append(issuers, who.issuer), append(subjects, who.name)
+		}
+	}
+	rows, err := s.cfg.DB.Query(ctx, `
+		SELECT m.issuer, named.value, count(*), (array_agg(coalesce(nullif(m.name, ''), nullif(m.email, ''), m.subject) ORDER BY lower(m.name), m.subject))[1:$4]
+		FROM members m, LATERAL (SELECT DISTINCT g AS value FROM unnest(m.groups) g WHERE g = ANY($1)) named
+		WHERE (m.issuer, m.subject) NOT IN (SELECT * FROM unnest($2::text[], $3::text[]))
+		GROUP BY m.issuer, named.value`, values, nonNil(issuers), nonNil(subjects), maxHolderMembers)
+	if err != nil {
+		return dbError("reading who is in groups", err)
+	}
+	var issuer, value string
+	var n int
+	var names []string
+	if _, err := pgx.ForEachRow(rows, []any{&issuer, &value, &n, &names}, func() error {
+		for i := range holders {
+			h := &holders[i]
+			if h.Kind != SubjectGroup || h.Subject != value || h.Issuer != "" && h.Issuer != issuer {
+				continue
+			}
+			h.MemberCount += n
+			for _, name := range names[:min(len(names), maxHolderMembers-len(h.Members))] {
+				h.Members = append(h.Members, shown(name, 128))
+			}
+		}
+		return nil
+	}); err != nil {
+		return dbError("reading who is in groups", err)
+	}
+	return nil
 }
 
 // overseesOn reports whether the actor may see who can touch the target.
@@ -109,13 +168,13 @@ func (s *Service) holders(ctx context.Context, by audit.Actor, on target) ([]Hol
 		i := slices.IndexFunc(all, func(h Holder) bool { return h.Kind == g.SubjectKind && h.Issuer == g.Issuer && h.Subject == g.Subject })
 		if i < 0 {
 			i = len(all)
-			all = append(all, Holder{Kind: g.SubjectKind, Issuer: g.Issuer, Subject: g.Subject, Name: g.SubjectName, Part: true,
+			all = append(all, Holder{Kind: g.SubjectKind, Issuer: g.Issuer, Subject: g.Subject, Name: g.SubjectName, Email: g.SubjectEmail, Part: true,
 				Blocked: g.SubjectKind == SubjectMember && book.blocked[principal{g.Issuer, g.Subject}]})
 		}
 		h := &all[i]
 		h.Part = h.Part && part
 		h.Grants = append(h.Grants, g)
-		h.Permissions = append(h.Permissions, g.Role.Permissions...)
+		h.Permissions = append(h.Permissions, access.Effective(g.Role.Permissions, g.ScopeKind)...)
 	}
 	for _, row := range rows {
 		add(look.grant(row), part[row.ID])
@@ -215,7 +274,7 @@ func (s *Service) WhatCan(ctx context.Context, by audit.Actor, issuer, subject s
 			i = len(a.Scopes)
 			a.Scopes = append(a.Scopes, ScopeAccess{Kind: g.ScopeKind, Scope: g.Scope, Name: g.ScopeName})
 		}
-		a.Scopes[i].Permissions = append(a.Scopes[i].Permissions, g.Role.Permissions...)
+		a.Scopes[i].Permissions = append(a.Scopes[i].Permissions, access.Effective(g.Role.Permissions, g.ScopeKind)...)
 	}
 	for i := range a.Scopes {
 		slices.Sort(a.Scopes[i].Permissions)
@@ -322,6 +381,12 @@ func (s *Service) WhyMay(ctx context.Context, by audit.Actor, actName string, re
 		if rights.Allows(access.Needs(p), on.access()) {
 			why.Held = append(why.Held, p)
 		}
+	}
+	switch on.Kind {
+	case KindCluster:
+		why.Held = access.Effective(why.Held, access.ScopeCluster)
+	case KindAccount:
+		why.Held = access.Effective(why.Held, access.ScopeAccount)
 	}
 	if why.Allowed {
 		var err error

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/accounts/access"
@@ -76,6 +77,32 @@ func (s *Service) groupsChange(row sessionRow) audit.Change {
 
 // Explain tells of each group and of the address of the member what it gives now, and why.
 func (s *Service) Explain(by audit.Actor) []access.Row { return s.explain(by) }
+
+// GrantTerms is until when and why a grant was given.
+type GrantTerms struct {
+	ExpiresAt *time.Time
+	Reason    string
+}
+
+// TermsOf tells until when and why the grants in rows of Explain were given, by their ids; those of configuration have none.
+func (s *Service) TermsOf(rows []access.Row) map[uuid.UUID]GrantTerms {
+	terms := map[uuid.UUID]GrantTerms{}
+	for _, r := range rows {
+		for _, g := range r.Gives {
+			if g.ID != uuid.Nil {
+				terms[g.ID] = GrantTerms{}
+			}
+		}
+	}
+	if book := s.keeper.book.Load(); book != nil && len(terms) > 0 {
+		for _, g := range book.grants {
+			if _, asked := terms[g.row.ID]; asked {
+				terms[g.row.ID] = GrantTerms{ExpiresAt: g.row.ExpiresAt, Reason: g.row.Reason}
+			}
+		}
+	}
+	return terms
+}
 
 // explain tells where the rights of a member come from.
 func (s *Service) explain(by audit.Actor) []access.Row {

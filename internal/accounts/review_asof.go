@@ -144,9 +144,10 @@ func comparePrincipals(a, b principal) int {
 
 func sortPrincipals(all []principal) { slices.SortFunc(all, comparePrincipals) }
 
-// readsOnly reports whether nothing is changed by what a permission allows, so that its use leaves no event.
+// readsOnly reports whether nothing is changed by what a permission allows. Reading leaves no event; taking the log away
+// does, but who may do it mostly reads.
 func readsOnly(permission string) bool {
-	return strings.HasPrefix(permission, "read:") || permission == access.AuditRead || permission == access.LogsRead
+	return strings.HasPrefix(permission, "read:") || permission == access.AuditRead || permission == access.AuditExport || permission == access.LogsRead
 }
 
 // storedLine is the line of a grant of the ledger; nil when it did not count.
@@ -420,8 +421,9 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// lastUse is the last event within the window of somebody whom the line concerns, inside its scope where events tell of
-// accounts and clusters; nil when there is none. What only reads leaves no event, so for that signing in counts.
+// lastUse is the last event within the window of somebody whom the line concerns, after the grant was given and inside its
+// scope where events tell of accounts and clusters; nil when there is none. What only reads leaves no event, so for that
+// signing in counts.
 func (r *reviewed) lastUse(line *reviewLine) *time.Time {
 	var last time.Time
 	for _, who := range line.who {
@@ -448,7 +450,7 @@ func (r *reviewed) lastUse(line *reviewLine) *time.Time {
 			last = later(last, m.anywhere)
 		}
 	}
-	if last.IsZero() {
+	if last.IsZero() || !last.After(line.Since) { // before that it was another right that was used
 		return nil
 	}
 	return &last

@@ -618,6 +618,7 @@ func TestReviewLastUse(t *testing.T) {
 	}
 	prod, dev := on("vera", "operator", access.ScopeAccount, f.prod.String()), on("vera", "operator", access.ScopeAccount, f.dev.String())
 	env, reads := on("vera", "operator", access.ScopeEnvironment, "production"), on("vera", "viewer", access.ScopeAccount, f.dev.String())
+	f.grantee(t, "vera", "ops")
 	refused := singleEvent(target{Account: accountRef{ID: f.dev}, Kind: KindCluster, ID: "c2"}, vera, ActClusterRestart, nil)
 	refused.Outcome = audit.Denied
 	for _, e := range []audit.Event{
@@ -643,6 +644,40 @@ func TestReviewLastUse(t *testing.T) {
 	}
 	if n := len(f.review(f.ada, ReviewQuery{At: f.moment().Add(91 * 24 * time.Hour), Unused: true, Member: "vera"}).Lines); n != 4 {
 		t.Errorf("%d lines are unused 91 days later", n)
+	}
+}
+
+// TestReviewCountsUseOfTheGrantOnly: what somebody did before a grant was given is no use of it, and a role that reads and
+// takes the log away is used by who signs in.
+func TestReviewCountsUseOfTheGrantOnly(t *testing.T) {
+	f := newReviewField(t)
+	vera := f.grantee(t, "vera", "ops")
+	restart := func() {
+		t.Helper()
+		on := target{Account: accountRef{ID: f.prod, Name: "Search"}, Kind: KindCluster, ID: "c1", Name: "c1"}
+		if err := f.svc.appendEvent(t.Context(), singleEvent(on, vera, ActClusterRestart, nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart()
+	for _, role := range []string{"operator", "auditor"} {
+		f.give(t, f.ada, SubjectMember, "vera", role, access.ScopeAccount, f.prod.String())
+	}
+	for _, role := range []string{"operator", "auditor"} {
+		if l := f.line(f.ada, "vera", role); l.LastUse != nil {
+			t.Errorf("%s was used at %v, and given at %v", role, l.LastUse, l.Since)
+		}
+	}
+	f.grantee(t, "vera", "ops")
+	if f.line(f.ada, "vera", "operator").LastUse != nil {
+		t.Error("signing in is a use of a role that changes things")
+	}
+	if l := f.line(f.ada, "vera", "auditor"); l.LastUse == nil || !l.ReadOnly {
+		t.Errorf("an auditor who signs in does not use the role: %+v", l)
+	}
+	restart()
+	if f.line(f.ada, "vera", "operator").LastUse == nil {
+		t.Error("a restart after the grant is no use of it")
 	}
 }
 

@@ -201,8 +201,9 @@ func giveOn(ref accounts.ClusterRef) string {
 
 func (s *Server) holderView(c echo.Context, h accounts.Holder) templates.HolderView {
 	v := templates.HolderView{
-		Who:         s.subjectView(c, h.Kind, h.Issuer, h.Subject, h.Name),
+		Who:         s.subjectView(c, h.Kind, h.Issuer, h.Subject, h.Name, h.Email),
 		Permissions: permissionGroups(h.Permissions), Few: inShort(h.Permissions), Blocked: h.Blocked, Part: h.Part,
+		Members: h.Members, MoreMembers: h.MemberCount - len(h.Members),
 	}
 	for _, g := range h.Grants {
 		row := s.grantRow(c, g)
@@ -245,7 +246,7 @@ func (s *Server) showWhatCan(c echo.Context, q accessQuery) error {
 		Page:   s.page(c, "What can "+a.Name+" touch?", "access-what", "admin"),
 		Crumbs: []templates.Link{{Label: "Access", Href: pathAccess}}, Heading: "What can " + a.Name + " touch?", Asked: true,
 	}
-	who := s.subjectView(c, accounts.SubjectMember, a.Issuer, a.Subject, a.Name)
+	who := s.subjectView(c, accounts.SubjectMember, a.Issuer, a.Subject, a.Name, a.Email)
 	v.Who = &who
 	about := []string{}
 	if a.Email != "" && a.Email != a.Name {

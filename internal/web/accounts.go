@@ -68,6 +68,11 @@ func (s *Server) handleAccounts(c echo.Context) error {
 			{Value: stateTrouble, Label: "Needs a look", Selected: q.State == stateTrouble},
 		}},
 	}
+	if page.All == 0 {
+		if v.Clusters, err = s.clustersSeen(c); err != nil {
+			return err
+		}
+	}
 	v.First, v.Next = pageLinks(q.After, page.Next, q.from)
 	for _, a := range page.Accounts {
 		v.Rows = append(v.Rows, accountRow(a))
@@ -82,6 +87,15 @@ func accountRow(a accounts.Account) templates.AccountRow {
 		KeyPrefix: a.Key.Prefix, KeyRefused: a.Key.Refused, RotateBy: a.RotateBy,
 		OKAt: a.Sync.OKAt, Error: a.Sync.Error, Stale: a.Sync.Stale, Vanished: a.Sync.Vanished,
 	}
+}
+
+// clustersSeen counts the clusters that the member may see, for pages of accounts that have none to show.
+func (s *Server) clustersSeen(c echo.Context) (int, error) {
+	page, err := s.accounts.Fleet(c.Request().Context(), actorFrom(c), accounts.FleetQuery{Limit: 1})
+	if err != nil {
+		return 0, fmt.Errorf("count clusters: %w", err)
+	}
+	return page.All, nil
 }
 
 // fleetOf is the fleet narrowed to one account.

@@ -146,7 +146,12 @@ func TestBreakGlassReplacesTheSessionOfTheBrowser(t *testing.T) {
 	if _, _, err := c.accounts.Authenticate(context.Background(), audit.Actor{}, member); err == nil {
 		t.Error("the member's session goes on")
 	}
-	wantWords(t, b.visit("/me"), true, "Break-glass (root@host-1)")
+	me := b.visit("/me")
+	wantWords(t, me, true, "Break-glass (root@host-1)")
+	// It is the link that gives the rights, and not what a provider says.
+	wantSaid(t, me, "Through a break-glass link printed by root on host-1: Provider &lt;down&gt;.")
+	wantWords(t, me, false, "identity provider says of you")
+	wantWords(t, me, false, "named by your provider")
 }
 
 // TestBreakGlassIsListedApart: the page of members says who printed a link, why, and until when its session lasts; what the

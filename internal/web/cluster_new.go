@@ -94,6 +94,8 @@ func newClusterOffer(permissions []string, list []accounts.Account) []templates.
 		return nil
 	case !slices.Contains(permissions, right):
 		o.Offered, o.Reason = false, "You need "+right+"."
+	case !slices.ContainsFunc(list, func(a accounts.Account) bool { return !a.Hidden }):
+		o.Offered, o.Reason = false, "A cluster is made in an account, and you can work on no whole one."
 	}
 	return []templates.Offer{o}
 }
@@ -109,6 +111,11 @@ func (s *Server) handleClusterNewChoose(c echo.Context) error {
 	}
 	p := s.page(c, "New cluster", "cluster-new-account", "clusters")
 	v := templates.ClusterAccountsView{Page: p, Crumbs: []templates.Link{{Label: "Clusters", Href: pathHome}}, MayAdd: p.Member.MayManage, Contact: s.opts.Contact}
+	if len(list) == 0 {
+		if v.Clusters, err = s.clustersSeen(c); err != nil {
+			return err
+		}
+	}
 	for _, a := range list {
 		v.Accounts = append(v.Accounts, templates.ClusterAccount{
 			ID: a.Account.ID.String(), Name: a.Account.Name, Environment: string(a.Account.Environment), Legacy: a.Account.Generation == cloudapi.PAV1,

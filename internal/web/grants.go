@@ -148,12 +148,12 @@ func scopeKinds() []templates.Choice {
 }
 
 // subjectView is whom a grant is for, with the ways to them that this member may go.
-func (s *Server) subjectView(c echo.Context, kind, issuer, subject, name string) templates.SubjectView {
+func (s *Server) subjectView(c echo.Context, kind, issuer, subject, name, email string) templates.SubjectView {
 	v := templates.SubjectView{Kind: kind, Name: cmp.Or(name, subject), Issuer: issuer}
 	members := s.accounts.MaySeeMembers(actorFrom(c))
 	switch kind {
 	case accounts.SubjectMember:
-		v.Detail, v.Href = subject, accessOfMember(issuer, subject)
+		v.Detail, v.Href = cmp.Or(email, subject), accessOfMember(issuer, subject)
 		if members {
 			v.Page = memberPath(s.accounts.MemberID(issuer, subject))
 		}
@@ -168,11 +168,11 @@ func (s *Server) subjectView(c echo.Context, kind, issuer, subject, name string)
 // grantRow is a grant as lists show it.
 func (s *Server) grantRow(c echo.Context, g accounts.Grant) templates.GrantRow {
 	row := templates.GrantRow{
-		Who:  s.subjectView(c, g.SubjectKind, g.Issuer, g.Subject, g.SubjectName),
+		Who:  s.subjectView(c, g.SubjectKind, g.Issuer, g.Subject, g.SubjectName, g.SubjectEmail),
 		Role: g.Role.Name, RoleHref: rolePath(g.Role.ID), Where: grantPlace(string(g.ScopeKind), g.Scope, g.ScopeName),
 		ExpiresAt: g.ExpiresAt, Reason: g.Reason, GivenAt: g.CreatedAt, GivenBy: g.GrantedBy,
 		Configured: g.Configured, Variable: strings.TrimPrefix(g.Source, "from configuration, "), State: grantState(g),
-		EndedAt: g.EndedAt, EndedBy: g.EndedBy, EndReason: g.EndReason,
+		Blocked: g.Blocked, Nobody: g.Nobody, EndedAt: g.EndedAt, EndedBy: g.EndedBy, EndReason: g.EndReason,
 	}
 	if g.BoundFrom != nil {
 		row.Follows = grantPath(*g.BoundFrom)
@@ -243,12 +243,12 @@ func (s *Server) handleGrant(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("read grant: %w", err)
 	}
-	row := s.grantRow(c, g)
+	row, effective := s.grantRow(c, g), access.Effective(g.Role.Permissions, g.ScopeKind)
 	v := templates.GrantView{
 		Page:   s.page(c, grantTitle(row, g.ScopeName), "grant-show", "admin"),
 		Crumbs: []templates.Link{{Label: "Grants", Href: pathGrants}}, Grant: row, Description: g.Role.Description,
-		Permissions: permissionGroups(g.Role.Permissions),
-		Offers:      []templates.Offer{{Label: "Take it back", Href: grantPath(id) + "/delete", Danger: true, Offered: g.MayEnd, Reason: g.WhyNotEnd}},
+		Permissions: permissionGroups(effective), WithoutEffect: len(g.Role.Permissions) - len(effective),
+		Offers: []templates.Offer{{Label: "Take it back", Href: grantPath(id) + "/delete", Danger: true, Offered: g.MayEnd, Reason: g.WhyNotEnd}},
 	}
 	if to := g.BoundTo; to != nil {
 		bound := s.grantRow(c, *to)

@@ -10,6 +10,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"quartermaster/internal/accounts"
+	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/audit"
 	"quartermaster/templates"
 )
 
@@ -25,8 +27,14 @@ func (s *Server) handleMe(c echo.Context) error {
 	v := templates.MeView{
 		Page: s.page(c, "Your access", "me-show", "me"), Name: me.Name, Email: me.Email, Subject: me.Subject, Issuer: me.Issuer,
 		Roles: me.Roles, Permissions: permissionGroups(me.Permissions), Verified: by.EmailVerified, Groups: len(me.Groups), GroupClaim: s.opts.GroupsClaim,
-		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: mappingOf(s.accounts.Explain(by), s.namesFor(c)),
+		GroupPath: strings.Join(me.Reading.Path, " → "), Problems: me.Reading.Problems(), Mapping: s.ownMapping(c, by),
 		SignedInAt: me.CreatedAt, AuthTime: me.AuthTime, Prompted: me.Prompted, Claims: sortedPairs(me.Claims), MoreClaims: me.Reading.ClaimsLeftOut,
+	}
+	if me.BreakGlass() {
+		v.BreakGlass = &templates.BreakGlassOwn{MadeBy: me.Claims["made_by"], Reason: asSentence(me.Claims["reason"]), Until: me.ExpiresAt}
+		if user, host, ok := strings.Cut(v.BreakGlass.MadeBy, "@"); ok {
+			v.BreakGlass.MadeBy = user + " on " + host
+		}
 	}
 	for _, one := range sessions {
 		v.Sessions = append(v.Sessions, templates.SessionRow{
@@ -35,6 +43,41 @@ func (s *Server) handleMe(c echo.Context) error {
 		})
 	}
 	return s.render(c, http.StatusOK, templates.Me(v))
+}
+
+// ownMapping is where the member's own rights come from, with until when and why they were given.
+func (s *Server) ownMapping(c echo.Context, by audit.Actor) templates.Mapping {
+	rows, named := s.accounts.Explain(by), s.namesFor(c)
+	m := mappingOf(rows, named)
+	m.Terms, m.Now = true, s.now()
+	terms := s.accounts.TermsOf(rows)
+	at := 0
+	for _, r := range rows {
+		if len(r.Gives) == 0 {
+			continue
+		}
+		if r.By == access.ByMember {
+			m.Giving[at].What = "given to you directly"
+		}
+		for i, g := range r.Gives { // mappingOf keeps the order
+			one := &m.Giving[at].Gives[i]
+			one.Until, one.Why = terms[g.ID].ExpiresAt, terms[g.ID].Reason
+			one.Href = placeHref(g.Scope, one.Where)
+		}
+		at++
+	}
+	return m
+}
+
+// placeHref is the page of the one account or cluster that a scope is and that the words name; empty for any other.
+func placeHref(scope access.Scope, words string) string {
+	switch {
+	case len(scope.Accounts) == 1 && strings.HasPrefix(words, "account "):
+		return accountPath(scope.Accounts[0])
+	case len(scope.Clusters) == 1 && strings.HasPrefix(words, "cluster "):
+		return clusterPath(scope.Clusters[0].AccountID, scope.Clusters[0].ClusterID)
+	}
+	return ""
 }
 
 // permissionGroups gathers permissions by what they are about. Upstream's names say the verb first

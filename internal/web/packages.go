@@ -122,6 +122,11 @@ func (s *Server) handlePackages(c echo.Context) error {
 	}
 	v := packagesView(s.page(c, "Packages and prices", "packages-index", "packages"), q, page)
 	v.Invalid, v.Contact = invalid, s.opts.Contact
+	if v.None && len(page.Accounts) == 0 {
+		if v.Clusters, err = s.clustersSeen(c); err != nil {
+			return err
+		}
+	}
 	return s.render(c, status, templates.Packages(v))
 }
 

@@ -89,7 +89,7 @@ func (s *Server) handleRole(c echo.Context) error {
 	row := roleRow(r)
 	v := templates.RoleView{
 		Page: s.page(c, r.Name, "role-show", "admin"), Crumbs: []templates.Link{{Label: "Roles", Href: pathRoles}}, Role: row, Version: r.Version,
-		Grid: permissionGrid(r.Permissions, nil, ""), More: uses.Total > usesShown,
+		Grid: permissionGrid(r.Permissions, nil, ""), More: uses.Total > usesShown, Everybody: s.accounts.SeesAllGrants(by),
 		Offers: []templates.Offer{
 			{Label: "Copy", Href: row.CopyHref, Offered: true},
 			{Label: "Edit", Href: row.Href + "/edit", Offered: r.MayEdit, Reason: r.WhyNot},
@@ -263,6 +263,7 @@ func (s *Server) renderRoleNew(c echo.Context, status int, form roleForm, base *
 		v.Grid = permissionGrid(form.Permissions, nil, "")
 	} else {
 		v.From, v.Grid = base.ID, permissionGrid(form.Permissions, base, base.Name)
+		v.Page.Title = "New role, a copy of " + base.Name
 	}
 	v.Grid.Edit = true
 	return s.render(c, status, templates.RoleForm(v))

@@ -65,6 +65,39 @@ func Own() []string {
 	return own
 }
 
+// ofClusters are the permissions that are about one cluster and what belongs to it, or about what lies in a scope whatever
+// it is.
+var ofClusters = sync.OnceValue(func() map[string]bool {
+	all := map[string]bool{GrantsManage: true, AuditRead: true, AuditExport: true, LogsRead: true, "restore:backups": true}
+	for _, resource := range []string{"api_keys", "backup_schedules", "backups", "cluster_data", "clusters"} {
+		for _, verb := range []string{"read:", "write:", "delete:"} {
+			all[verb+resource] = true
+		}
+	}
+	return all
+})
+
+// Effective returns those of the permissions that can take effect in a scope of the kind, in their order: a scope of
+// clusters gives nothing on accounts, and only everything gives what is about the console as a whole.
+func Effective(permissions []string, kind ScopeKind) []string {
+	var out []string
+	for _, p := range permissions {
+		switch kind {
+		case ScopeEverything:
+		case ScopeEnvironment, ScopeAccount:
+			if p == MembersManage || p == KeysRotate {
+				continue
+			}
+		case ScopeCluster, ScopeLabels:
+			if !ofClusters()[p] {
+				continue
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 // Role is a named set of permissions.
 type Role struct {
 	// ID is the name that grants keep: a word for a built-in role, a UUID for one of the team's own.

@@ -211,20 +211,20 @@ func ParseScope(kind ScopeKind, text string) (Scope, string, error) {
 		return Scope{Everything: true}, "", nil
 	case ScopeEnvironment:
 		if text == "" {
-			return Scope{}, "", fmt.Errorf("name an environment")
+			return Scope{}, "", fmt.Errorf("choose an environment")
 		}
 		return Scope{Environments: []string{text}}, text, nil
 	case ScopeAccount:
 		id, err := uuid.Parse(text)
 		if err != nil || id == uuid.Nil {
-			return Scope{}, "", fmt.Errorf("name an account by its id")
+			return Scope{}, "", fmt.Errorf("choose an account")
 		}
 		return Scope{Accounts: []uuid.UUID{id}}, id.String(), nil
 	case ScopeCluster:
 		account, cluster, _ := strings.Cut(text, "/")
 		id, err := uuid.Parse(account)
 		if err != nil || id == uuid.Nil || cluster == "" || len(cluster) > maxLabelText || strings.ContainsAny(cluster, "/ \t\r\n") {
-			return Scope{}, "", fmt.Errorf("name a cluster by its account's id and its own, joined by a slash")
+			return Scope{}, "", fmt.Errorf("choose a cluster")
 		}
 		return Scope{Clusters: []ClusterRef{{id, cluster}}}, id.String() + "/" + cluster, nil
 	case ScopeLabels:
