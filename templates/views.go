@@ -94,6 +94,7 @@ type SignInView struct {
 // NoRightsView is what a member with no rights at all sees.
 type NoRightsView struct {
 	Page       Page
+	Again      string // the page that was asked for
 	Claims     []Pair
 	GroupClaim string
 	MoreClaims int      // are not kept
