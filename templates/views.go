@@ -79,6 +79,8 @@ type ErrorView struct {
 	RetryPath string // empty: no retry link
 	SignIn    bool   // offer the sign-in link
 	StepUp    string // leads through a fresh sign-in and back; empty when that does not help
+	MyRights  string // the page of how the member's rights come about; empty where it is no matter of rights
+	Back      *Link  // the cluster or account that the page is about
 }
 
 // SignInView is the sign-in page.

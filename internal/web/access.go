@@ -295,6 +295,9 @@ func (s *Server) refusal(c echo.Context, err error) *templates.RefusalView {
 		return nil
 	}
 	why, err := s.accounts.WhyMay(c.Request().Context(), by, forbidden.Act, refusedRef(c))
+	if err == nil && why.Allowed && forbidden.Missing == access.GrantsManage { // the act would be allowed, but for what it would do to rights
+		why, err = s.accounts.WhyMay(c.Request().Context(), by, accounts.ActGrantCreate.Name, refusedRef(c))
+	}
 	if err != nil || why.Allowed {
 		return nil
 	}
@@ -317,6 +320,17 @@ func (s *Server) refusal(c echo.Context, err error) *templates.RefusalView {
 		v.Ask = s.opts.Contact
 	}
 	return v
+}
+
+// wayBack leads from a refusal to the account or cluster that it is about.
+func wayBack(c echo.Context) *templates.Link {
+	switch ref := refusedRef(c); {
+	case ref.ClusterID != "":
+		return &templates.Link{Label: "Back to the cluster", Href: clusterPath(ref.AccountID, ref.ClusterID)}
+	case ref.AccountID != uuid.Nil:
+		return &templates.Link{Label: "Back to the account", Href: accountPath(ref.AccountID)}
+	}
+	return nil
 }
 
 // refusedRef is the account or cluster that the address of the request is about; zero for none.

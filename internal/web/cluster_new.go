@@ -178,6 +178,9 @@ func (s *Server) handleClusterCreate(c echo.Context) error {
 	if invalid, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return s.renderClusterNew(c, http.StatusUnprocessableEntity, id, form, invalid.Fields)
 	}
+	if forbidden, ok := errors.AsType[*accounts.ForbiddenError](err); ok && forbidden.Field != "" {
+		return s.renderClusterNew(c, http.StatusForbidden, id, form, map[string]string{forbidden.Field: forbiddenField(forbidden)})
+	}
 	if refused, ok := errors.AsType[*accounts.RefusedError](err); ok {
 		noteError(c, err)
 		return s.renderClusterNew(c, refusedStatus(refused), id, form, refused.Fields)

@@ -145,7 +145,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 	for _, path := range []string{pathGrants, pathGrantNew, pathRoles, pathRoleNew, pathGrants + "/" + uuid.NewString(), "/audit", pathAccountNew} {
 		w := c.as("viewers").visit(path)
 		wantStatus(t, w, http.StatusForbidden)
-		wantSaid(t, w, "Why may I not?", "<code", "platform admin", "read", "platform-team")
+		wantSaid(t, w, "Why may I not?", "<code", "platform admin", "read", "platform-team", `href="/me" data-testid="my-rights"`)
 	}
 	part := c.as("viewers").request(http.MethodGet, "/audit", "")
 	part.Header.Set("HX-Request", "true")

@@ -281,6 +281,37 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 	return w
 }
 
+// TestRefusedLabelsKeepTheForm: that a grant goes by a label is said at the field, before and after; nothing that was
+// typed is lost.
+func TestRefusedLabelsKeepTheForm(t *testing.T) {
+	w := newTwoTeams(t, "labels")
+	m := w.teams[0]
+	b := w.signedIn("changer", "Changer", "changer@example.test", "nobody-group")
+	viewer := w.signedIn("looker", "Looker", "looker@example.test", "nobody-group")
+	for subject, role := range map[string]string{"changer": "operator", "looker": "viewer"} {
+		if _, err := w.accounts.CreateGrant(t.Context(), accounts.JobActor("test"), accounts.NewGrant{
+			SubjectKind: accounts.SubjectMember, Subject: w.idp.URL + "|" + subject, Role: role, ScopeKind: "account", Scope: m.account.String(), Reason: "r",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.outside(map[string]any{"act": "phase", "account": w.column(`SELECT cloud_account_id FROM accounts WHERE id = $1`, m.account)[0], "cluster": m.clusters[0], "phase": "HEALTHY"}, nil)
+	form := b.visit(m.path() + "/update")
+	wantStatus(t, form, http.StatusOK)
+	wantSaid(t, form, "Grants go by team: only who gives rights here may change it.")
+	revision := regexp.MustCompile(`name="revision" value="([^"]+)"`).FindStringSubmatch(form.Body.String())
+	if revision == nil {
+		t.Fatal("the form has no revision")
+	}
+	answer := b.post(m.path()+"/update", url.Values{"revision": {revision[1]}, "labels": {"team=mine"}, "cost_allocation_label": {"typed"}}.Encode())
+	wantStatus(t, answer, http.StatusForbidden)
+	wantSaid(t, answer, `id="f-labels-error"`, "Rights rest on the label team, so changing it changes who may do what.", "team=mine</textarea>", `value="typed"`, "Why may I not?", "<code class=\"font-semibold\">grants:manage</code>", `href="/me"`)
+	// A page of a refusal leads back to the cluster.
+	refused := viewer.visit(m.path() + "/update")
+	wantStatus(t, refused, http.StatusForbidden)
+	wantSaid(t, refused, `href="`+m.path()+`" data-testid="back"`, "Back to the cluster")
+}
+
 // sees reports whether the team sees its account of the older API.
 func (w *twoTeams) sees(*team) bool { return w.kind != "labels" }
 
