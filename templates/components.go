@@ -109,6 +109,7 @@ type Offer struct {
 	Primary bool
 	Offered bool
 	Reason  string
+	Why     string // page that explains what is missing and whom to ask; empty when the reason says all
 }
 
 // ConfirmView asks before an act.

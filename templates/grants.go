@@ -260,6 +260,14 @@ func (v GrantFormView) places() Field {
 	return v.field(f)
 }
 
+// WhyNotView answers why the member may not do something, which they did not try.
+type WhyNotView struct {
+	Page    Page
+	Crumbs  []Link
+	Refusal *RefusalView // nil: they may
+	Back    *Link        // the cluster or account that it is about
+}
+
 // AccessView answers who can touch something, or what somebody can touch.
 type AccessView struct {
 	Page    Page

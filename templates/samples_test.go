@@ -305,7 +305,7 @@ func sampleTroubledCluster() ClusterView {
 	v.Pending = []PendingView{{Act: "cluster.restart", By: "Olga Operator", Since: before(14 * time.Second)}, {Act: "cluster.suspend", By: "Ada Admin", Since: before(7 * time.Minute), Unknown: true}}
 	v.NodeRows[1].State, v.NodeRows[1].NotReady, v.NodeRows[1].Actions = "UNHEALTHY", []Pair{{"CONTAINER_RESTARTING", "the container restarted 5 times in 10 minutes"}, {"OUT_OF_MEMORY", "the process used more memory than the node has"}}, []string{"Scale the cluster up to a package with more memory", "Move vectors to disk"}
 	v.Offers = []Offer{
-		{Label: "Restart", Reason: "You need write:clusters here."},
+		{Label: "Restart", Reason: "You need write:clusters here.", Why: "/me/why?act=cluster.restart&account=1&cluster=2"},
 		{Label: "Suspend", Reason: "You need write:clusters here."},
 		{Label: "Delete", Reason: "You need delete:clusters here.", Danger: true},
 	}

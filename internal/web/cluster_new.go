@@ -83,7 +83,7 @@ func clusterNewPath(account uuid.UUID) string { return accountPath(account) + "/
 // clusterOffer leads from an account's page to a new cluster in it.
 func clusterOffer(d accounts.AccountDetail) templates.Offer {
 	o := d.Offers[accounts.ActClusterCreate.Name]
-	return templates.Offer{Label: "New cluster", Href: clusterNewPath(d.ID), Primary: d.Enabled, Offered: o.Offered, Reason: o.Reason}
+	return templates.Offer{Label: "New cluster", Href: clusterNewPath(d.ID), Primary: d.Enabled, Offered: o.Offered, Reason: o.Reason, Why: whyHref(accounts.ClusterRef{AccountID: d.ID}, o)}
 }
 
 // newClusterOffer leads from the fleet to a new cluster. Which accounts can have one the next page tells.

@@ -392,3 +392,25 @@ func TestGrantToAnAddressSaysWhoseItBecame(t *testing.T) {
 		t.Error("the member is told that their address gives nothing")
 	}
 }
+
+// TestWhyIsExplainedWithoutATry: an act that is not offered leads to what is missing and whom to ask, and no refusal is on
+// record for that; of what one may not read nothing is told.
+func TestWhyIsExplainedWithoutATry(t *testing.T) {
+	c, db := newFullConsole(t, func(o *Options) { o.Contact = []string{"platform-team"} })
+	b := c.as("viewers")
+	why := whyHref(accounts.ClusterRef{}, accounts.Offer{Act: accounts.ActAuditExport.Name, Reason: "You need audit:export here."})
+	page := b.visit(why)
+	wantStatus(t, page, http.StatusOK)
+	wantSaid(t, page, "Export audit: why may I not?", "audit:export", "platform-team", `href="/me" data-testid="my-rights"`)
+	wantSaid(t, c.as("admins").visit(why), "You may do this now: nothing is missing.")
+	if got := whyHref(accounts.ClusterRef{}, accounts.Offer{Act: "cluster.restart", Reason: "The cluster is suspended: resume it first."}); got != "" {
+		t.Errorf("a reason that is no right's leads to %q", got)
+	}
+	for _, query := range []string{"", "?act=nothing", "?act=cluster.restart&account=x", "?act=cluster.restart&cluster=c1", "?act=cluster.restart&cluster=c1&account=" + uuid.NewString()} {
+		wantStatus(t, b.visit(pathWhy+query), http.StatusNotFound)
+	}
+	var n int
+	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM audit.events WHERE outcome = 'denied' AND act = 'audit.export'`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d refusals are on record (%v)", n, err)
+	}
+}

@@ -594,7 +594,7 @@ func (w *twoTeams) twins(m *team, pattern string) (pairs [][2]string, ids [][]st
 			noAccount = account
 		}
 		for _, ask := range []string{
-			"account=%s&cluster=%s", "account=%s&id=%s&key=%[2]s&target=%[2]s", "scope_kind=cluster&scope=%s%%2F%s&subject_kind=member&subject=" + url.QueryEscape(m.name+"-waits@example.test") + "&role=viewer&reason=because",
+			"account=%s&cluster=%s", "account=%s&id=%s&key=%[2]s&target=%[2]s", "act=cluster.delete&account=%s&cluster=%s", "scope_kind=cluster&scope=%s%%2F%s&subject_kind=member&subject=" + url.QueryEscape(m.name+"-waits@example.test") + "&role=viewer&reason=because",
 		} {
 			pairs = append(pairs, [2]string{pattern + "?" + fmt.Sprintf(ask, account, cluster), pattern + "?" + fmt.Sprintf(ask, noAccount, noCluster)})
 			ids = append(ids, []string{cluster, noCluster, account, noAccount})
@@ -619,7 +619,7 @@ var twoTeamsLink = regexp.MustCompile(`(?:href|action|hx-get|src)="(/[^"#]*)`)
 // crawl follows every link from the first page on, as a page and as the part that htmx asks for.
 func (w *twoTeams) crawl(m *team) (pages int) {
 	w.t.Helper()
-	seen, todo, ways := map[string]bool{}, []string{"/", "/clusters", "/accounts", "/packages", "/audit", "/me", "/clusters/new", m.path()}, map[string]int{}
+	seen, todo, ways := map[string]bool{}, []string{"/", "/clusters", "/accounts", "/packages", "/audit", "/me", "/me/why?act=cluster.update&account=" + m.account.String() + "&cluster=" + m.clusters[0], "/clusters/new", m.path()}, map[string]int{}
 	for len(todo) > 0 {
 		target := todo[0]
 		todo = todo[1:]
