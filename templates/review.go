@@ -24,6 +24,7 @@ type ReviewView struct {
 	Clear             string // the address of all lines at that moment
 	Chosen            []string
 
+	Gone      []DecidedRow // revoked in the review under way
 	Open      *ReviewOpenView
 	Last      *SignedRow
 	MayDecide bool
@@ -109,6 +110,27 @@ type SignedRow struct {
 	Lines, Kept, Revoked, Own int
 	KeptDigest, RevokedDigest string
 	AsOfHref                  string
+	Page                      string // that tells its lines
+}
+
+// DecidedRow is a line and what was decided on it.
+type DecidedRow struct {
+	Key, Kind, Name, Href, Role, Where string
+	Gives                              string // in one sentence, where the rest is not known any more
+	Revoked                            bool
+	At                                 time.Time
+	By, Note                           string
+	Own                                bool
+}
+
+// SignedReviewView is one review that was signed off.
+type SignedReviewView struct {
+	Page   Page
+	Crumbs []Link
+	Row    SignedRow
+	Rows   []DecidedRow
+	Whole  bool // the lines are, by their digests, those of the sign-off
+	Offers []Offer
 }
 
 // SignedView lists reviews that were signed off.

@@ -738,7 +738,7 @@ var twoTeamsUnseen = func() map[string]string {
 	because("needs audit:read everywhere, which no scope gives", "GET /audit/verify", "POST /audit/verify")
 	because("needs audit:read, audit:export or grants:manage everywhere, which no scope gives",
 		"GET /admin/review", "POST /admin/review/start", "POST /admin/review/keep", "GET /admin/review/lines/:line/revoke", "POST /admin/review/lines/:line/revoke",
-		"GET /admin/review/sign", "POST /admin/review/sign", "GET /admin/review/signed", "GET /admin/review/members", "GET /admin/review/members/:member",
+		"GET /admin/review/sign", "POST /admin/review/sign", "GET /admin/review/signed", "GET /admin/review/signed/:review", "GET /admin/review/signed/:review/export", "GET /admin/review/members", "GET /admin/review/members/:member",
 		"GET /admin/review/accounts/:id", "GET /admin/review/export")
 	return unseen
 }()
