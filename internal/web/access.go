@@ -311,6 +311,11 @@ func (s *Server) refusalView(why accounts.Why) *templates.RefusalView {
 			v.Missing = append(v.Missing, templates.Pair{Name: p, Value: says})
 		}
 	}
+	for i, m := range v.Missing {
+		if why.Whole && slices.Contains(why.Somewhere, m.Name) {
+			v.Missing[i].Value = strings.TrimSpace(m.Value + " You hold it on a part of the console; this needs it on everything.")
+		}
+	}
 	if len(v.Missing) == 0 {
 		v.Missing = []templates.Pair{{Name: why.Missing}}
 	}

@@ -312,6 +312,28 @@ func TestRefusedLabelsKeepTheForm(t *testing.T) {
 	wantSaid(t, refused, `href="`+m.path()+`" data-testid="back"`, "Back to the cluster")
 }
 
+// TestAdminTabsAreThoseThatOpen: who administers one account is led to no page that needs the right on everything, and
+// told so when they ask for one.
+func TestAdminTabsAreThoseThatOpen(t *testing.T) {
+	w := newTwoTeams(t, "account")
+	b := w.teams[0].browser
+	page := b.visit(pathGrants)
+	wantStatus(t, page, http.StatusOK)
+	tabs := regexp.MustCompile(`(?s)aria-label="Administration".*?</nav>`).FindString(page.Body.String())
+	links := twoTeamsLink.FindAllStringSubmatch(tabs, -1)
+	if len(links) < 3 {
+		t.Fatalf("the tabs are %q", tabs)
+	}
+	for _, link := range links {
+		wantStatus(t, b.visit(link[1]), http.StatusOK)
+	}
+	for _, path := range []string{pathGroups, pathReview} {
+		refused := b.visit(path)
+		wantStatus(t, refused, http.StatusForbidden)
+		wantSaid(t, refused, "You hold it on a part of the console; this needs it on everything.")
+	}
+}
+
 // sees reports whether the team sees its account of the older API.
 func (w *twoTeams) sees(*team) bool { return w.kind != "labels" }
 
