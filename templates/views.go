@@ -89,6 +89,7 @@ type SignInView struct {
 	ProviderDown bool
 	Provider     string // host of the issuer
 	Message      string
+	Contact      []string // whom to ask about what the message says
 	Href         string // continues at the provider; empty while it is down
 	RequestID    string
 }
