@@ -123,6 +123,16 @@ func (r GrantRow) stateWord() string {
 	return "Ended"
 }
 
+// over reports whether the grant has ended or expired, so that it gives nothing any more.
+func (r GrantRow) over() bool {
+	return r.State == "ended" || r.State == "expired" || r.State == "bound"
+}
+
+// endedEarly reports whether the grant was ended before the end that it was given with.
+func (r GrantRow) endedEarly() bool {
+	return r.EndedAt != nil && r.ExpiresAt != nil && r.EndedAt.Before(*r.ExpiresAt)
+}
+
 // GrantView is the page of one grant.
 type GrantView struct {
 	Page        Page

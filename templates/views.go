@@ -90,7 +90,7 @@ type SignInView struct {
 	Provider     string // host of the issuer
 	Message      string
 	Contact      []string // whom to ask about what the message says
-	Href         string // continues at the provider; empty while it is down
+	Href         string   // continues at the provider; empty while it is down
 	RequestID    string
 }
 

@@ -250,6 +250,12 @@ func (s *Server) handleGrant(c echo.Context) error {
 		Permissions: permissionGroups(g.Role.Permissions),
 		Offers:      []templates.Offer{{Label: "Take it back", Href: grantPath(id) + "/delete", Danger: true, Offered: g.MayEnd, Reason: g.WhyNotEnd}},
 	}
+	if row.State == "ended" || row.State == "expired" {
+		v.Offers = nil // there is nothing to take back
+		if s.accounts.May(actorFrom(c), access.GrantsManage) {
+			v.Offers = []templates.Offer{{Label: "Give it again", Href: giveAgain(g), Offered: true}}
+		}
+	}
 	if to := g.BoundTo; to != nil {
 		bound := s.grantRow(c, *to)
 		v.Grant.Bound = &templates.BoundView{Who: bound.Who, Href: bound.Href}
@@ -258,6 +264,17 @@ func (s *Server) handleGrant(c echo.Context) error {
 		v.LogHref = auditQuery{Text: id.String()}.address()
 	}
 	return s.render(c, http.StatusOK, templates.Grant(v))
+}
+
+// giveAgain is the form of a new grant, with what a former one gave. Until when and why are asked anew.
+func giveAgain(g accounts.Grant) string {
+	subject := g.Subject
+	if g.SubjectKind == accounts.SubjectMember {
+		subject = g.Issuer + "|" + g.Subject
+	}
+	return withQuery(pathGrantNew, given(
+		param{"subject_kind", g.SubjectKind}, param{"subject", subject}, param{"role", g.Role.ID}, param{"scope_kind", string(g.ScopeKind)}, param{"scope", g.Scope},
+	))
 }
 
 // grantEndForm is what a browser may say about taking a grant back.

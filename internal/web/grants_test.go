@@ -1,6 +1,7 @@
 package web
 
 import (
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -131,7 +132,15 @@ func TestGrantIsGivenOnceAndTakenBack(t *testing.T) {
 	wantSaid(t, long, `id="f-reason-error"`, "Nothing was changed.")
 	wantStatus(t, b.post(at+"/delete", "reason=done"), http.StatusSeeOther)
 	ended := b.visit(at)
-	wantSaid(t, ended, "Ended", "done", "Taken back.", "It has ended.")
+	wantSaid(t, ended, "Ended", "done", "Taken back.", "Why could they?", "Would have ended", "What it allowed there", "Give it again")
+	if strings.Contains(ended.Body.String(), "Take it back") {
+		t.Error("what has ended can be taken back")
+	}
+	again := regexp.MustCompile(`href="(/admin/grants/new\?[^"]+)"`).FindStringSubmatch(ended.Body.String())
+	if again == nil {
+		t.Fatal("what has ended cannot be given again")
+	}
+	wantSaid(t, b.visit(html.UnescapeString(again[1])), `value="contractors"`, `name="role" value="viewer" checked`, "staging")
 	if w := b.visit(at + "/delete"); w.Code != http.StatusSeeOther {
 		t.Errorf("one that has ended is asked about: %d", w.Code)
 	}
