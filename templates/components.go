@@ -118,6 +118,7 @@ type ConfirmView struct {
 	Crumbs  []Link
 	Lead    string   // what is about to happen, to which thing
 	Points  []string // what follows from it
+	Beside  *Link    // where more of what follows is told
 	Warning string   // what cannot be undone
 	Action  string   // path posted to
 	Button  string

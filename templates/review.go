@@ -47,6 +47,16 @@ func (v ReviewView) chosen(token string) bool {
 // ticks reports whether lines can be chosen.
 func (v ReviewView) ticks() bool { return v.Open != nil && v.MayDecide && !v.Past }
 
+// toKeep reports whether any line shown can be ticked.
+func (v ReviewView) toKeep() bool {
+	for _, r := range v.Rows {
+		if r.Decided == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // ReviewOpenView is a review under way.
 type ReviewOpenView struct {
 	StartedAt                time.Time
@@ -172,6 +182,7 @@ type ReviewRevokeView struct {
 	Page   Page
 	Crumbs []Link
 	Row    ReviewRow
+	Keys   *Link // those that a member may have
 	Action string
 	Back   string
 	Reason string

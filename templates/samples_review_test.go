@@ -23,6 +23,7 @@ func reviewPages() map[string]templ.Component {
 	crumbs := []Link{{"Access review", "/admin/review"}}
 	revoke := ReviewRevokeView{
 		Page: samplePage("Revoke this grant?", "review-revoke", "admin"), Crumbs: crumbs, Row: sampleReviewRows()[2], Action: "/admin/review/lines/g2/revoke", Back: "/admin/review",
+		Keys: &Link{"Keys that Vera Viewer may have", "/admin/members/1/keys"},
 	}
 	wrong := revoke
 	wrong.Row.Own, wrong.Reason, wrong.Errors = true, "…", map[string]string{"reason": "At most 400 characters."}

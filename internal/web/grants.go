@@ -314,11 +314,20 @@ func (s *Server) renderGrantEnd(c echo.Context, status int, g accounts.Grant, fo
 			"It acts at the next request of everyone it reaches, and ends pages that refresh themselves.",
 			"What they may do through other grants stays. Keys that they made or saw go on working: rotate those that should not.",
 		},
+		Beside: s.keysOf(c, g.SubjectKind, g.Issuer, g.Subject, row.Who.Name),
 		Action: self + "/delete", Back: self, Button: "Take it back", Danger: true, Errors: invalid,
 		Fields: []templates.Field{{Name: "reason", Label: "Why?", Value: cut(form.Reason, 2000), Hint: "Kept with the grant and in the log."}},
 	}
 	v.Page.StepUp = s.freshSignIn(c, accounts.ActGrantDelete)
 	return s.render(c, status, templates.Confirm(v))
+}
+
+// keysOf leads to the keys that a member may have, for those who may see them; nil for a group or an address.
+func (s *Server) keysOf(c echo.Context, kind, issuer, subject, name string) *templates.Link {
+	if kind != accounts.SubjectMember || !s.accounts.MayEverywhere(actorFrom(c), accounts.ActMemberRead) {
+		return nil
+	}
+	return &templates.Link{Label: "Keys that " + name + " may have", Href: memberPath(s.accounts.MemberID(issuer, subject)) + "/keys"}
 }
 
 // freshSignIn is what the page of an act on grants or roles says of the fresh sign-in; nil when none is due.

@@ -423,3 +423,21 @@ func TestWhyIsExplainedWithoutATry(t *testing.T) {
 		t.Errorf("%d refusals are on record (%v)", n, err)
 	}
 }
+
+// TestTakingBackLeadsToKeys: keys outlive a right, so who takes one back from a member is led to those they may have.
+func TestTakingBackLeadsToKeys(t *testing.T) {
+	c, _ := newFullConsole(t)
+	c.as("viewers")
+	b := c.as("admins")
+	given := b.post(pathGrants, b.newGrantForm(map[string]string{"subject_kind": "member", "subject": c.idp.URL + "|subject-viewers"}).Encode())
+	wantStatus(t, given, http.StatusSeeOther)
+	keys := memberPath(c.accounts.MemberID(c.idp.URL, "subject-viewers")) + "/keys"
+	at := given.Header().Get("Location")
+	wantSaid(t, b.visit(at+"/delete"), `href="`+keys+`"`, "Keys that Member viewers may have")
+	wantStatus(t, b.post(pathReview+"/start", ""), http.StatusSeeOther)
+	wantSaid(t, b.visit(pathReview+"/lines/"+strings.TrimPrefix(at, pathGrants+"/")+"/revoke"), `href="`+keys+`"`)
+	group := b.post(pathGrants, b.newGrantForm(nil).Encode())
+	if strings.Contains(b.visit(group.Header().Get("Location")+"/delete").Body.String(), `data-testid="beside"`) {
+		t.Error("the keys of a group are led to")
+	}
+}

@@ -80,13 +80,16 @@ func (q reviewQuery) from(after string) string {
 	return q.address()
 }
 
-// reviewMoment reads the moment that is asked about: the end of what is named, and now when that is still to come.
+// reviewMoment reads the moment that is asked about: the end of what is named, and now for today. A later day is a failure.
 func (s *Server) reviewMoment(text string) (at time.Time, failure string) {
 	at, err := readMoment(text, true)
 	if err != nil {
 		return time.Time{}, "Give a day as in 2027-01-31, or a day with a time as in 2027-01-31T14:30."
 	}
 	if !at.Before(s.now()) {
+		if begins, err := readMoment(text, false); err == nil && begins.After(s.now()) {
+			return time.Time{}, "That is still to come, so what follows is as it is now."
+		}
 		return time.Time{}, ""
 	}
 	return at, ""
@@ -332,7 +335,7 @@ func (s *Server) renderRevoke(c echo.Context, status int, form revokeForm, inval
 		Page: s.page(c, "Revoke this grant?", "review-revoke", sectionAdmin), Crumbs: []templates.Link{reviewCrumb()}, Row: reviewRow(line, "", false),
 		Back: pathReview, Reason: cut(form.Reason, 4000), Errors: invalid,
 	}
-	v.Action = v.Row.Revoke
+	v.Action, v.Keys = v.Row.Revoke, s.keysOf(c, line.SubjectKind, line.Issuer, line.Subject, line.SubjectName)
 	v.Page.StepUp = s.stepUp(c, accounts.Offer{StepUp: s.accounts.ReviewStepUp(actorFrom(c))})
 	return s.render(c, status, templates.ReviewRevoke(v))
 }

@@ -31,6 +31,7 @@ func TestReviewOnPages(t *testing.T) {
 	for _, m := range reviewTicks.FindAllStringSubmatch(w.Body.String(), -1) {
 		lines = append(lines, m[1])
 	}
+	wantSaid(t, w, "Keep the ticked lines")
 	if len(lines) != 4 {
 		t.Fatalf("%d lines can be kept: %s", len(lines), w.Body)
 	}
@@ -45,6 +46,10 @@ func TestReviewOnPages(t *testing.T) {
 		}
 	}
 	w = b.visit(pathReview)
+	wantSaid(t, w, `ends in <code>QM_ADMIN_GROUPS</code> only`)
+	if strings.Contains(w.Body.String(), "Keep the ticked lines") {
+		t.Error("there is nothing left to tick, and a button for it")
+	}
 	if body := w.Body.String(); !strings.Contains(body, "0 lines to decide,") || !strings.Contains(body, "&lt;b&gt;fine") || strings.Contains(body, "<b>fine") {
 		t.Errorf("after keeping all: %s", body)
 	}
@@ -75,7 +80,7 @@ func TestReviewOnPages(t *testing.T) {
 		t.Errorf("past reviews: %s", body)
 	}
 	for target, status := range map[string]int{
-		pathReview + "?at=2020-01-31": 200, pathReview + "?at=yesterday": 422, pathReview + "?after=x": 400, pathReviewMembers: 200, pathReviewMembers + "?at=2020-01-31": 200,
+		pathReview + "?at=2020-01-31": 200, pathReview + "?at=yesterday": 422, pathReview + "?at=2999-01-01": 422, pathReview + "?at=" + c.clock.Now().Format(time.DateOnly): 200, pathReview + "?after=x": 400, pathReviewMembers: 200, pathReviewMembers + "?at=2020-01-31": 200,
 		pathReviewMembers + "/none": 404, pathReview + "/accounts/none": 404, pathReview + "?member=%00": 400,
 	} {
 		wantStatus(t, b.visit(target), status)
