@@ -10,6 +10,7 @@ type ClusterUpdateView struct {
 	Hidden   []Pair // revision, and what the form was begun with
 	Errors   map[string]string
 	Upstream string // what Qdrant Cloud said to it
+	Refusal  *RefusalView
 	Action   string // path of the comparison
 	Back     string
 }

@@ -109,6 +109,7 @@ type Offer struct {
 	Primary bool
 	Offered bool
 	Reason  string
+	Why     string // page that explains what is missing and whom to ask; empty when the reason says all
 }
 
 // ConfirmView asks before an act.
@@ -117,6 +118,7 @@ type ConfirmView struct {
 	Crumbs  []Link
 	Lead    string   // what is about to happen, to which thing
 	Points  []string // what follows from it
+	Beside  *Link    // where more of what follows is told
 	Warning string   // what cannot be undone
 	Action  string   // path posted to
 	Button  string

@@ -137,6 +137,16 @@ func (r GrantRow) stateWord() string {
 	return "Ended"
 }
 
+// over reports whether the grant has ended or expired, so that it gives nothing any more.
+func (r GrantRow) over() bool {
+	return r.State == "ended" || r.State == "expired" || r.State == "bound"
+}
+
+// endedEarly reports whether the grant was ended before the end that it was given with.
+func (r GrantRow) endedEarly() bool {
+	return r.EndedAt != nil && r.ExpiresAt != nil && r.EndedAt.Before(*r.ExpiresAt)
+}
+
 // GrantView is the page of one grant.
 type GrantView struct {
 	Page        Page
@@ -274,6 +284,14 @@ func (v GrantFormView) places() Field {
 		f.Hint = "Clusters that have all of these: team=search, or several joined by commas: team in (search,ads),tier=gold. From then on only members with grants:manage may change these labels."
 	}
 	return v.field(f)
+}
+
+// WhyNotView answers why the member may not do something, which they did not try.
+type WhyNotView struct {
+	Page    Page
+	Crumbs  []Link
+	Refusal *RefusalView // nil: they may
+	Back    *Link        // the cluster or account that it is about
 }
 
 // AccessView answers who can touch something, or what somebody can touch.

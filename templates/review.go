@@ -24,6 +24,7 @@ type ReviewView struct {
 	Clear             string // the address of all lines at that moment
 	Chosen            []string
 
+	Gone      []DecidedRow // revoked in the review under way
 	Open      *ReviewOpenView
 	Last      *SignedRow
 	MayDecide bool
@@ -45,6 +46,16 @@ func (v ReviewView) chosen(token string) bool {
 
 // ticks reports whether lines can be chosen.
 func (v ReviewView) ticks() bool { return v.Open != nil && v.MayDecide && !v.Past }
+
+// toKeep reports whether any line shown can be ticked.
+func (v ReviewView) toKeep() bool {
+	for _, r := range v.Rows {
+		if r.Decided == nil {
+			return true
+		}
+	}
+	return false
+}
 
 // ReviewOpenView is a review under way.
 type ReviewOpenView struct {
@@ -109,6 +120,27 @@ type SignedRow struct {
 	Lines, Kept, Revoked, Own int
 	KeptDigest, RevokedDigest string
 	AsOfHref                  string
+	Page                      string // that tells its lines
+}
+
+// DecidedRow is a line and what was decided on it.
+type DecidedRow struct {
+	Key, Kind, Name, Href, Role, Where string
+	Gives                              string // in one sentence, where the rest is not known any more
+	Revoked                            bool
+	At                                 time.Time
+	By, Note                           string
+	Own                                bool
+}
+
+// SignedReviewView is one review that was signed off.
+type SignedReviewView struct {
+	Page   Page
+	Crumbs []Link
+	Row    SignedRow
+	Rows   []DecidedRow
+	Whole  bool // the lines are, by their digests, those of the sign-off
+	Offers []Offer
 }
 
 // SignedView lists reviews that were signed off.
@@ -150,6 +182,7 @@ type ReviewRevokeView struct {
 	Page   Page
 	Crumbs []Link
 	Row    ReviewRow
+	Keys   *Link // those that a member may have
 	Action string
 	Back   string
 	Reason string

@@ -60,6 +60,8 @@ func grantPages() map[string]templ.Component {
 		"access-what":       Access(sampleReach()),
 		"access-nothing":    Access(AccessView{Page: grantsPage("What can Nora Nobody touch?", "access-what"), Heading: "What can Nora Nobody touch?", Asked: true, Who: &SubjectView{Kind: "member", Name: "Nora Nobody"}, GiveHref: "/admin/grants/new", Notes: []string{"Nora Nobody is blocked: nothing of this counts."}}),
 		"refused":           ErrorPage(refused),
+		"why-not":           WhyNot(WhyNotView{Page: grantsPage("Restart cluster: why may I not?", "why-not"), Refusal: sampleRefusal(), Back: &Link{"Back to the cluster", "/accounts/1/clusters/2"}}),
+		"why-not-nothing":   WhyNot(WhyNotView{Page: grantsPage("Restart cluster: why may I not?", "why-not")}),
 		"refused-bare":      ErrorPage(bare),
 	}
 }
@@ -68,7 +70,7 @@ func grantPages() map[string]templ.Component {
 func hostileGrantPages(text string) map[string]templ.Component {
 	return map[string]templ.Component{
 		"grants": filled(text, Grants), "grant": filled(text, Grant), "grant-new": filled(text, GrantForm), "roles": filled(text, Roles), "role": filled(text, Role),
-		"role-new": filled(text, RoleForm), "access": filled(text, Access), "refused": filled(text, ErrorPage),
+		"role-new": filled(text, RoleForm), "access": filled(text, Access), "refused": filled(text, ErrorPage), "why-not": filled(text, WhyNot),
 	}
 }
 

@@ -23,6 +23,7 @@ func reviewPages() map[string]templ.Component {
 	crumbs := []Link{{"Access review", "/admin/review"}}
 	revoke := ReviewRevokeView{
 		Page: samplePage("Revoke this grant?", "review-revoke", "admin"), Crumbs: crumbs, Row: sampleReviewRows()[2], Action: "/admin/review/lines/g2/revoke", Back: "/admin/review",
+		Keys: &Link{"Keys that Vera Viewer may have", "/admin/members/1/keys"},
 	}
 	wrong := revoke
 	wrong.Row.Own, wrong.Reason, wrong.Errors = true, "…", map[string]string{"reason": "At most 400 characters."}
@@ -65,7 +66,7 @@ func reviewPages() map[string]templ.Component {
 		"review-revoke": ReviewRevoke(revoke), "review-revoke-wrong": ReviewRevoke(wrong), "review-sign": ReviewSign(sign), "review-sign-undecided": ReviewSign(undecided),
 		"review-sign-wrong": ReviewSign(signWrong), "review-signed": SignedReviews(signed), "review-none-signed": SignedReviews(noneSigned),
 		"review-members": ReviewMembers(people), "review-members-none": ReviewMembers(nobody), "review-member": ReviewRights(rights), "review-account": ReviewRights(account),
-		"review-nothing": ReviewRights(nothing),
+		"review-nothing": ReviewRights(nothing), "review-signed-one": SignedReview(sampleSignedReview(true)), "review-signed-other": SignedReview(sampleSignedReview(false)),
 	}
 }
 
@@ -82,7 +83,7 @@ func sampleReviewPermissions() []PermissionGroup {
 func sampleSigned() *SignedRow {
 	return &SignedRow{
 		Seq: "8412", Href: "/audit/events/8412", StartedAt: before(95 * day), AsOf: before(93 * day), SignedAt: before(93 * day), StartedBy: "Olga Operator", SignedBy: "Ada Admin",
-		Note: "Quarterly review; ticket SEC-2201.", DueOn: before(3 * day), Lines: 398, Kept: 398, Revoked: 21, Own: 1, AsOfHref: "/admin/review?at=2026-08-22",
+		Note: "Quarterly review; ticket SEC-2201.", DueOn: before(3 * day), Lines: 398, Kept: 398, Revoked: 21, Own: 1, AsOfHref: "/admin/review?at=2026-08-22", Page: "/admin/review/signed/1",
 	}
 }
 
@@ -100,10 +101,30 @@ func sampleReviewView() ReviewView {
 	return ReviewView{
 		Page: samplePage("Access review", "review-index", "admin"), Tabs: sampleReviewTabs(0), Rows: sampleReviewRows(), Total: 412, All: 412, Members: 1204, Next: "/admin/review?after=x",
 		Self: "/admin/review", Clear: "/admin/review", Chosen: []string{"g1.bb"}, MayDecide: true, Moment: sampleNow,
+		Gone:    sampleDecided()[1:2],
 		Open:    &ReviewOpenView{StartedAt: before(2 * day), StartedBy: "Olga Operator", Undecided: 210, Kept: 202, Revoked: 4},
 		Last:    sampleSigned(),
 		Account: Select{Name: "account", Label: "Account", Any: "Any", Choices: []Choice{{Value: "1", Label: "Search production"}}},
 		Role:    Select{Name: "role", Label: "Role", Any: "Any", Choices: []Choice{{Value: "operator", Label: "operator"}}},
 		Offers:  []Offer{{Label: "Export as CSV", Href: "/admin/review/export?format=csv", Offered: true}, {Label: "Export as JSON", Href: "/admin/review/export?format=json", Offered: true}},
 	}
+}
+
+func sampleDecided() []DecidedRow {
+	return []DecidedRow{
+		{Key: "configured-1", Kind: "group", Name: "platform-admins", Role: "platform admin", Where: "everything", At: before(93 * day), By: "Grace Auditor", Note: "Checked with the team lead.", Own: true},
+		{Key: "g4", Kind: "member", Name: "Vera Viewer", Href: "/admin/review/members/1", Role: "operator", Where: "cluster catalogue-embeddings-europe of account Search production", Revoked: true, At: before(93 * day), By: "Ada Admin", Note: "Moved to another team."},
+		{Key: "configured-2", Gives: "viewer for group everyone on everything", At: before(93 * day), By: "Ada Admin"},
+	}
+}
+
+func sampleSignedReview(whole bool) SignedReviewView {
+	v := SignedReviewView{
+		Page: samplePage("Access review of 2026-08-20", "review-signed-one", "admin"), Crumbs: []Link{{"Access review", "/admin/review"}, {"Signed off", "/admin/review/signed"}},
+		Row: *sampleSigned(), Rows: sampleDecided(), Whole: whole, Offers: []Offer{{Label: "Export as CSV", Href: "/admin/review/signed/1/export", Offered: true}},
+	}
+	if !whole {
+		v.Offers = []Offer{{Label: "Export as CSV", Reason: "You need audit:export on everything."}}
+	}
+	return v
 }

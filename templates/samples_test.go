@@ -58,7 +58,7 @@ func samplePages() map[string]templ.Component {
 	pages := map[string]templ.Component{
 		"sign-in":           SignIn(SignInView{Page: signedOut, Provider: "login.example.test", Href: "/login?go=1"}),
 		"sign-in-down":      SignIn(SignInView{Page: signedOut, Provider: "login.example.test", ProviderDown: true, Message: "You are signed out.", RequestID: "019aafc2-7d1c-7b1e-9a11-0d7f4a1c2b3d"}),
-		"no-rights":         NoRights(NoRightsView{Page: denied, GroupClaim: "groups", Problems: []string{"The identity provider left groups out of the ID token because there are too many of them: it sent _claim_names instead."}, Mapping: Mapping{Nothing: []MappingRow{{What: "group", Value: "sales"}, {What: "e-mail address", Value: "nobody@example.test", Why: "No grant names it."}}}, MoreClaims: 3, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
+		"no-rights":         NoRights(NoRightsView{Page: denied, Again: "/clusters", GroupClaim: "groups", Problems: []string{"The identity provider left groups out of the ID token because there are too many of them: it sent _claim_names instead."}, Mapping: Mapping{Nothing: []MappingRow{{What: "group", Value: "sales"}, {What: "e-mail address", Value: "nobody@example.test", Why: "No grant names it."}}}, MoreClaims: 3, Contact: []string{"platform-admins", "admin@example.test"}, Claims: []Pair{{"email", "nobody@example.test"}, {"groups", "sales, everyone"}, {"sub", "8f14e45f"}}}),
 		"error":             ErrorPage(failed),
 		"error-signed-out":  ErrorPage(lost),
 		"fleet":             Fleet(flashed),
@@ -305,7 +305,7 @@ func sampleTroubledCluster() ClusterView {
 	v.Pending = []PendingView{{Act: "cluster.restart", By: "Olga Operator", Since: before(14 * time.Second)}, {Act: "cluster.suspend", By: "Ada Admin", Since: before(7 * time.Minute), Unknown: true}}
 	v.NodeRows[1].State, v.NodeRows[1].NotReady, v.NodeRows[1].Actions = "UNHEALTHY", []Pair{{"CONTAINER_RESTARTING", "the container restarted 5 times in 10 minutes"}, {"OUT_OF_MEMORY", "the process used more memory than the node has"}}, []string{"Scale the cluster up to a package with more memory", "Move vectors to disk"}
 	v.Offers = []Offer{
-		{Label: "Restart", Reason: "You need write:clusters here."},
+		{Label: "Restart", Reason: "You need write:clusters here.", Why: "/me/why?act=cluster.restart&account=1&cluster=2"},
 		{Label: "Suspend", Reason: "You need write:clusters here."},
 		{Label: "Delete", Reason: "You need delete:clusters here.", Danger: true},
 	}

@@ -79,6 +79,8 @@ type ErrorView struct {
 	RetryPath string // empty: no retry link
 	SignIn    bool   // offer the sign-in link
 	StepUp    string // leads through a fresh sign-in and back; empty when that does not help
+	MyRights  string // the page of how the member's rights come about; empty where it is no matter of rights
+	Back      *Link  // the cluster or account that the page is about
 }
 
 // SignInView is the sign-in page.
@@ -87,13 +89,15 @@ type SignInView struct {
 	ProviderDown bool
 	Provider     string // host of the issuer
 	Message      string
-	Href         string // continues at the provider; empty while it is down
+	Contact      []string // whom to ask about what the message says
+	Href         string   // continues at the provider; empty while it is down
 	RequestID    string
 }
 
 // NoRightsView is what a member with no rights at all sees.
 type NoRightsView struct {
 	Page       Page
+	Again      string // the page that was asked for
 	Claims     []Pair
 	GroupClaim string
 	MoreClaims int      // are not kept

@@ -236,6 +236,9 @@ func ActWords(act string) string {
 	return Words(strings.ToUpper(verb)) + " " + strings.ReplaceAll(kind, "_", " ")
 }
 
+// ItOrThem stands for n things of one kind.
+func ItOrThem(n int) string { return pick(n == 1, "it", "them") }
+
 func pick(when bool, yes, no string) string {
 	if when {
 		return yes

@@ -179,6 +179,7 @@ func inTheBrowser(t *testing.T, st *stage, scripts bool) {
 	s.signOut()
 
 	s.signIn(nobody, "no-rights")
+	ask[bool](s, `document.querySelectorAll("main details").forEach(d => { d.open = true }) === undefined`)
 	s.says("You are signed in, but have no access yet", "engineering", nobody)
 	s.signOut()
 	finish()

@@ -28,6 +28,9 @@ func (s *Service) offers(by audit.Actor, on target, phase cloudapi.Phase, key Ma
 	return offers
 }
 
+// Lacking reports whether the act is not offered because the member has not the right to it, which others can give.
+func (o Offer) Lacking() bool { return strings.HasPrefix(o.Reason, "You need ") }
+
 // notOffered gives the first reason there is, from the one that lasts longest to the one that
 // passes soonest.
 func (s *Service) notOffered(by audit.Actor, act Act, on target, phase cloudapi.Phase, key ManagementKey) string {

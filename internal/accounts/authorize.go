@@ -118,6 +118,12 @@ func memberOf(by audit.Actor) access.Member {
 // May reports whether the member holds a permission anywhere, for navigation only.
 func (s *Service) May(by audit.Actor, permission string) bool { return s.rights(by).Holds(permission) }
 
+// MayEverywhere reports whether the member may do an act that is about the console as a whole, for navigation only: it
+// needs its rights on everything.
+func (s *Service) MayEverywhere(by audit.Actor, act Act) bool {
+	return s.rights(by).Allows(act.Needs, installation(act.TargetKind).access())
+}
+
 // rightsFor is rights, without those that an act which hands out power past this console does not
 // accept: on single clusters, and by labels.
 func (s *Service) rightsFor(by audit.Actor, act Act) access.Rights {

@@ -246,7 +246,7 @@ func (s *Service) EndBreakGlass(ctx context.Context, by audit.Actor, id uuid.UUI
 	}
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		row := sessionRow{ID: id}
-		err := tx.QueryRow(ctx, endSession+` AND id = $3 AND issuer = $4 RETURNING mark, name`, s.now(), "revoked", id, InternalIssuer).Scan(&row.Mark, &row.Name)
+		err := tx.QueryRow(ctx, endSessions("", `id = $3 AND issuer = $4`), s.now(), "revoked", id, InternalIssuer).Scan(&row.Mark, &row.Name)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrNotFound
 		}

@@ -22,6 +22,7 @@ type ClusterUpdate struct {
 	Packages   []cloudapi.Package // that the cluster can have, the present one among them
 	Releases   []cloudapi.Release // that the cluster can be updated to; none where the API cannot tell
 	MaxNodes   int                // the quota; 0: not told
+	Closed     []string           // keys of labels that the member may not change, because grants go by them
 
 	packagesTold, releasesTold bool
 }
@@ -52,7 +53,9 @@ func (s *Service) AskClusterUpdate(ctx context.Context, by audit.Actor, ref Clus
 	if reason := phaseForbids(ActClusterUpdate, now.State.Phase); reason != "" {
 		return ClusterUpdate{}, &ConflictError{Reason: reason}
 	}
-	return updateOf(known.account, now, s.offeredTo(ctx, by, known.account, now)), nil
+	u := updateOf(known.account, now, s.offeredTo(ctx, by, known.account, now))
+	u.Closed = s.closedLabels(by, known.on, now)
+	return u, nil
 }
 
 // ClusterUpdateAgain is the same page from what is known here, for a form that was refused: nothing is
@@ -69,7 +72,9 @@ func (s *Service) ClusterUpdateAgain(ctx context.Context, by audit.Actor, ref Cl
 	if err != nil {
 		return ClusterUpdate{}, err
 	}
-	return updateOf(known.account, was, s.offeredBefore(known.account, was)), nil
+	u := updateOf(known.account, was, s.offeredBefore(known.account, was))
+	u.Closed = s.closedLabels(by, known.on, was)
+	return u, nil
 }
 
 // UpdateCluster changes a cluster. Upstream is read first: where the cluster is not what the form was

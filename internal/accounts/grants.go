@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -270,9 +271,27 @@ func (s *Service) mayGive(by audit.Actor, book *rightsBook, want wantedGrant) er
 	// A right that ends is given no longer than it is held: two who hold one for a week could otherwise
 	// give it to each other for ever.
 	if lacking := lacksWithin(s.rightsBy(book, by, lastMoment(want.row.ExpiresAt)), needed, want.scope); len(lacking) > 0 {
-		return invalidField("expires_at", "Of this you hold "+strings.Join(lacking, " and ")+" for some time only. Let the grant end before that does.")
+		return invalidField("expires_at", "You hold this here until "+s.heldUntil(by, book, needed, want.scope).UTC().Format("2006-01-02 15:04")+" UTC only. Let this end by then.")
 	}
 	return nil
+}
+
+// heldUntil is when the first of the permissions, all of which the actor holds now everywhere in the scope, ends there.
+// Zero when none of the book's grants ends it.
+func (s *Service) heldUntil(by audit.Actor, book *rightsBook, permissions []string, scope access.Scope) time.Time {
+	var ends []time.Time
+	for _, g := range book.grants {
+		if g.row.ExpiresAt != nil && g.live(s.now()) {
+			ends = append(ends, *g.row.ExpiresAt)
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	// Rights only become fewer as grants end, so it is the first end after which something lacks.
+	first := sort.Search(len(ends), func(i int) bool { return len(lacksWithin(s.rightsBy(book, by, ends[i]), permissions, scope)) > 0 })
+	if first == len(ends) {
+		return time.Time{}
+	}
+	return ends[first]
 }
 
 // lastMoment is a moment just before the end, or far away when there is none.

@@ -499,8 +499,8 @@ func TestGrantIsNoLongerThanWhatItIsGivenFrom(t *testing.T) {
 		return err
 	}
 	for _, end := range []string{"", "2026-12-01", "2026-12-01T00:00:00Z"} {
-		if fieldsOfInvalid(try(end))["expires_at"] == "" {
-			t.Errorf("until %q: given", end)
+		if got, want := fieldsOfInvalid(try(end))["expires_at"], "You hold this here until 2026-11-30 23:59 UTC only. Let this end by then."; got != want {
+			t.Errorf("until %q: %q, want %q", end, got, want)
 		}
 	}
 	for _, end := range []string{"2026-11-30", "2026-11-24"} {

@@ -344,6 +344,9 @@ type Why struct {
 	Missing string        // empty when allowed
 	Held    []string      // permissions that the actor holds there, sorted
 	Roles   []access.Role // that would give what is missing
+	// Whole says that it is about the console as a whole; Somewhere are the permissions that the actor holds on a part of it.
+	Whole     bool
+	Somewhere []string
 	// Givers are whom to ask: who manages grants there. Only for those who may see members and grants there;
 	// others are told GiversHidden.
 	Givers       []Holder
@@ -376,7 +379,7 @@ func (s *Service) WhyMay(ctx context.Context, by audit.Actor, actName string, re
 		}
 	}
 	rights := s.rightsFor(by, act)
-	why := Why{Act: act.Name, Where: where, Needs: act.Needs.String(), Allowed: rights.Allows(act.Needs, on.access())}
+	why := Why{Whole: ref.AccountID == uuid.Nil, Somewhere: rights.Permissions(), Act: act.Name, Where: where, Needs: act.Needs.String(), Allowed: rights.Allows(act.Needs, on.access())}
 	for _, p := range rights.Permissions() {
 		if rights.Allows(access.Needs(p), on.access()) {
 			why.Held = append(why.Held, p)

@@ -202,7 +202,7 @@ func (s *Service) lackingForLabels(by audit.Actor, act Act, on target, labels ma
 		on.Labels = nil
 	}
 	if missing := rights.Missing(act.Needs, then.access()); missing != "" {
-		return &ForbiddenError{Act: act.Name, Missing: missing + " on a cluster with these labels", Reason: "With these labels the cluster would lie outside of what you may change."}
+		return &ForbiddenError{Act: act.Name, Missing: missing + " on a cluster with these labels", Reason: "With these labels the cluster would lie outside of what you may change.", Field: fieldLabels}
 	}
 	book := s.keeper.book.Load()
 	keys := book.heldLabels(on.Labels, labels, s.now())
@@ -213,18 +213,21 @@ func (s *Service) lackingForLabels(by audit.Actor, act Act, on target, labels ma
 		return nil
 	}
 	reason := fmt.Sprintf("Rights rest on %s, so changing it changes who may do what.", quotedKeys(keys))
+	if len(keys) > 1 {
+		reason = fmt.Sprintf("Rights rest on %s, so changing them changes who may do what.", quotedKeys(keys))
+	}
 	all := s.rights(by)
 	for _, t := range []target{on, then} {
 		if !all.Allows(access.Needs(access.GrantsManage), t.access()) {
-			return &ForbiddenError{Act: act.Name, Missing: access.GrantsManage, Reason: reason}
+			return &ForbiddenError{Act: act.Name, Missing: access.GrantsManage, Reason: reason, Field: fieldLabels}
 		}
 	}
 	lacking, tooSoon := s.lacksToBring(by, book, book.entered(on.Labels, labels, s.now()), on)
 	switch {
 	case tooSoon:
-		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give a right for longer than you hold it."}
+		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give a right for longer than you hold it.", Field: fieldLabels}
 	case len(lacking) > 0:
-		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give others a right that you do not hold."}
+		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give others a right that you do not hold.", Field: fieldLabels}
 	}
 	return nil
 }
@@ -239,6 +242,19 @@ func quotedKeys(keys []string) string {
 		return "the label " + keys[0]
 	}
 	return "the labels " + strings.Join(keys, " and ")
+}
+
+// fieldLabels is the field of labels in the forms of clusters.
+const fieldLabels = "labels"
+
+// closedLabels are the keys of the cluster's labels that the actor may not change, because live grants go by them;
+// sorted. Only labels that it has now: that a grant goes by another one is not theirs to know.
+func (s *Service) closedLabels(by audit.Actor, on target, c cloudapi.Cluster) []string {
+	labels := labelsOf(c.Labels)
+	if s.rights(by).Allows(access.Needs(access.GrantsManage), on.labelled(labels).access()) {
+		return nil
+	}
+	return s.keeper.book.Load().heldLabels(labels, nil, s.now())
 }
 
 // heldLabels are the keys that differ between two sets of labels and that live grants go by, sorted.
@@ -326,7 +342,7 @@ func (s *Service) authorizeNew(ctx context.Context, by audit.Actor, on target) e
 	}
 	if missing := s.rightsFor(by, act).Missing(act.Needs, on.access()); missing != "" {
 		s.denied(ctx, by, act, on, missing)
-		return &ForbiddenError{Act: act.Name, Missing: missing, Reason: onlyWithLabels(s.labelsToFill(by, on.Account))}
+		return &ForbiddenError{Act: act.Name, Missing: missing, Reason: onlyWithLabels(s.labelsToFill(by, on.Account)), Field: fieldLabels}
 	}
 	return s.authorizeLabels(ctx, by, act, on, on.Labels)
 }

@@ -319,9 +319,23 @@ func TestLabelsThatRightsRestOnNeedGrantsManage(t *testing.T) {
 	before := s.updates()
 	for name, labels := range map[string]string{"changed": "team=ads\nuse=demo", "taken away": "use=demo"} {
 		refused := labelForbidden(t, name, change(operator, ref, labels), access.GrantsManage)
-		if !strings.Contains(refused.Reason, "label team") {
-			t.Errorf("%s: the words are %q", name, refused.Reason)
+		if refused.Reason != "Rights rest on the label team, so changing it changes who may do what." || refused.Field != "labels" {
+			t.Errorf("%s: the words are %q, at the field %q", name, refused.Reason, refused.Field)
 		}
+	}
+	second := s.grant(other, "viewer", access.ScopeLabels, "use=demo")
+	if refused := labelForbidden(t, "both", change(operator, ref, ""), access.GrantsManage); refused.Reason != "Rights rest on the labels team and use, so changing them changes who may do what." {
+		t.Errorf("of two labels the words are %q", refused.Reason)
+	}
+	for by, want := range map[string][]string{operator.Subject: {"team", "use"}, admin.Subject: nil} {
+		u, err := s.svc.AskClusterUpdate(t.Context(), map[bool]audit.Actor{true: operator, false: admin}[by == operator.Subject], ref)
+		if err != nil || !slices.Equal(u.Closed, want) {
+			t.Errorf("%s is told of %q, %v; want %q", by, u.Closed, err, want)
+		}
+	}
+	s.exec(s.db.AppURL, `UPDATE grants SET ended_at = now() WHERE id = $1`, second)
+	if err := s.svc.freshRights(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	bare := s.labelled(account, "bare", map[string]string{"use": "demo"})
 	_ = labelForbidden(t, "added", change(operator, bare, "team=orbit"), access.GrantsManage)

@@ -232,16 +232,16 @@ func (s *Service) endSessionsOf(ctx context.Context, tx pgx.Tx, issuer, subject,
 		only = []uuid.UUID{}
 	}
 	// Locked in one order, so that two who end the same sessions wait for each other and not in a ring.
-	rows, err := tx.Query(ctx, `
-		WITH theirs AS MATERIALIZED (
+	rows, err := tx.Query(ctx, endSessions(`theirs AS MATERIALIZED (
 			SELECT id FROM sessions WHERE ended_at IS NULL AND issuer = $3 AND subject = $4 AND (id = ANY($5) OR cardinality($5::uuid[]) = 0) ORDER BY id FOR UPDATE
-		)
-		`+endSession+` AND id = ANY(ARRAY(SELECT id FROM theirs)) RETURNING mark`,
+		),`, `id = ANY(ARRAY(SELECT id FROM theirs))`),
 		s.now(), why, issuer, subject, only)
 	if err != nil {
 		return nil, fmt.Errorf("ending sessions: %w", err)
 	}
-	marks, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (mark string, err error) {
+		return mark, row.Scan(&mark, nil)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ending sessions: %w", err)
 	}

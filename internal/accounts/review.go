@@ -57,6 +57,9 @@ type AccessReview struct {
 	// Config is what changed since in the configuration, of whose grants the log keeps no history. Empty for now.
 	Config []ReviewConfigChange
 
+	// Gone are the lines that were revoked in the review under way, whatever the filter and on the first page only.
+	Gone []DecidedLine
+
 	Open      *OpenReview // nil: none is under way, or it is about the past
 	Undecided int         // lines, all pages and whatever the filter; with Open only
 	Kept      int
@@ -195,17 +198,17 @@ func signedReview(id uuid.UUID, begun OpenReview, e audit.Stored) SignedReview {
 // reviewDecisions is what the log tells of the lines of one review.
 type reviewDecisions struct {
 	kept    map[string]audit.Stored // the last decision on each line
-	revoked map[string]bool         // grants
+	revoked map[string]audit.Stored // how each grant was taken back
 }
 
 func readDecisions(ctx context.Context, tx pgx.Tx, review uuid.UUID) (reviewDecisions, error) {
-	d := reviewDecisions{kept: map[string]audit.Stored{}, revoked: map[string]bool{}}
+	d := reviewDecisions{kept: map[string]audit.Stored{}, revoked: map[string]audit.Stored{}}
 	err := audit.ReplayPart(ctx, tx, review, func(e audit.Stored) error {
 		switch e.Act {
 		case ActReviewDecide.Name:
 			d.kept[values{}.after(e.Change).text("line")] = e
 		case ActGrantDelete.Name:
-			d.revoked[e.Target.ID] = true
+			d.revoked[e.Target.ID] = e
 		}
 		return nil
 	})
@@ -382,6 +385,9 @@ func (s *Service) AccessReview(ctx context.Context, by audit.Actor, q ReviewQuer
 		if q.After != "" {
 			found = slices.DeleteFunc(found, func(line *reviewLine) bool { return line.order <= after })
 		}
+		if q.After != "" {
+			out.Gone = nil
+		}
 		for _, line := range found[:min(len(found), reviewLimit)] {
 			out.Lines = append(out.Lines, r.shown(line))
 		}
@@ -423,7 +429,8 @@ func (r *reviewed) progress(ctx context.Context, tx pgx.Tx, by audit.Actor, out 
 	}
 	out.Kept, out.Revoked = r.decide(decisions), len(decisions.revoked)
 	out.Undecided = len(r.lines) - out.Kept
-	return nil
+	out.Gone, err = r.revokedLines(ctx, tx, decisions)
+	return err
 }
 
 // choices are what the lines can be narrowed to.
@@ -467,11 +474,18 @@ func (s *Service) reviewOffers(by audit.Actor, out *AccessReview) {
 		out.WhyNot = "You need " + missing + " on everything."
 	}
 	out.MayDecide, out.StepUp = out.WhyNot == "", s.stepUpDue(by, ActReviewDecide, on)
-	out.Export = Offer{Act: ActReviewExport.Name, StepUp: s.stepUpDue(by, ActReviewExport, on)}
-	if missing := rights.Missing(ActReviewExport.Needs, on.access()); missing != "" {
-		out.Export.Reason = "You need " + missing + " on everything."
+	out.Export = s.ReviewExportOffer(by)
+}
+
+// ReviewExportOffer says whether the actor may take reviews away.
+func (s *Service) ReviewExportOffer(by audit.Actor) Offer {
+	on := installation(KindReview)
+	o := Offer{Act: ActReviewExport.Name, StepUp: s.stepUpDue(by, ActReviewExport, on)}
+	if missing := s.rights(by).Missing(ActReviewExport.Needs, on.access()); missing != "" {
+		o.Reason = "You need " + missing + " on everything."
 	}
-	out.Export.Offered = out.Export.Reason == ""
+	o.Offered = o.Reason == ""
+	return o
 }
 
 // reviewCursor reads the place that the list goes on from.

@@ -71,7 +71,7 @@ func (s *Service) asOf(ctx context.Context, tx pgx.Tx, at time.Time) (*reviewed,
 		}
 	}
 	r.readLines()
-	if err := r.namePlaces(ctx, tx, at); err != nil {
+	if err := r.namePlaces(ctx, tx, r.lines, at); err != nil {
 		return nil, err
 	}
 	if r.past {
@@ -155,6 +155,15 @@ func (r *reviewed) storedLine(id string, g *ledgerGrant, groups map[principal][]
 	if g.endedSeq > 0 {
 		return nil
 	}
+	line := r.grantLine(id, g, groups)
+	if line == nil || line.ExpiresAt != nil && !line.ExpiresAt.IsZero() && !r.at.Before(*line.ExpiresAt) {
+		return nil
+	}
+	return line
+}
+
+// grantLine is the line of a grant of the ledger, whether or not it counted; nil when its id is none.
+func (r *reviewed) grantLine(id string, g *ledgerGrant, groups map[principal][]principal) *reviewLine {
 	grant, err := uuid.Parse(id)
 	if err != nil {
 		return nil
@@ -165,10 +174,7 @@ func (r *reviewed) storedLine(id string, g *ledgerGrant, groups map[principal][]
 		GrantedBy: cmp.Or(g.text("granted_by"), nameOf(g.by)),
 	}}
 	if text := g.text("expires_at"); text != "" {
-		end, err := time.Parse(time.RFC3339Nano, text)
-		if err == nil && !r.at.Before(end) {
-			return nil
-		}
+		end, _ := time.Parse(time.RFC3339Nano, text) // zero when it is no time: then it does not end
 		line.ExpiresAt = &end
 	}
 	// A scope that is not understood gives nothing; the line is shown all the same.
@@ -197,7 +203,7 @@ func (r *reviewed) storedLine(id string, g *ledgerGrant, groups map[principal][]
 func (r *reviewed) configuredLine(c access.ConfiguredGrant, groups map[principal][]principal, addresses map[string][]principal) *reviewLine {
 	sum := sha256.Sum256(authenticates(c.Source, c.Via, c.Role.ID))
 	line := &reviewLine{scope: c.Scope, ReviewLine: ReviewLine{
-		Key: "configured-" + hex.EncodeToString(sum[:12]), SubjectKind: SubjectGroup, Issuer: r.s.cfg.Rights.Issuer, Subject: c.Via, SubjectName: c.Via,
+		Key: configuredKey + hex.EncodeToString(sum[:12]), SubjectKind: SubjectGroup, Issuer: r.s.cfg.Rights.Issuer, Subject: c.Via, SubjectName: c.Via,
 		Role: c.Role, ScopeKind: access.ScopeEverything, Configured: true, Source: strings.TrimPrefix(c.Source, "from configuration, "),
 	}}
 	if c.Email {
@@ -279,10 +285,10 @@ func (l *reviewLine) words() string {
 }
 
 // namePlaces puts names into scopes: as the log had them at the time, else as they are known now.
-func (r *reviewed) namePlaces(ctx context.Context, tx pgx.Tx, at time.Time) error {
+func (r *reviewed) namePlaces(ctx context.Context, tx pgx.Tx, lines []*reviewLine, at time.Time) error {
 	var accounts []uuid.UUID
 	var ids []string
-	for _, line := range r.lines {
+	for _, line := range lines {
 		accounts = append(accounts, line.scope.Accounts...)
 		for _, ref := range line.scope.Clusters {
 			accounts, ids = append(accounts, ref.AccountID), append(ids, ref.ClusterID)
@@ -307,7 +313,7 @@ func (r *reviewed) namePlaces(ctx context.Context, tx pgx.Tx, at time.Time) erro
 			return err
 		}
 	}
-	for _, line := range r.lines {
+	for _, line := range lines {
 		var account, cluster string
 		for _, id := range line.scope.Accounts {
 			account = r.accounts[id]

@@ -385,6 +385,9 @@ func TestReviewFromStartToSignOff(t *testing.T) {
 	if did := f.keep(third, rest...); did.Kept != len(rest) {
 		t.Errorf("%+v of %d", did, len(rest))
 	}
+	if gone := f.review(f.ada, ReviewQuery{}).Gone; len(gone) != 1 || gone[0].Line.SubjectName != "Name of vera" || gone[0].Note != "moved on" || gone[0].By != "Name of grace" {
+		t.Errorf("what was revoked is shown as %+v while the review is open", gone)
+	}
 	if did := f.keep(third, f.line(third, "third", "platform-admin")); did.Own != 1 || did.Kept != 0 {
 		t.Errorf("keeping one's own: %+v", did)
 	}
@@ -430,12 +433,51 @@ func TestReviewFromStartToSignOff(t *testing.T) {
 	if _, err := f.svc.SignReview(t.Context(), f.ada, SignOff{}); !errors.Is(err, errNoReview) {
 		t.Errorf("signed off twice: %v", err)
 	}
+	f.readsSigned(open.ID, keys, gone.ID.String())
 	if overdue, err := f.svc.ReviewOverdue(t.Context()); overdue != nil || err != nil {
 		t.Errorf("overdue at once: %v %v", overdue, err)
 	}
 	f.clock.advance(92 * 24 * time.Hour)
 	if overdue, err := f.svc.ReviewOverdue(t.Context()); overdue == nil || err != nil {
 		t.Errorf("not overdue after 92 days: %v %v", overdue, err)
+	}
+}
+
+// readsSigned reads a review that was signed off: every line with who, role, where, what was decided, by whom and why.
+func (f *reviewField) readsSigned(id uuid.UUID, kept []string, revoked string) {
+	t := f.t
+	t.Helper()
+	signed, err := f.svc.SignedReviewNamed(t.Context(), f.ada, id)
+	if err != nil || !signed.Whole || len(signed.Lines) != len(kept)+1 {
+		t.Fatalf("%d lines, whole %v, %v", len(signed.Lines), signed.Whole, err)
+	}
+	var keys []string
+	for _, l := range signed.Lines[:len(kept)] {
+		if keys = append(keys, l.Line.Key); l.Revoked || l.By == "" || l.At.IsZero() || l.Line.SubjectName == "" || l.Line.Role.Name == "" || l.Line.ScopeName == "" {
+			t.Errorf("kept: %+v", l)
+		}
+	}
+	slices.Sort(keys)
+	if !slices.Equal(keys, kept) {
+		t.Errorf("kept %q, want %q", keys, kept)
+	}
+	last := signed.Lines[len(kept)]
+	if l := last.Line; l.Key != revoked || !last.Revoked || last.By != "Name of grace" || last.Note != "moved on" || l.SubjectName != "Name of vera" || l.Role.Name != "operator" || l.ScopeName != "account Search" {
+		t.Errorf("revoked: %+v", last)
+	}
+	if _, err := f.svc.SignedReviewNamed(t.Context(), f.ada, uuid.New()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a review that is none: %v", err)
+	}
+	var file bytes.Buffer
+	if err := f.svc.ExportSignedReview(t.Context(), f.ada, id, &file); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&file).ReadAll()
+	if err != nil || len(rows) != len(kept)+2 || !slices.Equal(rows[0], SignedReviewColumns()) || rows[len(rows)-1][9] != "revoked" || rows[len(rows)-1][12] != "moved on" {
+		t.Errorf("the file: %q, %v", rows, err)
+	}
+	if _, err := f.svc.SignedReviewNamed(t.Context(), f.grantee(t, "outsider"), id); err == nil {
+		t.Error("everybody reads it")
 	}
 }
 

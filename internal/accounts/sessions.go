@@ -200,7 +200,7 @@ func (s *Service) openSession(ctx context.Context, by audit.Actor, id Identity, 
 			return fmt.Errorf("binding what was granted to the address: %w", err)
 		}
 		if replaced != "" {
-			ended, err := tx.Exec(ctx, endSession+` AND mark = $3`, now, "replaced", replaced)
+			ended, err := tx.Exec(ctx, endSessions("", `mark = $3`), now, "replaced", replaced)
 			if err != nil {
 				return fmt.Errorf("ending the session before: %w", err)
 			}
@@ -291,8 +291,26 @@ func idTokenPlace(session uuid.UUID) vault.RowID {
 	return vault.RowID{Table: "sessions", ID: session, Field: "id_token_sealed", Version: 1}
 }
 
-// endSession ends live sessions; a condition follows. The ID token goes with the session.
-const endSession = `UPDATE sessions SET ended_at = $1, end_reason = $2, id_token_sealed = NULL WHERE ended_at IS NULL`
+// endSessions is the statement that ends live sessions, at $1 and for the reason $2, and returns mark and name of each.
+// first are queries that the condition names, each with its comma. The ID token goes with the session. Its last use
+// stays with the member, whose "last seen" must not go back when a session ends. A member whose row is being written is
+// left out, so that nobody waits in a ring: a sign-in, which writes a later time, or another ending.
+func endSessions(first, condition string) string {
+	return `
+		WITH ` + first + `
+		ended AS (
+			UPDATE sessions SET ended_at = $1, end_reason = $2, id_token_sealed = NULL WHERE ended_at IS NULL AND ` + condition + `
+			RETURNING mark, name, issuer, subject, last_seen_at
+		), used AS (
+			SELECT issuer, subject, least(max(last_seen_at), $1) AS at FROM ended GROUP BY issuer, subject
+		), free AS MATERIALIZED (
+			SELECT m.issuer, m.subject, used.at FROM members m JOIN used USING (issuer, subject)
+			WHERE m.last_seen < used.at FOR NO KEY UPDATE OF m SKIP LOCKED
+		), noted AS (
+			UPDATE members m SET last_seen = free.at FROM free WHERE m.issuer = free.issuer AND m.subject = free.subject
+		)
+		SELECT mark, name FROM ended`
+}
 
 // Authenticate returns the session of a token and its actor; ErrNoSession when there is none, or it
 // has ended or expired, ErrUnavailable when that cannot be told. by carries ip, user agent and
@@ -432,7 +450,7 @@ func (s *Service) SignOut(ctx context.Context, by audit.Actor) (idToken string, 
 		if err != nil {
 			return fmt.Errorf("reading the session: %w", err)
 		}
-		if _, err := tx.Exec(ctx, endSession+` AND id = $3`, s.now(), "logout", row.ID); err != nil {
+		if _, err := tx.Exec(ctx, endSessions("", `id = $3`), s.now(), "logout", row.ID); err != nil {
 			return fmt.Errorf("ending the session: %w", err)
 		}
 		return s.recordLast(ctx, tx, s.sessionEvent(by, ActSessionLogout, row))
@@ -484,7 +502,7 @@ func (s *Service) Sessions(ctx context.Context, by audit.Actor) ([]Session, erro
 func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) error {
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		row := sessionRow{ID: id}
-		err := tx.QueryRow(ctx, endSession+` AND id = $3 AND issuer = $4 AND subject = $5 RETURNING mark, name`,
+		err := tx.QueryRow(ctx, endSessions("", `id = $3 AND issuer = $4 AND subject = $5`),
 			s.now(), "revoked", id, by.Issuer, by.Subject).Scan(&row.Mark, &row.Name)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrNotFound
@@ -507,12 +525,10 @@ func (s *Service) EndSession(ctx context.Context, by audit.Actor, id uuid.UUID) 
 // nobody: a session that is being ended or used is left to them, and is nothing once it has expired, ended or not.
 func (s *Service) cleanSessions(ctx context.Context) error {
 	now := s.now()
-	if _, err := s.cfg.DB.Exec(ctx, `
-		WITH expired AS MATERIALIZED (
+	if _, err := s.cfg.DB.Exec(ctx, endSessions(`expired AS MATERIALIZED (
 			SELECT id FROM sessions WHERE ended_at IS NULL AND (expires_at <= $1 OR created_at <= $3 OR last_seen_at <= $4 OR created_at >= $5)
 			FOR UPDATE SKIP LOCKED
-		)
-		`+endSession+` AND id = ANY(ARRAY(SELECT id FROM expired))`,
+		),`, `id = ANY(ARRAY(SELECT id FROM expired))`),
 		now, "expired", now.Add(-s.cfg.SessionMax), now.Add(-s.cfg.SessionIdle), now.Add(s.cfg.SessionMax)); err != nil {
 		return fmt.Errorf("ending expired sessions: %w", err)
 	}

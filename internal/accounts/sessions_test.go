@@ -555,3 +555,38 @@ func TestFailedSignInsTakeBoundedMemory(t *testing.T) {
 		t.Errorf("%d failures counted, want all", total)
 	}
 }
+
+func TestLastSeenStaysWhenASessionEnds(t *testing.T) {
+	for how, end := range map[string]func(r *rig, ada, by audit.Actor) error{
+		"signed out": func(r *rig, _, by audit.Actor) error { _, err := r.svc.SignOut(t.Context(), by); return err },
+		"ended by themselves": func(r *rig, _, by audit.Actor) error {
+			return r.svc.EndSession(t.Context(), by, value[uuid.UUID](t, r, `SELECT id FROM sessions WHERE mark = $1`, by.Session))
+		},
+		"ended by an administrator": func(r *rig, ada, by audit.Actor) error {
+			_, err := r.svc.EndMemberSessions(t.Context(), ada, by.Issuer, by.Subject)
+			return err
+		},
+		"expired": func(r *rig, _, _ audit.Actor) error {
+			r.clock.advance(13 * time.Hour)
+			return r.svc.cleanSessions(t.Context())
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			r := newRig(t)
+			_, ada := signIn(t, r, membersAdmin("ada"))
+			token, by := signIn(t, r, vera())
+			r.clock.advance(7 * time.Minute)
+			if _, _, err := r.svc.Authenticate(t.Context(), browser(), token); err != nil {
+				t.Fatal(err)
+			}
+			used := r.clock.now
+			r.clock.advance(time.Minute)
+			if err := end(r, ada, by); err != nil {
+				t.Fatal(err)
+			}
+			if got := value[time.Time](t, r, `SELECT last_seen FROM members WHERE subject = $1`, by.Subject); !got.Equal(used) {
+				t.Errorf("the member was last seen %v, want %v, the last use of the session", got, used)
+			}
+		})
+	}
+}

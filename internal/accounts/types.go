@@ -272,8 +272,8 @@ var (
 )
 
 // ForbiddenError is a refusal on a target that the actor may read. Reason says more, in a sentence; it is
-// often empty.
-type ForbiddenError struct{ Act, Missing, Reason string }
+// often empty. Field is the form field that the refusal is about, where another value of it would be allowed.
+type ForbiddenError struct{ Act, Missing, Reason, Field string }
 
 func (e *ForbiddenError) Error() string { return fmt.Sprintf("%s needs %s", e.Act, e.Missing) }
 

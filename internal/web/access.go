@@ -296,13 +296,25 @@ func (s *Server) refusal(c echo.Context, err error) *templates.RefusalView {
 		return nil
 	}
 	why, err := s.accounts.WhyMay(c.Request().Context(), by, forbidden.Act, refusedRef(c))
+	if err == nil && why.Allowed && forbidden.Missing == access.GrantsManage { // the act would be allowed, but for what it would do to rights
+		why, err = s.accounts.WhyMay(c.Request().Context(), by, accounts.ActGrantCreate.Name, refusedRef(c))
+	}
 	if err != nil || why.Allowed {
 		return nil
 	}
+	return s.refusalView(why)
+}
+
+func (s *Server) refusalView(why accounts.Why) *templates.RefusalView {
 	v := &templates.RefusalView{Where: why.Where, Held: permissionGroups(why.Held)}
 	for _, p := range strings.FieldsFunc(why.Missing, func(r rune) bool { return strings.ContainsRune(" ()", r) }) {
 		if says := permissionSays(p); says != "" {
 			v.Missing = append(v.Missing, templates.Pair{Name: p, Value: says})
+		}
+	}
+	for i, m := range v.Missing {
+		if why.Whole && slices.Contains(why.Somewhere, m.Name) {
+			v.Missing[i].Value = strings.TrimSpace(m.Value + " You hold it on a part of the console; this needs it on everything.")
 		}
 	}
 	if len(v.Missing) == 0 {
@@ -318,6 +330,63 @@ func (s *Server) refusal(c echo.Context, err error) *templates.RefusalView {
 		v.Ask = s.opts.Contact
 	}
 	return v
+}
+
+// pathWhy explains an act that is not offered.
+const pathWhy = "/me/why"
+
+// whyHref leads from an act that is not offered for want of a right to what is missing and whom to ask. It is no try:
+// nothing of it is recorded as a refusal.
+func whyHref(ref accounts.ClusterRef, o accounts.Offer) string {
+	if !o.Lacking() {
+		return ""
+	}
+	q := given(param{"act", o.Act}, param{"cluster", ref.ClusterID})
+	if ref.AccountID != uuid.Nil {
+		q.Set("account", ref.AccountID.String())
+	}
+	return withQuery(pathWhy, q)
+}
+
+// handleWhy handles GET /me/why.
+func (s *Server) handleWhy(c echo.Context) error {
+	var q struct {
+		Act     string `form:"act"`
+		Account string `form:"account"`
+		Cluster string `form:"cluster"`
+	}
+	if err := bindQuery(c, &q); err != nil {
+		return err
+	}
+	ref := accounts.ClusterRef{ClusterID: q.Cluster}
+	if q.Account+q.Cluster != "" {
+		var err error
+		if ref.AccountID, err = uuid.Parse(q.Account); err != nil || ref.AccountID == uuid.Nil {
+			return fmt.Errorf("account in the query: %w", accounts.ErrNotFound)
+		}
+	}
+	why, err := s.accounts.WhyMay(c.Request().Context(), actorFrom(c), q.Act, ref)
+	if err != nil {
+		return fmt.Errorf("why they may not: %w", err)
+	}
+	v := templates.WhyNotView{Page: s.page(c, templates.ActWords(why.Act)+": why may I not?", "why-not", ""), Back: backTo(ref)}
+	if !why.Allowed {
+		v.Refusal = s.refusalView(why)
+	}
+	return s.render(c, http.StatusOK, templates.WhyNot(v))
+}
+
+// wayBack leads from a refusal to the account or cluster that it is about.
+func wayBack(c echo.Context) *templates.Link { return backTo(refusedRef(c)) }
+
+func backTo(ref accounts.ClusterRef) *templates.Link {
+	switch {
+	case ref.ClusterID != "":
+		return &templates.Link{Label: "Back to the cluster", Href: clusterPath(ref.AccountID, ref.ClusterID)}
+	case ref.AccountID != uuid.Nil:
+		return &templates.Link{Label: "Back to the account", Href: accountPath(ref.AccountID)}
+	}
+	return nil
 }
 
 // refusedRef is the account or cluster that the address of the request is about; zero for none.

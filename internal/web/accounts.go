@@ -214,7 +214,7 @@ func accountOffers(d accounts.AccountDetail) []templates.Offer {
 	self := accountPath(d.ID)
 	offer := func(act accounts.Act, label, verb string) templates.Offer {
 		o := d.Offers[act.Name]
-		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason}
+		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason, Why: whyHref(accounts.ClusterRef{AccountID: d.ID}, o)}
 	}
 	turn := offer(accounts.ActAccountDisable, "Disable", "disable")
 	if !d.Enabled {

@@ -74,10 +74,16 @@ func (s *Server) handleBreakGlassEnd(c echo.Context) error {
 	if err != nil || id.String() != c.Param("id") {
 		return fmt.Errorf("session in the path: %w", accounts.ErrNotFound)
 	}
-	if err := s.accounts.EndBreakGlass(c.Request().Context(), actorFrom(c), id); err != nil {
+	by, next := actorFrom(c), pathHome
+	for _, one := range s.accounts.BreakGlassInUse(c.Request().Context()) {
+		if one.ID == id && s.accounts.May(by, accounts.ActBreakGlassRead.Needs.All[0]) {
+			next = pathBreakGlassUse + "/" + one.Link.String() // what it left
+		}
+	}
+	if err := s.accounts.EndBreakGlass(c.Request().Context(), by, id); err != nil {
 		return fmt.Errorf("end a break-glass session: %w", err)
 	}
-	return s.redirect(c, pathHome, "The break-glass session has ended.")
+	return s.redirect(c, next, "The break-glass session has ended.")
 }
 
 // handleBreakGlassUse handles GET /admin/break-glass/{id}: one link, and what was done with it.

@@ -184,7 +184,11 @@ func TestBreakGlassIsListedApart(t *testing.T) {
 	}
 
 	end := regexp.MustCompile(`action="(/break-glass/[^"]+/end)"`).FindStringSubmatch(page.Body.String())
-	wantStatus(t, admin.post(end[1], ""), http.StatusSeeOther)
+	over := admin.post(end[1], "")
+	wantStatus(t, over, http.StatusSeeOther)
+	if at := over.Header().Get("Location"); at != use {
+		t.Errorf("ending it leads to %q, want %q, which says what it left", at, use)
+	}
 	wantStatus(t, admin.post(grant+"/delete", "reason="), http.StatusSeeOther)
 	ended := admin.visit(use)
 	wantSaid(t, ended, "None of this counts any more.", "no longer in force", "Ended")

@@ -83,7 +83,7 @@ func clusterNewPath(account uuid.UUID) string { return accountPath(account) + "/
 // clusterOffer leads from an account's page to a new cluster in it.
 func clusterOffer(d accounts.AccountDetail) templates.Offer {
 	o := d.Offers[accounts.ActClusterCreate.Name]
-	return templates.Offer{Label: "New cluster", Href: clusterNewPath(d.ID), Primary: d.Enabled, Offered: o.Offered, Reason: o.Reason}
+	return templates.Offer{Label: "New cluster", Href: clusterNewPath(d.ID), Primary: d.Enabled, Offered: o.Offered, Reason: o.Reason, Why: whyHref(accounts.ClusterRef{AccountID: d.ID}, o)}
 }
 
 // newClusterOffer leads from the fleet to a new cluster. Which accounts can have one the next page tells.
@@ -184,6 +184,9 @@ func (s *Server) handleClusterCreate(c echo.Context) error {
 	made, err := s.accounts.CreateCluster(c.Request().Context(), actorFrom(c), id, form.newCluster())
 	if invalid, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return s.renderClusterNew(c, http.StatusUnprocessableEntity, id, form, invalid.Fields)
+	}
+	if forbidden, ok := errors.AsType[*accounts.ForbiddenError](err); ok && forbidden.Field != "" {
+		return s.renderClusterNew(c, http.StatusForbidden, id, form, map[string]string{forbidden.Field: forbiddenField(forbidden)})
 	}
 	if refused, ok := errors.AsType[*accounts.RefusedError](err); ok {
 		noteError(c, err)

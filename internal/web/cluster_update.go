@@ -94,7 +94,7 @@ func (s *Server) handleClusterUpdateReview(c echo.Context) error {
 		return err
 	}
 	if form.Edit != "" {
-		return s.renderClusterUpdateAgain(c, http.StatusOK, ref, form, nil, "")
+		return s.renderClusterUpdateAgain(c, http.StatusOK, ref, form, nil, "", nil)
 	}
 	plan, err := s.accounts.PlanClusterUpdate(c.Request().Context(), actorFrom(c), ref, form.domain())
 	if err != nil {
@@ -132,10 +132,14 @@ func (s *Server) clusterUpdateRefused(c echo.Context, ref accounts.ClusterRef, f
 		return s.render(c, http.StatusConflict, templates.ClusterStale(s.clusterStaleView(c, ref, stale)))
 	}
 	if invalid, ok := errors.AsType[*accounts.InvalidError](err); ok {
-		return s.renderClusterUpdateAgain(c, http.StatusUnprocessableEntity, ref, form, invalid.Fields, "")
+		return s.renderClusterUpdateAgain(c, http.StatusUnprocessableEntity, ref, form, invalid.Fields, "", nil)
+	}
+	// What may not be given to a field is said there, so that the rest of the form is not lost.
+	if forbidden, ok := errors.AsType[*accounts.ForbiddenError](err); ok && forbidden.Field != "" {
+		return s.renderClusterUpdateAgain(c, http.StatusForbidden, ref, form, map[string]string{forbidden.Field: forbiddenField(forbidden)}, "", s.refusal(c, err))
 	}
 	if conflict, ok := errors.AsType[*accounts.ConflictError](err); ok {
-		return s.renderClusterUpdateAgain(c, http.StatusConflict, ref, form, map[string]string{"": conflict.Reason}, "")
+		return s.renderClusterUpdateAgain(c, http.StatusConflict, ref, form, map[string]string{"": conflict.Reason}, "", nil)
 	}
 	if refused, ok := errors.AsType[*accounts.RefusedError](err); ok {
 		noteError(c, err)
@@ -143,20 +147,25 @@ func (s *Server) clusterUpdateRefused(c echo.Context, ref accounts.ClusterRef, f
 		if refused.Fields[""] == "" { // else it is quoted there
 			said = refused.Upstream.Public()
 		}
-		return s.renderClusterUpdateAgain(c, refusedStatus(refused), ref, form, refused.Fields, said)
+		return s.renderClusterUpdateAgain(c, refusedStatus(refused), ref, form, refused.Fields, said, nil)
 	}
 	return fmt.Errorf("change cluster: %w", err)
 }
 
 // renderClusterUpdateAgain shows the form with what was typed, and asks nothing of upstream for it.
-func (s *Server) renderClusterUpdateAgain(c echo.Context, status int, ref accounts.ClusterRef, form clusterUpdateForm, invalid map[string]string, upstream string) error {
+func (s *Server) renderClusterUpdateAgain(c echo.Context, status int, ref accounts.ClusterRef, form clusterUpdateForm, invalid map[string]string, upstream string, refusal *templates.RefusalView) error {
 	u, err := s.accounts.ClusterUpdateAgain(c.Request().Context(), actorFrom(c), ref)
 	if err != nil {
 		return fmt.Errorf("read cluster: %w", err)
 	}
 	v := s.clusterUpdateView(c, ref, u, form, invalid)
-	v.Upstream = upstream
+	v.Upstream, v.Refusal = upstream, refusal
 	return s.render(c, status, templates.ClusterUpdate(v))
+}
+
+// forbiddenField says at a field why its value is refused.
+func forbiddenField(e *accounts.ForbiddenError) string {
+	return sentence(e.Reason) + "It needs the right " + e.Missing + ", which you do not hold here."
 }
 
 func updateCrumbs(ref accounts.ClusterRef, u accounts.ClusterUpdate) []templates.Link {
@@ -218,6 +227,10 @@ func updateSections(u accounts.ClusterUpdate) []templates.UpdateSection {
 		f.Required = true
 		return f
 	}
+	labels := "One a line, as in team=search. At most 10."
+	if len(u.Closed) > 0 {
+		labels += " Grants go by " + strings.Join(u.Closed, ", ") + ": only who gives rights here may change " + templates.ItOrThem(len(u.Closed)) + "."
+	}
 	nodes, version := "At least 1.", "Newer versions that this cluster can be updated to. There is no way back."
 	if u.MaxNodes > 0 {
 		nodes = fmt.Sprintf("From 1 to %d, the account’s quota.", u.MaxNodes)
@@ -228,7 +241,7 @@ func updateSections(u accounts.ClusterUpdate) []templates.UpdateSection {
 	return []templates.UpdateSection{
 		{ID: "about", Heading: "Name and labels", Fields: []templates.UpdateField{
 			required(field("name", "2 to 64 letters, digits, - and _. The endpoint stays the same.")),
-			text(field("labels", "One a line, as in team=search. At most 10.")),
+			text(field("labels", labels)),
 			field("cost_allocation_label", "What Qdrant’s bills call it."),
 		}},
 		{ID: "size", Heading: "Size", Fields: []templates.UpdateField{

@@ -401,7 +401,7 @@ func clusterView(p templates.Page, ref accounts.ClusterRef, d accounts.ClusterDe
 	for _, pending := range d.Pending {
 		v.Pending = append(v.Pending, templates.PendingView{Act: pending.Act, By: pending.By, Since: pending.Since, Unknown: pending.Unknown})
 	}
-	v.Offers = clusterOffers(v.Self, d)
+	v.Offers = clusterOffers(ref, d)
 	v.Tabs = clusterTabs(v.Self, v.Self)
 	v.Every = refreshEvery(d)
 	return v
@@ -437,13 +437,14 @@ func nodeView(n cloudapi.Node) templates.NodeView {
 }
 
 // clusterOffers lists the acts of a cluster's page. Suspend and resume share one place.
-func clusterOffers(self string, d accounts.ClusterDetail) []templates.Offer {
+func clusterOffers(ref accounts.ClusterRef, d accounts.ClusterDetail) []templates.Offer {
 	if d.Gone {
 		return nil
 	}
+	self := clusterPath(ref.AccountID, ref.ClusterID)
 	offer := func(act, label, verb string) templates.Offer {
 		o := d.Offers[act]
-		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason}
+		return templates.Offer{Label: label, Href: self + "/" + verb, Offered: o.Offered, Reason: o.Reason, Why: whyHref(ref, o)}
 	}
 	change := offer(accounts.ActClusterUpdate.Name, "Change", "update")
 	restart := offer(accounts.ActClusterRestart.Name, "Restart", "restart")

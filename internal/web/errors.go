@@ -298,6 +298,9 @@ func (s *Server) problemBody(c echo.Context, p *problem) ([]byte, error) {
 		s.keepTyped(c, returnTo)
 		view.StepUp = stepUpPath(returnTo)
 	}
+	if _, ok := errors.AsType[*accounts.ForbiddenError](p); ok { // refused on what they may read: there is a way back
+		view.MyRights, view.Back = pathMe, wayBack(c)
+	}
 	if !wantsPart(c) {
 		view.Refusal = s.refusal(c, p)
 		return renderBytes(c, templates.ErrorPage(view))

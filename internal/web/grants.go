@@ -250,6 +250,12 @@ func (s *Server) handleGrant(c echo.Context) error {
 		Permissions: permissionGroups(effective), WithoutEffect: len(g.Role.Permissions) - len(effective),
 		Offers: []templates.Offer{{Label: "Take it back", Href: grantPath(id) + "/delete", Danger: true, Offered: g.MayEnd, Reason: g.WhyNotEnd}},
 	}
+	if row.State == "ended" || row.State == "expired" {
+		v.Offers = nil // there is nothing to take back
+		if s.accounts.May(actorFrom(c), access.GrantsManage) {
+			v.Offers = []templates.Offer{{Label: "Give it again", Href: giveAgain(g), Offered: true}}
+		}
+	}
 	if to := g.BoundTo; to != nil {
 		bound := s.grantRow(c, *to)
 		v.Grant.Bound = &templates.BoundView{Who: bound.Who, Href: bound.Href}
@@ -258,6 +264,17 @@ func (s *Server) handleGrant(c echo.Context) error {
 		v.LogHref = auditQuery{Text: id.String()}.address()
 	}
 	return s.render(c, http.StatusOK, templates.Grant(v))
+}
+
+// giveAgain is the form of a new grant, with what a former one gave. Until when and why are asked anew.
+func giveAgain(g accounts.Grant) string {
+	subject := g.Subject
+	if g.SubjectKind == accounts.SubjectMember {
+		subject = g.Issuer + "|" + g.Subject
+	}
+	return withQuery(pathGrantNew, given(
+		param{"subject_kind", g.SubjectKind}, param{"subject", subject}, param{"role", g.Role.ID}, param{"scope_kind", string(g.ScopeKind)}, param{"scope", g.Scope},
+	))
 }
 
 // grantEndForm is what a browser may say about taking a grant back.
@@ -297,11 +314,20 @@ func (s *Server) renderGrantEnd(c echo.Context, status int, g accounts.Grant, fo
 			"It acts at the next request of everyone it reaches, and ends pages that refresh themselves.",
 			"What they may do through other grants stays. Keys that they made or saw go on working: rotate those that should not.",
 		},
+		Beside: s.keysOf(c, g.SubjectKind, g.Issuer, g.Subject, row.Who.Name),
 		Action: self + "/delete", Back: self, Button: "Take it back", Danger: true, Errors: invalid,
 		Fields: []templates.Field{{Name: "reason", Label: "Why?", Value: cut(form.Reason, 2000), Hint: "Kept with the grant and in the log."}},
 	}
 	v.Page.StepUp = s.freshSignIn(c, accounts.ActGrantDelete)
 	return s.render(c, status, templates.Confirm(v))
+}
+
+// keysOf leads to the keys that a member may have, for those who may see them; nil for a group or an address.
+func (s *Server) keysOf(c echo.Context, kind, issuer, subject, name string) *templates.Link {
+	if kind != accounts.SubjectMember || !s.accounts.MayEverywhere(actorFrom(c), accounts.ActMemberRead) {
+		return nil
+	}
+	return &templates.Link{Label: "Keys that " + name + " may have", Href: memberPath(s.accounts.MemberID(issuer, subject)) + "/keys"}
 }
 
 // freshSignIn is what the page of an act on grants or roles says of the fresh sign-in; nil when none is due.

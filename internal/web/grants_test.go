@@ -1,6 +1,7 @@
 package web
 
 import (
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -131,7 +132,15 @@ func TestGrantIsGivenOnceAndTakenBack(t *testing.T) {
 	wantSaid(t, long, `id="f-reason-error"`, "Nothing was changed.")
 	wantStatus(t, b.post(at+"/delete", "reason=done"), http.StatusSeeOther)
 	ended := b.visit(at)
-	wantSaid(t, ended, "Ended", "done", "Taken back.", "It has ended.")
+	wantSaid(t, ended, "Ended", "done", "Taken back.", "Why could they?", "Would have ended", "What it allowed there", "Give it again")
+	if strings.Contains(ended.Body.String(), "Take it back") {
+		t.Error("what has ended can be taken back")
+	}
+	again := regexp.MustCompile(`href="(/admin/grants/new\?[^"]+)"`).FindStringSubmatch(ended.Body.String())
+	if again == nil {
+		t.Fatal("what has ended cannot be given again")
+	}
+	wantSaid(t, b.visit(html.UnescapeString(again[1])), `value="contractors"`, `name="role" value="viewer" checked`, "staging")
 	if w := b.visit(at + "/delete"); w.Code != http.StatusSeeOther {
 		t.Errorf("one that has ended is asked about: %d", w.Code)
 	}
@@ -145,7 +154,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 	for _, path := range []string{pathGrants, pathGrantNew, pathRoles, pathRoleNew, pathGrants + "/" + uuid.NewString(), "/audit", pathAccountNew} {
 		w := c.as("viewers").visit(path)
 		wantStatus(t, w, http.StatusForbidden)
-		wantSaid(t, w, "Why may I not?", "<code", "platform admin", "read", "platform-team")
+		wantSaid(t, w, "Why may I not?", "<code", "platform admin", "read", "platform-team", `href="/me" data-testid="my-rights"`)
 	}
 	part := c.as("viewers").request(http.MethodGet, "/audit", "")
 	part.Header.Set("HX-Request", "true")
@@ -390,5 +399,45 @@ func TestGrantToAnAddressSaysWhoseItBecame(t *testing.T) {
 	wantSaid(t, me, "became their own at their sign-in of")
 	if strings.Contains(me.Body.String(), "sales@example.test</code> gives nothing") {
 		t.Error("the member is told that their address gives nothing")
+	}
+}
+
+// TestWhyIsExplainedWithoutATry: an act that is not offered leads to what is missing and whom to ask, and no refusal is on
+// record for that; of what one may not read nothing is told.
+func TestWhyIsExplainedWithoutATry(t *testing.T) {
+	c, db := newFullConsole(t, func(o *Options) { o.Contact = []string{"platform-team"} })
+	b := c.as("viewers")
+	why := whyHref(accounts.ClusterRef{}, accounts.Offer{Act: accounts.ActAuditExport.Name, Reason: "You need audit:export here."})
+	page := b.visit(why)
+	wantStatus(t, page, http.StatusOK)
+	wantSaid(t, page, "Export audit: why may I not?", "audit:export", "platform-team", `href="/me" data-testid="my-rights"`)
+	wantSaid(t, c.as("admins").visit(why), "You may do this now: nothing is missing.")
+	if got := whyHref(accounts.ClusterRef{}, accounts.Offer{Act: "cluster.restart", Reason: "The cluster is suspended: resume it first."}); got != "" {
+		t.Errorf("a reason that is no right's leads to %q", got)
+	}
+	for _, query := range []string{"", "?act=nothing", "?act=cluster.restart&account=x", "?act=cluster.restart&cluster=c1", "?act=cluster.restart&cluster=c1&account=" + uuid.NewString()} {
+		wantStatus(t, b.visit(pathWhy+query), http.StatusNotFound)
+	}
+	var n int
+	if err := db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM audit.events WHERE outcome = 'denied' AND act = 'audit.export'`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d refusals are on record (%v)", n, err)
+	}
+}
+
+// TestTakingBackLeadsToKeys: keys outlive a right, so who takes one back from a member is led to those they may have.
+func TestTakingBackLeadsToKeys(t *testing.T) {
+	c, _ := newFullConsole(t)
+	c.as("viewers")
+	b := c.as("admins")
+	given := b.post(pathGrants, b.newGrantForm(map[string]string{"subject_kind": "member", "subject": c.idp.URL + "|subject-viewers"}).Encode())
+	wantStatus(t, given, http.StatusSeeOther)
+	keys := memberPath(c.accounts.MemberID(c.idp.URL, "subject-viewers")) + "/keys"
+	at := given.Header().Get("Location")
+	wantSaid(t, b.visit(at+"/delete"), `href="`+keys+`"`, "Keys that Member viewers may have")
+	wantStatus(t, b.post(pathReview+"/start", ""), http.StatusSeeOther)
+	wantSaid(t, b.visit(pathReview+"/lines/"+strings.TrimPrefix(at, pathGrants+"/")+"/revoke"), `href="`+keys+`"`)
+	group := b.post(pathGrants, b.newGrantForm(nil).Encode())
+	if strings.Contains(b.visit(group.Header().Get("Location")+"/delete").Body.String(), `data-testid="beside"`) {
+		t.Error("the keys of a group are led to")
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"quartermaster/internal/accounts"
 	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/audit"
 	"quartermaster/templates"
 )
 
@@ -30,9 +31,11 @@ const (
 	maxPasted       = 768 << 10 // bytes of pasted claims; an ID token that is read holds no more
 )
 
-// adminLinks are the pages for those who administer the console, as far as the member may open them.
-func adminLinks(permissions []string) []templates.Link {
+// adminLinks are the pages for those who administer the console, as far as the member may open them: some are about
+// everything, and not for who holds the right in a part of the console.
+func (s *Server) adminLinks(by audit.Actor, permissions []string) []templates.Link {
 	var links []templates.Link
+	everywhere := func(act accounts.Act) bool { return s.accounts.MayEverywhere(by, act) }
 	manages, members := slices.Contains(permissions, access.GrantsManage), slices.Contains(permissions, access.MembersManage)
 	if manages {
 		links = append(links, templates.Link{Label: "Grants", Href: pathGrants}, templates.Link{Label: "Roles", Href: pathRoles})
@@ -40,13 +43,13 @@ func adminLinks(permissions []string) []templates.Link {
 	if manages || members {
 		links = append(links, templates.Link{Label: "Access", Href: pathAccess})
 	}
-	if members {
+	if everywhere(accounts.ActMemberRead) {
 		links = append(links, templates.Link{Label: "Members", Href: pathMembers})
 	}
-	if manages || members {
+	if everywhere(accounts.ActGroupRead) {
 		links = append(links, templates.Link{Label: "Groups", Href: pathGroups})
 	}
-	if slices.Contains(permissions, access.GrantsManage) || slices.Contains(permissions, access.AuditRead) {
+	if everywhere(accounts.ActReviewRead) {
 		links = append(links, templates.Link{Label: "Access review", Href: pathReview})
 	}
 	if slices.Contains(permissions, access.AccountsManage) {

@@ -109,7 +109,7 @@ func keysOffers(ref accounts.ClusterRef, offers map[string]accounts.Offer) []tem
 		o := offers[act]
 		label, makes := keyLabel(act), act == accounts.ActKeyCreate.Name || act == accounts.ActAdminKeyCreate.Name
 		if makes || !o.Offered {
-			out = append(out, templates.Offer{Label: label, Href: keysPath(ref) + "/new", Offered: o.Offered, Reason: o.Reason, Primary: makes})
+			out = append(out, templates.Offer{Label: label, Href: keysPath(ref) + "/new", Offered: o.Offered, Reason: o.Reason, Why: whyHref(ref, o), Primary: makes})
 		}
 	}
 	return out

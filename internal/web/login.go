@@ -26,6 +26,7 @@ import (
 const (
 	whySignedOut = "signed-out"
 	whyEnded     = "ended"
+	whyBlocked   = "blocked"
 )
 
 // groupsLeftOut is said on the page that a sign-in ends at.
@@ -36,6 +37,7 @@ const signedOut = "You are signed out."
 // whyWords are the sentences for them. Other values of ?why= say nothing.
 var whyWords = map[string]string{
 	whySignedOut: signedOut,
+	whyBlocked:   "Your access to this console was blocked. Ask an administrator of this console if you need it.",
 	whyEnded:     "Your session had ended, so what you sent was not done. Sign in and do it again.",
 }
 
@@ -255,10 +257,10 @@ func (s *Server) signInFailed(c echo.Context, err error) error {
 	return err
 }
 
-// showBlocked says on the sign-in page that the member is blocked. The domain has recorded it.
+// showBlocked leads to the sign-in page, which says that the member is blocked and whom to ask, and which can be loaded
+// again. The domain has recorded it.
 func (s *Server) showBlocked(c echo.Context) error {
-	return s.showSignIn(c, http.StatusForbidden, templates.SignInView{Href: pathLogin + "?go=1",
-		Message: "Your access to this console was blocked. Ask an administrator of this console if you need it."})
+	return c.Redirect(http.StatusSeeOther, pathLogin+"?why="+whyBlocked)
 }
 
 // signedInBefore is the visitor with the session that the browser still holds, if any: SignIn ends
@@ -386,6 +388,9 @@ func (s *Server) showSignInFailed(c echo.Context, failed *signInError) error {
 func (s *Server) showSignIn(c echo.Context, status int, v templates.SignInView) error {
 	v.Page = s.page(c, "Sign in", "sign-in", "")
 	v.Provider = providerHost(s.provider.issuer)
+	if v.Message == whyWords[whyBlocked] {
+		v.Contact = s.opts.Contact
+	}
 	if status != http.StatusOK {
 		v.RequestID = requestID(c)
 	}

@@ -22,7 +22,7 @@ func membersHref(t *testing.T, b *browser, name string) string {
 
 // TestMembersBlockInTheBrowser leads an administrator from the list to a block and back.
 func TestMembersBlockInTheBrowser(t *testing.T) {
-	c, _ := newFullConsole(t)
+	c, _ := newFullConsole(t, func(o *Options) { o.Contact = []string{"platform-team"} })
 	viewer := c.as("viewers")
 	admin := c.as("admins")
 	page := membersHref(t, admin, "Member viewers")
@@ -33,6 +33,7 @@ func TestMembersBlockInTheBrowser(t *testing.T) {
 			t.Errorf("the page lacks %s", want)
 		}
 	}
+	wantSaid(t, w, "they can sign in again at once. Block keeps them out.")
 	wantStatus(t, admin.visit(page+"/block"), http.StatusOK)
 	w = admin.post(page+"/block", "reason=&confirm=x%3Cscript%3E")
 	wantStatus(t, w, http.StatusUnprocessableEntity)
@@ -61,8 +62,11 @@ func TestMembersBlockInTheBrowser(t *testing.T) {
 		m["sub"], m["name"], m["email"], m["groups"] = "subject-viewers", "Member viewers", "viewers@example.test", []string{"viewers"}
 	}
 	w = viewer.signIn("/login?go=1")
-	if w.Code == http.StatusSeeOther && !strings.HasPrefix(w.Header().Get("Location"), "/login") {
-		t.Errorf("the blocked member signed in: %d to %s", w.Code, w.Header().Get("Location"))
+	if at := w.Header().Get("Location"); w.Code != http.StatusSeeOther || at != "/login?why=blocked" {
+		t.Errorf("the blocked member signed in: %d to %s", w.Code, at)
+	}
+	for range 2 { // it can be loaded again
+		wantSaid(t, viewer.visit("/login?why=blocked"), "Your access to this console was blocked.", "platform-team")
 	}
 	wantStatus(t, viewer.visit("/me"), http.StatusSeeOther)
 

@@ -121,7 +121,7 @@ func TestClusterOffers(t *testing.T) {
 	}
 	labels := func(phase cloudapi.Phase, gone bool) (out []string) {
 		d := accounts.ClusterDetail{Offers: offers, Gone: gone, Cluster: cloudapi.Cluster{State: cloudapi.State{Phase: phase}}}
-		for _, o := range clusterOffers("/x", d) {
+		for _, o := range clusterOffers(accounts.ClusterRef{}, d) {
 			out = append(out, o.Label)
 		}
 		return out

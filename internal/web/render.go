@@ -174,7 +174,7 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 			Roles:     session.Roles,
 			MayAudit:  slices.Contains(session.Permissions, "audit:read"),
 			MayManage: slices.Contains(session.Permissions, "accounts:manage"),
-			Admin:     adminLinks(session.Permissions),
+			Admin:     s.adminLinks(actorFrom(c), session.Permissions),
 		}
 		if len(session.Permissions) > 0 {
 			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)

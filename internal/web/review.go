@@ -40,6 +40,8 @@ func (s *Server) reviewRoutes() []route {
 		{Method: get, Path: pathReviewSign, Handler: s.handleReviewSignForm},
 		{Method: post, Path: pathReviewSign, Handler: s.handleReviewSign},
 		{Method: get, Path: pathReviewSigned, Handler: s.handleReviewSigned},
+		{Method: get, Path: pathReviewSigned + "/:review", Handler: s.handleReviewSignedOne},
+		{Method: get, Path: pathReviewSigned + "/:review/export", Handler: s.handleReviewSignedExport},
 		{Method: get, Path: pathReviewMembers, Handler: s.handleReviewMembers},
 		{Method: get, Path: pathReviewMembers + "/:member", Handler: s.handleReviewMember},
 		{Method: get, Path: pathReview + "/accounts/:id", Handler: s.handleReviewAccount},
@@ -78,13 +80,16 @@ func (q reviewQuery) from(after string) string {
 	return q.address()
 }
 
-// reviewMoment reads the moment that is asked about: the end of what is named, and now when that is still to come.
+// reviewMoment reads the moment that is asked about: the end of what is named, and now for today. A later day is a failure.
 func (s *Server) reviewMoment(text string) (at time.Time, failure string) {
 	at, err := readMoment(text, true)
 	if err != nil {
 		return time.Time{}, "Give a day as in 2027-01-31, or a day with a time as in 2027-01-31T14:30."
 	}
 	if !at.Before(s.now()) {
+		if begins, err := readMoment(text, false); err == nil && begins.After(s.now()) {
+			return time.Time{}, "That is still to come, so what follows is as it is now."
+		}
 		return time.Time{}, ""
 	}
 	return at, ""
@@ -154,6 +159,9 @@ func (s *Server) renderReview(c echo.Context, status int, q reviewQuery, chosen 
 	v.First, v.Next = pageLinks(q.After, r.Next, q.from)
 	for _, line := range r.Lines {
 		v.Rows = append(v.Rows, reviewRow(line, q.At, r.Past))
+	}
+	for _, line := range r.Gone {
+		v.Gone = append(v.Gone, decidedRow(line))
 	}
 	return s.render(c, status, templates.Review(v))
 }
@@ -241,7 +249,7 @@ func (s *Server) signedRow(r accounts.SignedReview, mayAudit bool) templates.Sig
 	row := templates.SignedRow{
 		Seq: strconv.FormatInt(r.Seq, 10), StartedAt: r.StartedAt, AsOf: r.AsOf, SignedAt: r.SignedAt, StartedBy: r.StartedBy, SignedBy: r.SignedBy, Note: r.Note,
 		DueOn: r.DueOn, Overdue: r.Due(s.now()), Lines: r.Lines, Kept: r.Kept, Revoked: r.Revoked, Own: r.Own, KeptDigest: r.KeptDigest, RevokedDigest: r.RevokedDigest,
-		AsOfHref: atQuery(pathReview, r.AsOf.UTC().Format(time.RFC3339)),
+		AsOfHref: atQuery(pathReview, r.AsOf.UTC().Format(time.RFC3339)), Page: reviewSignedPath(r.ID),
 	}
 	if mayAudit {
 		row.Href = pathAudit + "/events/" + row.Seq
@@ -327,7 +335,7 @@ func (s *Server) renderRevoke(c echo.Context, status int, form revokeForm, inval
 		Page: s.page(c, "Revoke this grant?", "review-revoke", sectionAdmin), Crumbs: []templates.Link{reviewCrumb()}, Row: reviewRow(line, "", false),
 		Back: pathReview, Reason: cut(form.Reason, 4000), Errors: invalid,
 	}
-	v.Action = v.Row.Revoke
+	v.Action, v.Keys = v.Row.Revoke, s.keysOf(c, line.SubjectKind, line.Issuer, line.Subject, line.SubjectName)
 	v.Page.StepUp = s.stepUp(c, accounts.Offer{StepUp: s.accounts.ReviewStepUp(actorFrom(c))})
 	return s.render(c, status, templates.ReviewRevoke(v))
 }
@@ -388,7 +396,7 @@ func (s *Server) handleReviewSign(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("sign review: %w", err)
 	}
-	return s.redirect(c, pathReviewSigned, "Signed off. The next review is due on "+signed.DueOn.Format(time.DateOnly)+".")
+	return s.redirect(c, reviewSignedPath(signed.ID), "Signed off. The next review is due on "+signed.DueOn.Format(time.DateOnly)+".")
 }
 
 // handleReviewSigned handles GET /admin/review/signed.
@@ -403,6 +411,74 @@ func (s *Server) handleReviewSigned(c echo.Context) error {
 		v.Rows = append(v.Rows, s.signedRow(r, s.accounts.ReadsWholeLog(by)))
 	}
 	return s.render(c, http.StatusOK, templates.SignedReviews(v))
+}
+
+func reviewSignedPath(id uuid.UUID) string { return pathReviewSigned + "/" + id.String() }
+
+// reviewID is the review of the address; the zero id, which none has, when it is not spelt as one.
+func reviewID(c echo.Context) uuid.UUID {
+	id, err := uuid.Parse(c.Param("review"))
+	if err != nil || id.String() != c.Param("review") {
+		return uuid.Nil
+	}
+	return id
+}
+
+// handleReviewSignedOne handles GET /admin/review/signed/{review}.
+func (s *Server) handleReviewSignedOne(c echo.Context) error {
+	by := actorFrom(c)
+	r, err := s.accounts.SignedReviewNamed(c.Request().Context(), by, reviewID(c))
+	if err != nil {
+		return fmt.Errorf("read review: %w", err)
+	}
+	export := s.accounts.ReviewExportOffer(by)
+	v := templates.SignedReviewView{
+		Page:   s.page(c, "Access review of "+r.Review.StartedAt.UTC().Format(time.DateOnly), "review-signed-one", sectionAdmin),
+		Crumbs: []templates.Link{reviewCrumb(), {Label: "Signed off", Href: pathReviewSigned}}, Row: s.signedRow(r.Review, s.accounts.ReadsWholeLog(by)), Whole: r.Whole,
+		Offers: []templates.Offer{{Label: "Export as CSV", Href: reviewSignedPath(r.Review.ID) + "/export", Offered: export.Offered, Reason: export.Reason}},
+	}
+	if export.Offered && export.StepUp {
+		v.Offers[0].Href = stepUpPath(v.Offers[0].Href)
+	}
+	for _, line := range r.Lines {
+		v.Rows = append(v.Rows, decidedRow(line))
+	}
+	return s.render(c, http.StatusOK, templates.SignedReview(v))
+}
+
+func decidedRow(l accounts.DecidedLine) templates.DecidedRow {
+	row := reviewRow(l.Line, "", true)
+	return templates.DecidedRow{
+		Key: row.Key, Kind: row.Kind, Name: row.Name, Href: row.Href, Role: row.Role, Where: row.Where, Gives: l.Gives, Revoked: l.Revoked, At: l.At, By: l.By, Note: l.Note, Own: l.Own,
+	}
+}
+
+// handleReviewSignedExport handles GET /admin/review/signed/{review}/export. HEAD takes nothing away.
+func (s *Server) handleReviewSignedExport(c echo.Context) error {
+	ctx, by, id := c.Request().Context(), actorFrom(c), reviewID(c)
+	if err := s.accounts.AskReviewExport(ctx, by); err != nil {
+		return fmt.Errorf("ask for an export of the review: %w", err)
+	}
+	r, err := s.accounts.SignedReviewNamed(ctx, by, id)
+	if err != nil {
+		return fmt.Errorf("read review: %w", err)
+	}
+	d := &download{c: c, control: http.NewResponseController(c.Response()), stall: s.exportStall, media: "text/csv; charset=utf-8",
+		name: "quartermaster-review-" + r.Review.SignedAt.UTC().Format("20060102T150405Z") + ".csv"}
+	if c.Request().Method == http.MethodHead {
+		d.begin()
+		return nil
+	}
+	if err := d.allow(d.untilEnd()); err != nil {
+		return err
+	}
+	if err := s.accounts.ExportSignedReview(ctx, by, id, d); err != nil {
+		return fmt.Errorf("export review: %w: %w", errBrokeOff, err)
+	}
+	if err := d.end(); err != nil {
+		return fmt.Errorf("export review: %w: %w", errBrokeOff, err)
+	}
+	return nil
 }
 
 // reviewMembersQuery is what the address of the members of a review may say.

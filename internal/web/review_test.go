@@ -31,6 +31,7 @@ func TestReviewOnPages(t *testing.T) {
 	for _, m := range reviewTicks.FindAllStringSubmatch(w.Body.String(), -1) {
 		lines = append(lines, m[1])
 	}
+	wantSaid(t, w, "Keep the ticked lines")
 	if len(lines) != 4 {
 		t.Fatalf("%d lines can be kept: %s", len(lines), w.Body)
 	}
@@ -45,6 +46,10 @@ func TestReviewOnPages(t *testing.T) {
 		}
 	}
 	w = b.visit(pathReview)
+	wantSaid(t, w, `ends in <code>QM_ADMIN_GROUPS</code> only`)
+	if strings.Contains(w.Body.String(), "Keep the ticked lines") {
+		t.Error("there is nothing left to tick, and a button for it")
+	}
 	if body := w.Body.String(); !strings.Contains(body, "0 lines to decide,") || !strings.Contains(body, "&lt;b&gt;fine") || strings.Contains(body, "<b>fine") {
 		t.Errorf("after keeping all: %s", body)
 	}
@@ -52,15 +57,30 @@ func TestReviewOnPages(t *testing.T) {
 	wantStatus(t, b.post(pathReview+"/lines/00000000-0000-7000-8000-000000000001/revoke", "reason=x"), http.StatusNotFound)
 	wantStatus(t, b.post(pathReviewSign, url.Values{"due_on": {"never"}}.Encode()), http.StatusUnprocessableEntity)
 	w = b.post(pathReviewSign, url.Values{"note": {"All well."}, "due_on": {c.clock.Now().AddDate(0, 0, 30).Format(time.DateOnly)}}.Encode())
-	if wantStatus(t, w, http.StatusSeeOther); w.Header().Get("Location") != pathReviewSigned {
+	if wantStatus(t, w, http.StatusSeeOther); !strings.HasPrefix(w.Header().Get("Location"), pathReviewSigned+"/") {
 		t.Errorf("signed off, and sent to %q", w.Header().Get("Location"))
 	}
+	at := w.Header().Get("Location")
+	one := b.visit(at)
+	wantStatus(t, one, http.StatusOK)
+	wantSaid(t, one, "Access review of ", "admins", "platform admin", "everything", "Kept", "Member admins", "&lt;b&gt;fine", "All well.", at+"/export")
+	if strings.Contains(one.Body.String(), "are not all") || strings.Count(one.Body.String(), `data-testid="decided-line"`) != 4 {
+		t.Errorf("the lines of the review: %s", one.Body)
+	}
+	resp := b.ask(c.listening(), http.MethodGet, at+"/export")
+	if file, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || strings.Count(string(file), `"kept"`) != 4 {
+		t.Errorf("its file: %d %s (%v)", resp.StatusCode, file, err)
+	}
+	wantStatus(t, b.visit(pathReviewSigned+"/none"), http.StatusNotFound)
+	wantStatus(t, b.visit(pathReviewSigned+"/00000000-0000-7000-8000-000000000001/export"), http.StatusNotFound)
+	wantStatus(t, c.as("operators").visit(at), http.StatusForbidden)
+	b = c.as("admins")
 	w = b.visit(pathReviewSigned)
 	if body := w.Body.String(); !strings.Contains(body, "All well.") || !strings.Contains(body, "Member admins") {
 		t.Errorf("past reviews: %s", body)
 	}
 	for target, status := range map[string]int{
-		pathReview + "?at=2020-01-31": 200, pathReview + "?at=yesterday": 422, pathReview + "?after=x": 400, pathReviewMembers: 200, pathReviewMembers + "?at=2020-01-31": 200,
+		pathReview + "?at=2020-01-31": 200, pathReview + "?at=yesterday": 422, pathReview + "?at=2999-01-01": 422, pathReview + "?at=" + c.clock.Now().Format(time.DateOnly): 200, pathReview + "?after=x": 400, pathReviewMembers: 200, pathReviewMembers + "?at=2020-01-31": 200,
 		pathReviewMembers + "/none": 404, pathReview + "/accounts/none": 404, pathReview + "?member=%00": 400,
 	} {
 		wantStatus(t, b.visit(target), status)

@@ -134,6 +134,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathAccess, Handler: s.handleAccess},
 
 		{Method: get, Path: pathMe, Handler: s.handleMe, AnyMember: true},
+		{Method: get, Path: pathWhy, Handler: s.handleWhy},
 		{Method: post, Path: "/me/sessions/:id/end", Handler: s.handleSessionEnd, AnyMember: true},
 	}
 }

@@ -28,7 +28,7 @@ var askedActs = func() map[string]accounts.Act {
 	}
 	both := func(act accounts.Act, paths ...string) { get(act, paths...); post(act, paths...) }
 
-	get(accounts.ActClusterRead, "/", pathHome, pathLive, cluster, cluster+"/history")
+	get(accounts.ActClusterRead, "/", pathHome, pathLive, cluster, cluster+"/history", pathWhy)
 	get(accounts.ActAlertRead, pathAlerts)
 	get(accounts.ActAccountRead, pathAccounts, account, pathUpstream)
 	get(accounts.ActAccountCreate, pathAccountNew)
@@ -85,12 +85,12 @@ var askedActs = func() map[string]accounts.Act {
 	get(accounts.ActBreakGlassRead, pathBreakGlassUse+"/:id")
 	post(accounts.ActBreakGlassEnd, pathBreakGlass+"/:id/end")
 
-	get(accounts.ActReviewRead, pathReview, pathReviewSigned, pathReviewMembers, pathReviewMembers+"/:member", pathReview+"/accounts/:id")
+	get(accounts.ActReviewRead, pathReview, pathReviewSigned, pathReviewSigned+"/:review", pathReviewMembers, pathReviewMembers+"/:member", pathReview+"/accounts/:id")
 	post(accounts.ActReviewStart, pathReview+"/start")
 	post(accounts.ActReviewDecide, pathReview+"/keep")
 	both(accounts.ActReviewDecide, pathReview+"/lines/:line/revoke")
 	both(accounts.ActReviewSign, pathReviewSign)
-	get(accounts.ActReviewExport, pathReviewExport)
+	get(accounts.ActReviewExport, pathReviewExport, pathReviewSigned+"/:review/export")
 	return acts
 }()
 

@@ -177,14 +177,19 @@ func signInPath(returnTo string) string {
 	return pathLogin + "?return_to=" + url.QueryEscape(returnTo)
 }
 
-// showNoRights answers every page of a member who holds nothing: what the provider told, and whom
-// to ask.
+// showNoRights answers every page of a member who holds nothing: what gives access, why nothing of that does, and
+// whom to ask. They may have held something a moment ago.
 func (s *Server) showNoRights(c echo.Context) error {
 	if wantsPart(c) {
-		return &problem{status: http.StatusForbidden, heading: "You have no rights here", detail: "Reload the page to see what your identity provider told this console."}
+		return &problem{status: http.StatusForbidden, heading: "Your right here was taken back or has ended",
+			detail: "What this page shows is the last that was heard, and nothing on it can be done any more. Reload it to see what gives access, and whom to ask."}
 	}
-	session := sessionFrom(c)
+	session, again := sessionFrom(c), pathHome
+	if r := c.Request(); !isUnsafe(r.Method) && isLocalPath(r.URL.RequestURI()) {
+		again = r.URL.RequestURI()
+	}
 	return s.render(c, http.StatusForbidden, templates.NoRights(templates.NoRightsView{
+		Again:      again,
 		Page:       s.page(c, "No access yet", "no-rights", ""),
 		Claims:     sortedPairs(session.Claims),
 		GroupClaim: s.opts.GroupsClaim,

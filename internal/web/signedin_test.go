@@ -203,12 +203,28 @@ func TestMemberWithoutRights(t *testing.T) {
 		}
 		part := b.request(r.Method, fill(r.Path), "")
 		part.Header.Set("HX-Request", "true")
-		if w := b.send(part); w.Code != http.StatusForbidden || w.Header().Get("HX-Retarget") != "#notice" {
-			t.Errorf("%s for htmx: %d %v", r.Path, w.Code, w.Header())
+		if w := b.send(part); w.Code != http.StatusForbidden || w.Header().Get("HX-Retarget") != "#notice" || !strings.Contains(w.Body.String(), "Your right here was taken back or has ended") {
+			t.Errorf("%s for htmx: %d %v:\n%s", r.Path, w.Code, w.Header(), w.Body)
 		}
 	}
+	page := b.visit("/clusters?q=a").Body.String()
+	wantInOrder(t, page, "administrators of this console grant", `href="/clusters?q=a" data-testid="reload"`, "Why that gives nothing", `<details class="panel" id="claims">`)
 	wantStatus(t, b.visit("/me"), http.StatusOK)
 	wantStatus(t, b.post("/logout", ""), http.StatusSeeOther)
+}
+
+// wantInOrder looks for all words, each after the one before.
+func wantInOrder(t *testing.T, page string, words ...string) {
+	t.Helper()
+	rest := page
+	for _, word := range words {
+		_, after, found := strings.Cut(rest, word)
+		if !found {
+			t.Errorf("%q is not where it should be:\n%s", word, page)
+			return
+		}
+		rest = after
+	}
 }
 
 // TestEveryRouteAsEveryRole asks for nothing that exists: what matters is that nobody gets an

@@ -281,6 +281,59 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 	return w
 }
 
+// TestRefusedLabelsKeepTheForm: that a grant goes by a label is said at the field, before and after; nothing that was
+// typed is lost.
+func TestRefusedLabelsKeepTheForm(t *testing.T) {
+	w := newTwoTeams(t, "labels")
+	m := w.teams[0]
+	b := w.signedIn("changer", "Changer", "changer@example.test", "nobody-group")
+	viewer := w.signedIn("looker", "Looker", "looker@example.test", "nobody-group")
+	for subject, role := range map[string]string{"changer": "operator", "looker": "viewer"} {
+		if _, err := w.accounts.CreateGrant(t.Context(), accounts.JobActor("test"), accounts.NewGrant{
+			SubjectKind: accounts.SubjectMember, Subject: w.idp.URL + "|" + subject, Role: role, ScopeKind: "account", Scope: m.account.String(), Reason: "r",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.outside(map[string]any{"act": "phase", "account": w.column(`SELECT cloud_account_id FROM accounts WHERE id = $1`, m.account)[0], "cluster": m.clusters[0], "phase": "HEALTHY"}, nil)
+	form := b.visit(m.path() + "/update")
+	wantStatus(t, form, http.StatusOK)
+	wantSaid(t, form, "Grants go by team: only who gives rights here may change it.")
+	revision := regexp.MustCompile(`name="revision" value="([^"]+)"`).FindStringSubmatch(form.Body.String())
+	if revision == nil {
+		t.Fatal("the form has no revision")
+	}
+	answer := b.post(m.path()+"/update", url.Values{"revision": {revision[1]}, "labels": {"team=mine"}, "cost_allocation_label": {"typed"}}.Encode())
+	wantStatus(t, answer, http.StatusForbidden)
+	wantSaid(t, answer, `id="f-labels-error"`, "Rights rest on the label team, so changing it changes who may do what.", "team=mine</textarea>", `value="typed"`, "Why may I not?", "<code class=\"font-semibold\">grants:manage</code>", `href="/me"`)
+	// A page of a refusal leads back to the cluster.
+	refused := viewer.visit(m.path() + "/update")
+	wantStatus(t, refused, http.StatusForbidden)
+	wantSaid(t, refused, `href="`+m.path()+`" data-testid="back"`, "Back to the cluster")
+}
+
+// TestAdminTabsAreThoseThatOpen: who administers one account is led to no page that needs the right on everything, and
+// told so when they ask for one.
+func TestAdminTabsAreThoseThatOpen(t *testing.T) {
+	w := newTwoTeams(t, "account")
+	b := w.teams[0].browser
+	page := b.visit(pathGrants)
+	wantStatus(t, page, http.StatusOK)
+	tabs := regexp.MustCompile(`(?s)aria-label="Administration".*?</nav>`).FindString(page.Body.String())
+	links := twoTeamsLink.FindAllStringSubmatch(tabs, -1)
+	if len(links) < 3 {
+		t.Fatalf("the tabs are %q", tabs)
+	}
+	for _, link := range links {
+		wantStatus(t, b.visit(link[1]), http.StatusOK)
+	}
+	for _, path := range []string{pathGroups, pathReview} {
+		refused := b.visit(path)
+		wantStatus(t, refused, http.StatusForbidden)
+		wantSaid(t, refused, "You hold it on a part of the console; this needs it on everything.")
+	}
+}
+
 // sees reports whether the team sees its account of the older API.
 func (w *twoTeams) sees(*team) bool { return w.kind != "labels" }
 
@@ -563,7 +616,7 @@ func (w *twoTeams) twins(m *team, pattern string) (pairs [][2]string, ids [][]st
 			noAccount = account
 		}
 		for _, ask := range []string{
-			"account=%s&cluster=%s", "account=%s&id=%s&key=%[2]s&target=%[2]s", "scope_kind=cluster&scope=%s%%2F%s&subject_kind=member&subject=" + url.QueryEscape(m.name+"-waits@example.test") + "&role=viewer&reason=because",
+			"account=%s&cluster=%s", "account=%s&id=%s&key=%[2]s&target=%[2]s", "act=cluster.delete&account=%s&cluster=%s", "scope_kind=cluster&scope=%s%%2F%s&subject_kind=member&subject=" + url.QueryEscape(m.name+"-waits@example.test") + "&role=viewer&reason=because",
 		} {
 			pairs = append(pairs, [2]string{pattern + "?" + fmt.Sprintf(ask, account, cluster), pattern + "?" + fmt.Sprintf(ask, noAccount, noCluster)})
 			ids = append(ids, []string{cluster, noCluster, account, noAccount})
@@ -588,7 +641,7 @@ var twoTeamsLink = regexp.MustCompile(`(?:href|action|hx-get|src)="(/[^"#]*)`)
 // crawl follows every link from the first page on, as a page and as the part that htmx asks for.
 func (w *twoTeams) crawl(m *team) (pages int) {
 	w.t.Helper()
-	seen, todo, ways := map[string]bool{}, []string{"/", "/clusters", "/accounts", "/packages", "/audit", "/me", "/clusters/new", m.path()}, map[string]int{}
+	seen, todo, ways := map[string]bool{}, []string{"/", "/clusters", "/accounts", "/packages", "/audit", "/me", "/me/why?act=cluster.update&account=" + m.account.String() + "&cluster=" + m.clusters[0], "/clusters/new", m.path()}, map[string]int{}
 	for len(todo) > 0 {
 		target := todo[0]
 		todo = todo[1:]
@@ -707,7 +760,7 @@ var twoTeamsUnseen = func() map[string]string {
 	because("needs audit:read everywhere, which no scope gives", "GET /audit/verify", "POST /audit/verify")
 	because("needs audit:read, audit:export or grants:manage everywhere, which no scope gives",
 		"GET /admin/review", "POST /admin/review/start", "POST /admin/review/keep", "GET /admin/review/lines/:line/revoke", "POST /admin/review/lines/:line/revoke",
-		"GET /admin/review/sign", "POST /admin/review/sign", "GET /admin/review/signed", "GET /admin/review/members", "GET /admin/review/members/:member",
+		"GET /admin/review/sign", "POST /admin/review/sign", "GET /admin/review/signed", "GET /admin/review/signed/:review", "GET /admin/review/signed/:review/export", "GET /admin/review/members", "GET /admin/review/members/:member",
 		"GET /admin/review/accounts/:id", "GET /admin/review/export")
 	return unseen
 }()
