@@ -46,8 +46,10 @@ func TestAccessReviewInTheBrowser(t *testing.T) {
 	s.says("kept.", "0 lines to decide,", "as configured")
 	s.link("/admin/review/sign", "review-sign")
 	s.types("note", "All as it should be.")
-	s.click("main form button.btn-primary", "review-signed")
-	s.says("Signed off. The next review is due on", "All as it should be.")
+	s.click("main form button.btn-primary", "review-signed-one")
+	s.says("Signed off. The next review is due on", "All as it should be.", "search-team", "the slow queries are found", "as configured")
+	s.open("/admin/review/signed", "review-signed")
+	s.says("All as it should be.")
 	if n := st.events(t, `act = 'review.sign' AND outcome = 'ok'`); n != 1 {
 		t.Errorf("%d sign-offs on record", n)
 	}
