@@ -150,8 +150,39 @@ type backupReading struct {
 	schedules []seenSchedule
 	unlisted  string // why schedules are not among it; empty: they are
 	partly    bool
-	unread    int // so many were listed and could not be read
+	paged     bool // a list had several pages, between which it may have changed
+	unread    int  // so many were listed and could not be read
 	digest    []byte
+}
+
+// sealed is the reading with its digest.
+func (r backupReading) sealed() (_ backupReading, err error) {
+	r.digest, err = digestOf([]any{r.backups, r.schedules, r.unlisted, r.unread})
+	return r, err
+}
+
+// with is the reading with what only an earlier one had.
+func (r backupReading) with(earlier backupReading) (backupReading, error) {
+	r.backups = joinListings(r.backups, earlier.backups, func(b seenBackup) string { return b.BackupID })
+	r.schedules = joinListings(r.schedules, earlier.schedules, func(s seenSchedule) string { return s.ScheduleID })
+	return r.sealed()
+}
+
+// joinListings is a listing with what only an earlier one had, by id.
+func joinListings[T any](now, earlier []T, id func(T) string) []T {
+	byID := map[string]T{}
+	for _, one := range slices.Concat(earlier, now) {
+		byID[id(one)] = one
+	}
+	return inOrderOf(byID)
+}
+
+func inOrderOf[T any](byID map[string]T) []T {
+	all := make([]T, 0, len(byID))
+	for _, key := range slices.Sorted(maps.Keys(byID)) {
+		all = append(all, byID[key])
+	}
+	return all
 }
 
 // refreshBackups lists the backups and schedules of an account, and stores what is different.
@@ -172,7 +203,19 @@ func (s *Service) refreshBackups(ctx context.Context, l lease, up *link) (time.D
 	if err != nil {
 		return 0, err
 	}
-	return next, s.storeBackups(ctx, l, read, judgeBackups(l, read, known))
+	judged := judgeBackups(l, read, known)
+	if read.paged && len(judged.deleteBackups)+len(judged.deleteSchedules) > 0 {
+		// What moves to a page that was read already is in none. So only what a second listing lacks, too, is gone.
+		again, err := s.readBackups(ctx, l, up)
+		if err != nil {
+			return 0, err
+		}
+		if read, err = again.with(read); err != nil {
+			return 0, err
+		}
+		judged = judgeBackups(l, read, known)
+	}
+	return next, s.storeBackups(ctx, l, read, judged)
 }
 
 // readBackups asks upstream.
@@ -181,18 +224,18 @@ func (s *Service) readBackups(ctx context.Context, l lease, up *link) (read back
 	if err != nil {
 		return backupReading{}, err
 	}
-	read = backupReading{backups: backups.items, partly: backups.partly, unread: backups.unread}
+	read = backupReading{backups: backups.items, partly: backups.partly, paged: backups.pages > 1, unread: backups.unread}
 	schedules, err := s.readSchedules(ctx, l, up)
 	switch {
 	case err == nil:
-		read.schedules, read.partly, read.unread = schedules.items, read.partly || schedules.partly, read.unread+schedules.unread
+		read.schedules, read.unread = schedules.items, read.unread+schedules.unread
+		read.partly, read.paged = read.partly || schedules.partly, read.paged || schedules.pages > 1
 	case lacksRight(err): // then the backups are still worth having
-		read.unlisted, err = sideWords(err), nil
+		read.unlisted = sideWords(err)
 	default:
 		return backupReading{}, err
 	}
-	read.digest, err = digestOf([]any{read.backups, read.schedules, read.unlisted, read.unread})
-	return read, err
+	return read.sealed()
 }
 
 func (s *Service) readSchedules(ctx context.Context, l lease, up *link) (whole[seenSchedule], error) {
@@ -218,12 +261,12 @@ func lacksRight(err error) bool {
 // whole is a listing of which every page was read.
 type whole[T any] struct {
 	items  []T // by id
+	pages  int
 	unread int
 	partly bool // upstream counts more than it listed, or some could not be read
 }
 
-// wholeListing reads all pages of a list. What moves to a later page meanwhile is there twice; the later one is newer. What moves to
-// an earlier page is missing, which the number of all tells.
+// wholeListing reads all pages of a list. What moves to a later page meanwhile is there twice; the later one is newer.
 func wholeListing[From, T any](ctx context.Context, what string, list func(context.Context, string) (cloudapi.Listing[From], error), seen func(From) T, id func(T) string) (whole[T], error) {
 	var all whole[T]
 	byID, asked := map[string]T{}, map[string]bool{}
@@ -237,15 +280,14 @@ func wholeListing[From, T any](ctx context.Context, what string, list func(conte
 			one := seen(item)
 			byID[id(one)] = one
 		}
+		all.pages++
 		all.unread += page.Unreadable
 		told = cmp.Or(page.Total, told)
 		switch {
 		case len(byID)+all.unread > maxListedBackups:
 			return whole[T]{}, &listingError{"Qdrant Cloud listed more " + what + " than the console takes."}
 		case page.Next == "":
-			for _, key := range slices.Sorted(maps.Keys(byID)) {
-				all.items = append(all.items, byID[key])
-			}
+			all.items = inOrderOf(byID)
 			all.partly = all.unread > 0 || len(byID) < told
 			return all, nil
 		case asked[page.Next] || len(asked) == maxPages:
