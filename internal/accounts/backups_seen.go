@@ -90,7 +90,9 @@ func seenScheduleOf(s cloudapi.BackupSchedule) seenSchedule {
 	}
 }
 
-func sameMoment(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
+func sameMoment(a, b *time.Time) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.Equal(*b)
+}
 
 func sameLength(a, b *time.Duration) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b

@@ -59,6 +59,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathLive, Handler: s.handleLive},
 		{Method: get, Path: pathAlerts, Handler: s.handleAlerts, Compressed: true},
 		{Method: get, Path: pathRadar, Handler: s.handleKeyRadar, Compressed: true},
+		{Method: get, Path: pathBackups, Handler: s.handleBackups, Compressed: true},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts, Compressed: true},
@@ -89,6 +90,7 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
 		{Method: get, Path: cluster + "/history", Handler: s.handleClusterHistory, Compressed: true},
+		{Method: get, Path: cluster + pathBackups, Handler: s.handleClusterBackups, Compressed: true},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
 		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
 		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},
