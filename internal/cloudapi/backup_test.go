@@ -2,6 +2,7 @@ package cloudapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func TestBackupLists(t *testing.T) {
 	for what, err := range map[string]error{
 		"backups": errOf(legacy.Backups(ctx, "")), "schedules": errOf(legacy.BackupSchedules(ctx, "")), "restores": errOf(legacy.BackupRestores(ctx, "")),
 	} {
-		if lacking, ok := err.(*UnsupportedError); !ok || !strings.HasPrefix(lacking.Reason, "The legacy pa/v1 API has no ") {
+		if lacking, ok := errors.AsType[*UnsupportedError](err); !ok || !strings.HasPrefix(lacking.Reason, "The legacy pa/v1 API has no ") {
 			t.Errorf("%s of pa/v1: %v", what, err)
 		}
 	}
