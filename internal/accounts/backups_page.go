@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,7 +86,7 @@ type ScheduledState struct {
 type BackupsPage struct {
 	Rows     []BackupsRow
 	Next     string              // empty on the last page
-	Counts   map[BackupState]int // of all that the member may see
+	Counts   map[BackupState]int // of all that the member may see; may be a few seconds old
 	Unread   int                 // so many were not listed yet
 	Accounts []Account           // to choose from; without their keys
 	Trouble  []ReadTrouble
@@ -117,14 +120,17 @@ func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (
 	if scope.None() {
 		return BackupsPage{}, nil
 	}
+	of := rights.Visible(schedulesNeed)
+	who, now := principal{by.Issuer, by.Subject}, s.now()
+	counted, known := s.standing.known(who, scope, of, now)
 	var page BackupsPage
 	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		page = BackupsPage{Counts: map[BackupState]int{}}
+		page = BackupsPage{Counts: counted.counts, Unread: counted.unread}
 		in, err := reachOf(ctx, tx, scope)
 		if err != nil {
 			return err
 		}
-		scheduled, err := reachOf(ctx, tx, rights.Visible(schedulesNeed))
+		scheduled, err := reachOf(ctx, tx, of)
 		if err != nil {
 			return err
 		}
@@ -140,8 +146,10 @@ func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (
 		if err := addSchedules(ctx, tx, page.Rows); err != nil {
 			return err
 		}
-		if err := countBackups(ctx, tx, &page, judged); err != nil {
-			return err
+		if !known {
+			if err := countBackups(ctx, tx, &page, judged); err != nil {
+				return err
+			}
 		}
 		page.Trouble, page.OldestAt, err = s.readTrouble(ctx, tx, kindBackups, accounts)
 		return err
@@ -149,13 +157,57 @@ func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (
 	if err != nil {
 		return BackupsPage{}, dbError("reading backups", err)
 	}
+	if !known {
+		s.standing.keep(who, standingCount{scope: scope, scheduled: of, counts: page.Counts, unread: page.Unread, until: now.Add(standingLife)})
+	}
+	page.Counts = maps.Clone(page.Counts)
 	return page, nil
+}
+
+const (
+	// standingLife is how long a member's counts of how clusters stand are used: every cluster is gone through for them.
+	standingLife = 5 * time.Second
+	// maxStanding bounds the counts that are kept.
+	maxStanding = 4096
+)
+
+// standingCounts remembers what was counted for members, never under other rights than they have now.
+type standingCounts struct {
+	mu sync.Mutex
+	of map[principal]standingCount
+}
+
+type standingCount struct {
+	scope, scheduled access.Scope
+	counts           map[BackupState]int // not changed any more
+	unread           int
+	until            time.Time
+}
+
+func (c *standingCounts) known(who principal, scope, scheduled access.Scope, now time.Time) (standingCount, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one, counted := c.of[who]
+	if !counted || !fresh(now, one.until, standingLife) || !reflect.DeepEqual(one.scope, scope) || !reflect.DeepEqual(one.scheduled, scheduled) {
+		return standingCount{}, false
+	}
+	return one, true
+}
+
+func (c *standingCounts) keep(who principal, one standingCount) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil || len(c.of) >= maxStanding {
+		c.of = map[principal]standingCount{}
+	}
+	c.of[who] = one
 }
 
 // judgedClusters are the clusters of a reach with how they stand. Where schedules may not be read, nothing follows from them.
 type judgedClusters struct{ in, scheduled reach }
 
-// from is what to select from as j, with the conditions on clusters so far; where adds others inside.
+// from is what to select from as j, with the conditions on clusters so far; where adds others inside. Each OFFSET 0 keeps Postgres from
+// writing out what is computed there wherever it is used, which is many times.
 func (j judgedClusters) from(on *conditions, where func(*conditions)) string {
 	sched := &conditions{arguments: on.arguments}
 	sched.where("true")
@@ -182,8 +234,9 @@ func (j judgedClusters) from(on *conditions, where func(*conditions)) string {
 				FROM clusters c JOIN accounts a ON a.id = c.account_id
 				LEFT JOIN refresh r ON r.account_id = c.account_id AND r.kind = 'backups'
 				LEFT JOIN cluster_backups b ON b.account_id = c.account_id AND b.cluster_id = c.cluster_id AND a.generation = 'current'
-				WHERE ` + inside.String() + `
+				WHERE ` + inside.String() + ` OFFSET 0
 			) c
+			OFFSET 0
 		) k
 	) j`
 }
@@ -219,10 +272,9 @@ func (s *Service) backupRows(ctx context.Context, tx pgx.Tx, page *BackupsPage, 
 			j.none, j.failed, j.overdue, j.unscheduled,
 			j.last_at, coalesce(j.last_status, '') AS last_status, j.last_ok_at, coalesce(j.running, 0) AS running,
 			CASE WHEN j.overdue THEN j.overdue_at END AS due_at, j.scheduled, j.worry
-		FROM `+from+`
+		FROM (SELECT j.* FROM `+from+` WHERE `+on.String()+` ORDER BY `+keys+` LIMIT `+strconv.Itoa(backupsLimit+1)+`) j
 		JOIN accounts a ON a.id = j.account_id JOIN clusters c ON c.account_id = j.account_id AND c.cluster_id = j.cluster_id
-		WHERE `+on.String()+`
-		ORDER BY `+keys+` LIMIT `+strconv.Itoa(backupsLimit+1), planned(on.arguments)...)
+		ORDER BY `+keys, planned(on.arguments)...)
 	if err != nil {
 		return fmt.Errorf("listing clusters by their backups: %w", err)
 	}
@@ -291,6 +343,7 @@ func countBackups(ctx context.Context, tx pgx.Tx, page *BackupsPage, judged judg
 	if err := tx.QueryRow(ctx, `SELECT `+strings.Join(counts, ", ")+` FROM `+from, planned(on.arguments)...).Scan(targets...); err != nil {
 		return fmt.Errorf("counting clusters by their backups: %w", err)
 	}
+	page.Counts = map[BackupState]int{}
 	for i, state := range BackupStates {
 		page.Counts[state] = numbers[i]
 	}

@@ -381,3 +381,35 @@ func TestUpstreamTellsEachKind(t *testing.T) {
 		t.Errorf("to one who may read no cluster: %q", got)
 	}
 }
+
+// TestBackupCountsFollowRights: counts are used again for a few seconds, and never once the member's rights are others.
+func TestBackupCountsFollowRights(t *testing.T) {
+	f := backupsFleet(t)
+	by := member("nobody")
+	count := func() int {
+		t.Helper()
+		page, err := f.svc.Backups(t.Context(), by, BackupsQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := page.Counts[BackupsFailed]
+		page.Counts[BackupsFailed] = 99 // whoever has a page may do what they like with it
+		return failed
+	}
+	f.scopedTo(by, access.Scope{Accounts: []uuid.UUID{f.one.ID}}, access.ReadClusters, access.ReadBackups)
+	if n := count(); n != 1 {
+		t.Errorf("%d have failed", n)
+	}
+	f.exec(f.db.AppURL, `UPDATE cluster_backups SET last_status = 'FAILED'`)
+	if n := count(); n != 1 {
+		t.Errorf("%d are counted at once", n)
+	}
+	f.clock.at = f.clock.at.Add(standingLife)
+	if n := count(); n != 2 {
+		t.Errorf("%d are counted later", n)
+	}
+	f.scopedTo(by, access.Scope{Clusters: []access.ClusterRef{access.ClusterRef(f.ids["one-b"])}}, access.ReadClusters, access.ReadBackups)
+	if n := count(); n != 1 {
+		t.Errorf("%d are counted with other rights", n)
+	}
+}

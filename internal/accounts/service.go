@@ -62,6 +62,7 @@ type Service struct {
 	refreshing refreshing
 	keyrings   keyrings
 	firing     firingCounts
+	standing   standingCounts
 	breakGlass breakGlassLook
 	keeper     rightsKeeper
 	state      stateWatch
