@@ -444,7 +444,7 @@ func upstreamRow(p Page, r UpstreamRow) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = State(toneWarn, pick(k.Failing, "The "+k.Kind+" were not read", "Not all "+k.Kind+" were read")).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = State(toneWarn, pick(k.Failing, "The "+k.Kind+" were not read:", "Not all "+k.Kind+" were read:")).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
