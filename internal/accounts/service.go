@@ -60,6 +60,7 @@ type Service struct {
 	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
+	fleetReads sharedReads[FleetPage]
 	keyrings   keyrings
 	firing     firingCounts
 	breakGlass breakGlassLook
@@ -91,6 +92,7 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
+		fleetReads: sharedReads[FleetPage]{logger: cfg.Logger},
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
 			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
