@@ -92,7 +92,6 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
-		fleetReads: sharedReads[FleetPage]{logger: cfg.Logger},
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
 			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),

@@ -3,8 +3,6 @@ package accounts
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -18,9 +16,8 @@ const sharedReadTimeout = 15 * time.Second
 //
 // What is returned is shared: nobody may change it.
 type sharedReads[T any] struct {
-	logger *slog.Logger
-	mu     sync.Mutex
-	next   map[string]*sharedRead[T] // by what is read, while a read of it is under way; nil: nobody waits for another
+	mu   sync.Mutex
+	next map[string]*sharedRead[T] // by what is read, while a read of it is under way; nil: nobody waits for another
 }
 
 // sharedRead is one read, for all who wait for it.
@@ -76,11 +73,8 @@ func (s *sharedReads[T]) once(ctx context.Context, this *sharedRead[T], read fun
 	ctx, cancel := context.WithTimeout(ctx, sharedReadTimeout)
 	defer cancel()
 	defer close(this.done)
-	defer func() {
-		if broken := recover(); broken != nil {
-			s.logger.LogAttrs(ctx, slog.LevelError, "a read panicked", slog.Any("panic", broken), slog.String("stack", string(debug.Stack())))
-			this.err = fmt.Errorf("reading panicked: %v", broken)
-		}
-	}()
-	this.value, this.err = read(ctx)
+	this.err = guarded(ctx, func(ctx context.Context) (err error) {
+		this.value, err = read(ctx)
+		return err
+	})
 }

@@ -3,7 +3,6 @@ package accounts
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -12,14 +11,10 @@ import (
 	"time"
 )
 
-func newSharedReads[T any]() *sharedReads[T] {
-	return &sharedReads[T]{logger: slog.New(slog.DiscardHandler)}
-}
-
 func TestSharedReadsBeginAfterTheyWereAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var written, reads atomic.Int64
-		shared := newSharedReads[int64]()
+		shared := &sharedReads[int64]{}
 		read := func(context.Context) (int64, error) {
 			reads.Add(1)
 			saw := written.Load()
@@ -52,7 +47,7 @@ func TestSharedReadsBeginAfterTheyWereAskedFor(t *testing.T) {
 
 func TestSharedReadsOfOthersAreNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := newSharedReads[string]()
+		shared := &sharedReads[string]{}
 		for _, key := range []string{"a", "b", "c"} {
 			for range 3 {
 				go func() {
@@ -78,7 +73,7 @@ func TestSharedReadsOfOthersAreNotShared(t *testing.T) {
 
 func TestSharedReadsOutliveWhoAskedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := newSharedReads[string]()
+		shared := &sharedReads[string]{}
 		read := func(ctx context.Context) (string, error) {
 			select {
 			case <-time.After(time.Second):
@@ -114,7 +109,7 @@ func TestSharedReadsOutliveWhoAskedFirst(t *testing.T) {
 
 func TestSharedReadsThatHangOrPanicEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := newSharedReads[string]()
+		shared := &sharedReads[string]{}
 		_, err := shared.do(t.Context(), "hangs", func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
