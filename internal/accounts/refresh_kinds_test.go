@@ -639,3 +639,41 @@ func TestWhatIsDueHasItsTurn(t *testing.T) {
 		t.Errorf("the order is %s", got)
 	}
 }
+
+// TestWhatIsSeenByLabelsIsOnScreen: an account goes first when one who sees clusters of it by their labels has a page open.
+func TestWhatIsSeenByLabelsIsOnScreen(t *testing.T) {
+	r := newRig(t)
+	shown, _ := r.account(t, "shown", Development)
+	other, _ := r.account(t, "other", Production)
+	r.fill(t, shown, 3)
+	r.fill(t, other, 3)
+	r.exec(t, `UPDATE clusters SET labels = '{"team": "search"}' WHERE account_id = $1`, shown)
+	selector, err := access.ParseSelector("team=search")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() []uuid.UUID {
+		t.Helper()
+		if err := r.svc.findLabelled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return r.svc.onScreen().accounts
+	}
+	if got := look(); len(got) != 0 {
+		t.Errorf("nobody looks: %v", got)
+	}
+	watch := &Watch{scope: &access.Scope{Labels: []access.Selector{selector}}}
+	r.svc.hub.watches[watch] = struct{}{}
+	if got := look(); len(got) != 1 || got[0] != shown {
+		t.Errorf("one looks who sees by labels: %v, want %s", got, shown)
+	}
+	r.exec(t, `UPDATE clusters SET labels = '{}'`)
+	if got := look(); len(got) != 0 {
+		t.Errorf("the label is gone: %v", got)
+	}
+	delete(r.svc.hub.watches, watch)
+	r.exec(t, `UPDATE clusters SET labels = '{"team": "search"}'`)
+	if got := look(); len(got) != 0 {
+		t.Errorf("the page is closed: %v", got)
+	}
+}

@@ -46,6 +46,7 @@ func (s *Service) Run(ctx context.Context) error {
 		{"record the ends of long work", settleEvery, s.settleOnce},
 		{"record summed events", flushEvery, s.flushSums},
 		{"plan what is read next to clusters", planEvery, s.planSides},
+		{"find what is seen by labels", labelledEvery, s.findLabelled},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
 		{"analyze tables of snapshots", statisticsEvery, s.analyzeSnapshots},

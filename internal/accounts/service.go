@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,6 +62,7 @@ type Service struct {
 	signIns    signInFailures
 	refreshing refreshing
 	fleetReads sharedReads[FleetPage]
+	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings   keyrings
 	firing     firingCounts
 	breakGlass breakGlassLook
