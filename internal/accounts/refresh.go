@@ -81,6 +81,7 @@ type refreshing struct {
 	wake      chan struct{}  // something is due or a worker is free
 	working   sync.Map       // accounts a worker of this process refreshes now
 	settleOwn time.Duration  // see the constant
+	behind    atomic.Bool    // of more accounts that are well clusters are due than there are workers
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
@@ -190,6 +191,9 @@ func (s *Service) refreshLoop(ctx context.Context) {
 		if err != nil {
 			s.refreshing.orphaned.Store(true) // the answer may have been lost, not the lease
 			return err
+		}
+		if !failing {
+			s.refreshing.behind.Store(len(leases) == free)
 		}
 		for _, l := range leases {
 			slots <- struct{}{}

@@ -191,6 +191,15 @@ func (s *Service) findLabelled(ctx context.Context) error {
 	return nil
 }
 
+// sidePlaces is how many accounts more of a kind may be read now: one at a time while clusters wait for their turn, which are
+// what people look at first.
+func (s *Service) sidePlaces(slots chan struct{}) int {
+	if s.refreshing.behind.Load() {
+		return 1 - len(slots)
+	}
+	return cap(slots) - len(slots)
+}
+
 // sideLoop reads one kind of all accounts until ctx ends, and returns when all reading has ended.
 func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	var running sync.WaitGroup
@@ -198,8 +207,8 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	steady, troubled, slow := make(chan struct{}, sideWorkers), make(chan struct{}, sideTroubled), make(chan struct{}, sideSlow)
 	free := make(chan struct{}, 1)
 	dispatch := func(slots chan struct{}, failing bool) error {
-		n := cap(slots) - len(slots)
-		if n == 0 {
+		n := s.sidePlaces(slots)
+		if n <= 0 {
 			return nil
 		}
 		leases, err := s.leaseSide(ctx, k, failing, n)

@@ -677,3 +677,41 @@ func TestWhatIsSeenByLabelsIsOnScreen(t *testing.T) {
 		t.Errorf("the page is closed: %v", got)
 	}
 }
+
+// TestKindsBesideClustersWaitForThem: while clusters of more accounts are due than there are workers, one account of each other kind is
+// read at a time, and as many as there are places when that is over.
+func TestKindsBesideClustersWaitForThem(t *testing.T) {
+	r := newRig(t)
+	const accounts = 40
+	hold := make(chan struct{})
+	for i := range accounts {
+		_, at := r.account(t, fmt.Sprint("Account ", i), Production)
+		at.set(func(a *scriptedAccount) { a.onList = func() { <-hold } })
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.svc.refreshLoop(ctx) }()
+	defer func() { stop(); <-ended }()
+	behind := func(want bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); r.svc.refreshing.behind.Load() != want; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("clusters are behind: %v", !want)
+			}
+		}
+	}
+	behind(true)
+	slots := make(chan struct{}, sideWorkers)
+	if n := r.svc.sidePlaces(slots); n != 1 {
+		t.Errorf("%d places while clusters wait", n)
+	}
+	slots <- struct{}{}
+	if n := r.svc.sidePlaces(slots); n != 0 {
+		t.Errorf("%d places beside the one that is taken", n)
+	}
+	close(hold)
+	behind(false)
+	if n := r.svc.sidePlaces(slots); n != sideWorkers-1 {
+		t.Errorf("%d places when no cluster waits", n)
+	}
+}
