@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Numbers of ClusterAlertType.
@@ -152,10 +149,7 @@ func (c *cluster) shortage(now time.Time) (kind, severity enumValue, title strin
 
 // alertID is the same for the same alert of the same cluster.
 func (c *cluster) alertID(what string) string {
-	var u uuid.UUID
-	copy(u[:], seedBytes(0, "alert", c.id, what))
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return strings.ToLower(u.String())
+	return derivedID("alert", c.id, what).String()
 }
 
 func cutRunes(s string, most int) string {

@@ -375,7 +375,6 @@ func (r *fieldRules) lines(kind, at string) []string {
 // is for users only, or is in this list.
 func TestEveryOperationIsServedOrNamed(t *testing.T) {
 	notServed := []string{ // rpcs that change what later work of the console needs
-		"CreateBackup", "UpdateBackup", "DeleteBackup", "RestoreBackup", "CreateBackupSchedule", "UpdateBackupSchedule", "DeleteBackupSchedule",
 		"CreateRole", "UpdateRole", "DeleteRole", "AssignUserRoles", "UpdateUser", "DeleteUser",
 		"GetClusterSummaryMetrics", "GetClusterUsageMetrics", "GetClusterLogs", "GetClusterEvents", "GetClusterInferenceMetrics",
 	}

@@ -84,6 +84,9 @@ type cluster struct {
 	jwt         bool
 	sick        map[int]msg // cluster.v1.ClusterNodeNotReadyInfo by node
 	ailed       ailment     // the last trouble that is over
+
+	restore                   *restore // what the present phase restores; nil: nothing
+	failBackups, failRestores int      // how many of the next ones shall fail
 }
 
 // running is what the nodes are like now, while spec is what they shall be like.
@@ -145,8 +148,17 @@ func (c *cluster) enter(phase enumValue, reason string, now time.Time, scale flo
 	if trouble, is := troubles[c.phase]; is && trouble.alert != troubles[phase].alert {
 		c.ailed = ailment{Phase: int32(c.phase), Until: now}
 	}
+	c.breakRestore(now)
 	c.phase, c.reason, c.since, c.until, c.restarting = phase, reason, now, time.Time{}, false
 	c.lasts(now, scale)
+}
+
+// breakRestore ends a restore that is running: it failed.
+func (c *cluster) breakRestore(now time.Time) {
+	if x := c.restore; x != nil && now.Before(x.ends) {
+		x.ends, x.status = now, restoreFailed
+	}
+	c.restore = nil
 }
 
 // lasts sets the end of the present phase.
@@ -161,20 +173,30 @@ func (c *cluster) settle(now time.Time) bool {
 	if c.until.IsZero() || now.Before(c.until) {
 		return true
 	}
-	at := c.until
-	switch c.phase {
-	case phaseDeleting:
+	if c.phase == phaseDeleting {
 		return false
-	case phaseSuspending:
-		c.phase = phaseSuspended
-	default:
+	}
+	at := c.until
+	if c.phase != phaseSuspending {
 		if c.phase != phaseUpdating || c.restarting {
 			c.nodesSince = at
 		}
-		c.phase, c.running = phaseHealthy, c.asked()
+		c.running = c.asked()
 	}
-	c.reason, c.since, c.until, c.restarting = "", at, time.Time{}, false
+	c.phase, c.reason = c.next()
+	c.since, c.until, c.restarting, c.restore = at, time.Time{}, false, nil
 	return true
+}
+
+// next is the phase that the present one ends in by itself, with its reason.
+func (c *cluster) next() (phase enumValue, reason string) {
+	switch {
+	case c.phase == phaseSuspending:
+		return phaseSuspended, ""
+	case c.phase == phaseUpdating && c.restore != nil && c.restore.status == restoreFailed:
+		return phaseFailedToUpdate, restoreFailedReason
+	}
+	return phaseHealthy, ""
 }
 
 // progress is how far the present phase has come, from 0 to 1.
