@@ -187,6 +187,12 @@ func (r *fieldRules) breakages(f *field, path string) []breakage {
 	if r.in != nil {
 		add("string.in", "none of them")
 	}
+	if r.minDuration != nil {
+		add("duration.gte_lte", *r.minDuration-time.Second)
+	}
+	if r.maxDuration != nil {
+		add("duration.gte_lte", *r.maxDuration+time.Second)
+	}
 	number := func(v float64) any {
 		if strings.HasPrefix(f.typ, "u") {
 			return uint64(v)
