@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,18 +191,18 @@ func (c cron) walkDays(after, upTo time.Time, back bool, yield func(time.Time) b
 // walkDay returns the moments of one day; false ends the walk.
 func (c cron) walkDay(begins, after, upTo time.Time, back bool, yield func(time.Time) bool) bool {
 	low, high := after.Sub(begins), min(upTo.Sub(begins), day-1) // within the day: after low, up to high
-	for hour := range bits(c.hours, 24, back) {
-		at := time.Duration(hour) * time.Hour
+	for hours := c.hours; hours != 0; {
+		at := time.Duration(take(&hours, back)) * time.Hour
 		if at > high || at+time.Hour <= low {
 			continue
 		}
-		for minute := range bits(c.minutes, 60, back) {
-			at := at + time.Duration(minute)*time.Minute
+		for minutes := c.minutes; minutes != 0; {
+			at := at + time.Duration(take(&minutes, back))*time.Minute
 			if at > high || at+time.Minute <= low {
 				continue
 			}
-			for second := range bits(c.seconds, 60, back) {
-				at := at + time.Duration(second)*time.Second
+			for seconds := c.seconds; seconds != 0; {
+				at := at + time.Duration(take(&seconds, back))*time.Second
 				if at > low && at <= high && !yield(begins.Add(at)) {
 					return false
 				}
@@ -211,16 +212,12 @@ func (c cron) walkDay(begins, after, upTo time.Time, back bool, yield func(time.
 	return true
 }
 
-// bits are the numbers under n whose bit is set.
-func bits(mask uint64, n int, back bool) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for i := range n {
-			if back {
-				i = n - 1 - i
-			}
-			if mask>>i&1 == 1 && !yield(i) {
-				return
-			}
-		}
+// take takes the lowest bit that is set out of a mask, or the highest, and returns its number.
+func take(mask *uint64, highest bool) int {
+	n := bits.TrailingZeros64(*mask)
+	if highest {
+		n = bits.Len64(*mask) - 1
 	}
+	*mask &^= 1 << n
+	return n
 }

@@ -68,13 +68,13 @@ func (s *Sandbox) settleBackups(a *account, now time.Time) {
 
 // comeRound makes the backups of a schedule since the account was settled: the latest that its retention and keptBackups leave.
 func (s *Sandbox) comeRound(a *account, sch *schedule, c *cluster, now time.Time) {
-	var times []time.Time // the latest first
+	times := s.moments[:0] // the latest first
 	for at := range sch.cron.backwards(later(a.settled, sch.made), now, sch.made) {
 		if times = append(times, at); len(times) == keptBackups {
 			break
 		}
 	}
-	if len(times) == 0 {
+	if s.moments = times; len(times) == 0 {
 		return
 	}
 	sch.backups += len(times)

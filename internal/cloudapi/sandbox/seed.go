@@ -33,12 +33,24 @@ type seeder struct {
 	cat     *catalogue
 	scale   float64
 	rng     *rand.Rand
-	nightly cron // of the seed's schedules
+	nightly cron           // of the seed's schedules
+	shared  map[string]any // messages that many have in common, by a name
 }
 
 func newSeeder(seed int64, now time.Time, cat *catalogue, scale float64) *seeder {
 	nightly, _ := parseCron("0 2 * * *") // it is one
-	return &seeder{seed: seed, now: now, cat: cat, scale: scale, rng: rand.New(rand.NewPCG(uint64(seed), 0x51616e74)), nightly: nightly}
+	return &seeder{seed: seed, now: now, cat: cat, scale: scale, rng: rand.New(rand.NewPCG(uint64(seed), 0x51616e74)), nightly: nightly, shared: map[string]any{}}
+}
+
+// share returns the one value of a name, which is made the first time. A message that has been stored is never changed, so that a
+// hundred thousand clusters can have the same.
+func share[T any](g *seeder, name string, make func() T) T {
+	v, ok := g.shared[name].(T)
+	if !ok {
+		v = make()
+		g.shared[name] = v
+	}
+	return v
 }
 
 func seedBytes(seed int64, words ...string) []byte {
@@ -284,7 +296,7 @@ func (g *seeder) people(a *account, p accountPlan, created time.Time) {
 		id := g.id("role", a.id, name)
 		m := msg{
 			"id": id, "created_at": created, "last_modified_at": created, "account_id": a.id, "name": name, "description": description,
-			"role_type": kind, "permissions": permissionMessages(permissions),
+			"role_type": kind, "permissions": share(g, "permissions of "+name, func() []any { return permissionMessages(permissions) }),
 		}
 		if subType != 0 {
 			m["sub_type"] = subType
@@ -329,11 +341,11 @@ func (g *seeder) people(a *account, p accountPlan, created time.Time) {
 	}
 }
 
-func labels(text string) []any {
+func (g *seeder) labels(text string) []any {
 	var out []any
-	for _, pair := range strings.Split(text, ",") {
+	for pair := range strings.SplitSeq(text, ",") {
 		if k, v, ok := strings.Cut(pair, "="); ok {
-			out = append(out, msg{"key": k, "value": v})
+			out = append(out, share(g, "label "+pair, func() msg { return msg{"key": k, "value": v} }))
 		}
 	}
 	return out
@@ -358,7 +370,7 @@ func (g *seeder) cluster(a *account, p accountPlan, cp clusterPlan, n int) {
 	modified := earliest.Add(g.now.Sub(earliest) * time.Duration(g.rng.IntN(90)) / 100).Truncate(time.Second)
 	config := g.config(cp, size, modified)
 	spec := msg{"name": cp.name, "cloud_provider_id": cp.provider, "cloud_provider_region_id": region, "configuration": config}
-	if l := labels(cp.labels); len(l) > 0 {
+	if l := g.labels(cp.labels); len(l) > 0 {
 		spec["labels"] = l
 	}
 	if strings.Contains(cp.extra, "cost") {
@@ -382,7 +394,7 @@ func (g *seeder) config(cp clusterPlan, size *pkg, modified time.Time) msg {
 		config["additional_resources"] = msg{"disk": cp.disk}
 	}
 	if !size.free {
-		config["cluster_storage_configuration"] = msg{"storage_tier_type": storageCostOptimised}
+		config["cluster_storage_configuration"] = share(g, "storage", func() msg { return msg{"storage_tier_type": storageCostOptimised} })
 	}
 	database := msg{}
 	for word, set := range map[string]func(){
