@@ -477,7 +477,7 @@ func (b *bench) seen(f Fixture) (out []string) {
 	b.t.Helper()
 	a := b.look(f)
 	for _, c := range a.clusters {
-		out = append(out, fmt.Sprint(c.id, c.phase, c.reason, c.since, c.until, c.running, c.failBackups, c.failRestores))
+		out = append(out, fmt.Sprint(c.id, c.phase, c.reason, c.since, c.until, c.running, c.past, c.failBackups, c.failRestores))
 	}
 	for _, x := range a.backups {
 		out = append(out, fmt.Sprint(x.of.id, x.display, x.retention, x.made, x.ends, x.deleted, x.status))

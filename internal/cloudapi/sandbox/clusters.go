@@ -75,7 +75,12 @@ func currentCalls() map[string]rpc {
 		"cluster.auth.v2.DatabaseApiKeyService/CreateDatabaseApiKey": (*request).createDatabaseKeyV2,
 		"cluster.auth.v2.DatabaseApiKeyService/DeleteDatabaseApiKey": (*request).deleteDatabaseKeyV2,
 
-		"monitoring.v1.MonitoringService/ListClusterAlerts": (*request).listAlerts,
+		"monitoring.v1.MonitoringService/GetClusterSummaryMetrics":   (*request).summaryMetrics,
+		"monitoring.v1.MonitoringService/GetClusterUsageMetrics":     (*request).usageMetrics,
+		"monitoring.v1.MonitoringService/GetClusterLogs":             (*request).clusterLogs,
+		"monitoring.v1.MonitoringService/GetClusterEvents":           (*request).clusterEvents,
+		"monitoring.v1.MonitoringService/GetClusterInferenceMetrics": (*request).inferenceMetrics,
+		"monitoring.v1.MonitoringService/ListClusterAlerts":          (*request).listAlerts,
 
 		"cluster.backup.v1.BackupService/ListBackups":          (*request).listBackups,
 		"cluster.backup.v1.BackupService/GetBackup":            (*request).getBackup,

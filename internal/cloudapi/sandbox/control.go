@@ -321,7 +321,7 @@ func (r *request) outside(in outside) (any, error) {
 	case "phase":
 		return nil, r.outsidePhase(c, in)
 	case "node_not_ready":
-		return nil, outsideNode(c, in)
+		return nil, r.outsideNode(c, in)
 	case "create_key":
 		return r.outsideKey(c, in)
 	case "delete_key":
@@ -450,7 +450,7 @@ func (r *request) outsidePhase(c *cluster, in outside) error {
 	return nil
 }
 
-func outsideNode(c *cluster, in outside) error {
+func (r *request) outsideNode(c *cluster, in outside) error {
 	if in.Node == nil || *in.Node < 0 || *in.Node >= c.running.Nodes {
 		return refuseControl("node must be from 0 to %d", c.running.Nodes-1)
 	}
@@ -462,10 +462,10 @@ func outsideNode(c *cluster, in outside) error {
 			sick[i] = info
 		}
 	}
-	c.sick = sick
-	if c.phase == phaseHealthy {
-		c.phase, c.reason = phaseNotReady, fmt.Sprintf("%d of %d nodes are not ready.", len(sick), c.running.Nodes)
+	if c.phase == phaseHealthy || c.phase == phaseNotReady {
+		c.enter(phaseNotReady, fmt.Sprintf("%d of %d nodes are not ready.", len(sick), c.running.Nodes), r.now, r.cfg.TimeScale)
 	}
+	c.sick = sick
 	return nil
 }
 

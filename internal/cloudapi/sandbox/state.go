@@ -136,6 +136,8 @@ type clusterFile struct {
 	RestartedAt time.Time               `json:"restarted_at"`
 	NodesSince  time.Time               `json:"nodes_since"`
 	Ailed       ailment                 `json:"ailed,omitzero"`
+	Ailing      time.Time               `json:"ailing,omitzero"`
+	Past        []span                  `json:"past,omitempty"`
 	JWT         bool                    `json:"jwt,omitempty"`
 	FailBackups int                     `json:"fail_backups,omitempty"`
 	FailRestore int                     `json:"fail_restores,omitempty"`
@@ -307,7 +309,7 @@ func (s *Sandbox) encodeAccount(a *account) accountFile {
 		cf := clusterFile{
 			ID: c.id, CreatedAt: c.createdAt, DeletedAt: c.deletedAt, Spec: s.encodeMessage("cluster.v1.Cluster", c.spec),
 			Phase: int32(c.phase), Reason: c.reason, Since: c.since, Until: c.until, Restarting: c.restarting, DropsData: c.dropsData,
-			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed,
+			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed, Ailing: c.ailing, Past: c.past,
 			FailBackups: c.failBackups, FailRestore: c.failRestores,
 		}
 		for i, info := range c.sick {
@@ -415,7 +417,7 @@ func (s *Sandbox) decodeCluster(cf clusterFile) (*cluster, error) {
 	c := &cluster{
 		id: cf.ID, createdAt: cf.CreatedAt, deletedAt: cf.DeletedAt, spec: spec, phase: enumValue(cf.Phase), reason: cf.Reason,
 		since: cf.Since, until: cf.Until, restarting: cf.Restarting, dropsData: cf.DropsData, running: cf.Running,
-		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed,
+		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed, ailing: cf.Ailing, past: cf.Past,
 		failBackups: cf.FailBackups, failRestores: cf.FailRestore,
 	}
 	for i, raw := range cf.Sick {

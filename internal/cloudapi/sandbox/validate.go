@@ -258,6 +258,7 @@ func messageChecks() map[string]messageCheck {
 	setWithID := func(part string) messageCheck {
 		return func(m msg) bool { return m.str("id") == "" || m.str(part) != "" }
 	}
+	untilAfterSince := func(m msg) bool { return !m.has("since") || !m.has("until") || m.when("until").After(m.when("since")) }
 	displayName := func(resource string) messageCheck {
 		return func(m msg) bool { return matches(`^[a-zA-Z0-9_-]{4,64}$`, m.sub(resource).str("display_name")) }
 	}
@@ -337,6 +338,11 @@ func messageChecks() map[string]messageCheck {
 		"cluster.v1.Toleration/toleration.seconds_only_for_noexecute": func(m msg) bool {
 			return !m.has("toleration_seconds") || m.enum("effect") == tolerationNoExecute
 		},
+
+		"monitoring.v1.GetClusterEventsRequest/get_cluster_events.until_gt_since":                      untilAfterSince,
+		"monitoring.v1.GetClusterInferenceMetricsRequest/get_cluster_inference_metrics.until_gt_since": untilAfterSince,
+		"monitoring.v1.GetClusterLogsRequest/get_cluster_logs.until_gt_since":                          untilAfterSince,
+		"monitoring.v1.GetClusterUsageMetricsRequest/get_cluster_usage_metrics.until_gt_since":         untilAfterSince,
 	}
 }
 
