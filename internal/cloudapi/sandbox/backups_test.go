@@ -411,8 +411,9 @@ func TestOneLeapIsManySteps(t *testing.T) {
 			case 3:
 				both("POST", clustersPath(f)+"/"+cluster+"/"+pickOne("suspend", "unsuspend", "restart"), nil)
 			case 4:
+				n := 1 + rng.IntN(5)
 				for _, b := range []*bench{leaps, steps} {
-					b.ctl("POST", "backups", map[string]any{"account": f.CloudAccountID, "cluster": cluster, "fail_backups": rng.IntN(1) + 3})
+					b.ctl("POST", "backups", map[string]any{"account": f.CloudAccountID, "cluster": cluster, "fail_backups": n})
 				}
 			case 5: // the same schedule of both: the ids of two sandboxes differ
 				n := rng.IntN(4)
