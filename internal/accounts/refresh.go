@@ -32,9 +32,11 @@ const (
 	// RefreshWorkers is how many accounts that are well a process refreshes at once, as long as they answer quickly.
 	RefreshWorkers = steadyWorkers
 	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
-	// slowWorkers do: so the few that hang take no time from those that answer.
-	yieldAfter  = 100 * time.Millisecond
-	slowWorkers = 16
+	// slowWorkers do: so the few that hang take no time from those that answer. One that was answered gives it too, while
+	// no more than storingWorkers store: upstream need not wait for Postgres.
+	yieldAfter     = 75 * time.Millisecond
+	slowWorkers    = 16
+	storingWorkers = 4
 
 	// readTimeout bounds what one refresh does upstream, all pages together; turnWait how long it waits for its turn
 	// to store much, and snapshotTimeout its transaction. The lease is longer than all, so that only a dead worker loses it.
@@ -96,7 +98,7 @@ type lease struct {
 
 	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
 
-	answered func() // upstream has answered: from here on the account is not slow; nil: nobody wants to know
+	answered func() // upstream has answered, and storing begins; nil: nobody wants to know
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -175,7 +177,8 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 func (s *Service) refreshLoop(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	steady, troubled, slow := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers), make(chan struct{}, slowWorkers)
+	steady, troubled := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers)
+	slow, storing := make(chan struct{}, slowWorkers), make(chan struct{}, storingWorkers)
 	dispatch := func(slots chan struct{}, failing bool) error {
 		free := cap(slots) - len(slots)
 		if free == 0 {
@@ -191,7 +194,7 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			s.refreshing.working.Store(l.AccountID, l.Owner)
 			running.Go(func() {
 				defer s.refreshing.nudge()
-				answered, ended := s.yielding(slots, slow)
+				answered, ended := s.yielding(slots, slow, storing)
 				defer ended()
 				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
 				l.answered = answered
@@ -243,26 +246,32 @@ func (s *Service) untilDue(ctx context.Context, most time.Duration) time.Duratio
 	return min(max(next, time.Millisecond), most)
 }
 
-// yielding gives a place among the workers back when the refresh that holds it ends, which the second function
-// it returns tells, or before that for one among the slow ones when upstream takes long, until the first tells that it answered.
-func (s *Service) yielding(place, slow chan struct{}) (answered, ended func()) {
+// yielding gives the place of a refresh among the workers back when it ends, which the second function it returns tells.
+// Before that it changes it for one among the slow ones when upstream takes long, and for one among those that store when the
+// first function tells that upstream answered; where there is none it keeps the one it has.
+func (s *Service) yielding(place, slow, storing chan struct{}) (answered, ended func()) {
 	var mu sync.Mutex
 	held := place
-	timer := time.AfterFunc(yieldAfter, func() {
+	change := func(to chan struct{}) {
 		mu.Lock()
 		defer mu.Unlock()
 		if held == nil {
 			return
 		}
 		select {
-		case slow <- struct{}{}:
+		case to <- struct{}{}:
 			<-held
-			held = slow
+			held = to
 			s.refreshing.nudge()
-		default: // too many are slow
+		default:
 		}
-	})
-	return func() { timer.Stop() }, func() {
+	}
+	timer := time.AfterFunc(yieldAfter, func() { change(slow) })
+	answered = func() {
+		timer.Stop()
+		change(storing)
+	}
+	return answered, func() {
 		timer.Stop()
 		mu.Lock()
 		defer mu.Unlock()

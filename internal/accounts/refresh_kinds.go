@@ -176,7 +176,7 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 					default:
 					}
 				}()
-				_, ended := s.yielding(slots, slow)
+				_, ended := s.yielding(slots, slow, nil)
 				defer ended()
 				s.refreshSide(ctx, k, l)
 			})

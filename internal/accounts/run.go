@@ -48,6 +48,7 @@ func (s *Service) Run(ctx context.Context) error {
 		{"plan what is read next to clusters", planEvery, s.planSides},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
+		{"analyze tables of snapshots", statisticsEvery, s.analyzeSnapshots},
 		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
 	} {
 		running.Go(func() { s.repeat(ctx, job.name, job.every, job.do) })

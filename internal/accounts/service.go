@@ -60,6 +60,7 @@ type Service struct {
 	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
+	fleetReads sharedReads[FleetPage]
 	keyrings   keyrings
 	firing     firingCounts
 	breakGlass breakGlassLook
