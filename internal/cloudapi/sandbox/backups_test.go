@@ -253,14 +253,19 @@ func TestSchedulesComeRound(t *testing.T) {
 
 // TestDeletionOfAClusterAndItsBackups: its schedules go with it, its backups where that was asked for; those that were running failed.
 func TestDeletionOfAClusterAndItsBackups(t *testing.T) {
-	for _, with := range []bool{false, true} {
+	for _, path := range []string{"?deleteBackups=false", "?deleteBackups=true", "?delete_backups=false", "?delete_backups=true"} {
+		with, legacy := strings.HasSuffix(path, "true"), strings.Contains(path, "_")
 		b := setup(t)
 		f := b.fixture(0)
 		cluster := b.clusterNamed(f, "product-search-eu")
 		had := b.backupsOf(f, "clusterId="+cluster)
 		running := text(b.makeBackup(f, cluster, "running", nil).want(t, 200), "backup", "id")
 		b.makeSchedule(f, cluster, "* * * * *", nil).want(t, 200)
-		b.call(f, "DELETE", fmt.Sprintf("%s/%s?deleteBackups=%t", clustersPath(f), cluster, with), nil).want(t, 200)
+		if legacy {
+			b.call(f, "DELETE", legacyPath(f)+"/clusters/"+cluster+path, nil).want(t, 204)
+		} else {
+			b.call(f, "DELETE", clustersPath(f)+"/"+cluster+path, nil).want(t, 200)
+		}
 		b.clock = b.clock.Add(time.Hour)
 		left := b.backupsOf(f, "clusterId="+cluster)
 		if schedules := b.call(f, "GET", schedulesPath(f)+"?clusterId="+cluster, nil); schedules.get("items", 0) != nil {
