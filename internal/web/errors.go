@@ -301,7 +301,7 @@ func (s *Server) problemBody(c echo.Context, p *problem) ([]byte, error) {
 	if _, ok := errors.AsType[*accounts.ForbiddenError](p); ok { // refused on what they may read: there is a way back
 		view.MyRights, view.Back = pathMe, wayBack(c)
 	}
-	if !wantsPart(c) {
+	if !wantsPart(c) && !isBackground(c) {
 		view.Refusal = s.refusal(c, p)
 		return renderBytes(c, templates.ErrorPage(view))
 	}

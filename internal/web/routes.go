@@ -58,6 +58,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathHome, Handler: s.handleFleet, Compressed: true},
 		{Method: get, Path: pathLive, Handler: s.handleLive},
 		{Method: get, Path: pathAlerts, Handler: s.handleAlerts, Compressed: true},
+		{Method: get, Path: pathFiring, Handler: s.handleAlertsFiring},
 		{Method: get, Path: pathRadar, Handler: s.handleKeyRadar, Compressed: true},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
