@@ -114,6 +114,7 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: pathUpstream, Handler: s.handleUpstream, Compressed: true},
 		{Method: get, Path: pathGroups, Handler: s.handleGroups},
+		{Method: get, Path: pathGroup, Handler: s.handleGroup},
 		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
 		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},
 

@@ -68,7 +68,7 @@ var askedActs = func() map[string]accounts.Act {
 
 	get(accounts.ActGroupRead, pathGroups)
 	both(accounts.ActGroupRead, pathGroupsTry)
-	get(accounts.ActGrantRead, pathGrants, pathGrants+"/:id", pathAccess)
+	get(accounts.ActGrantRead, pathGrants, pathGrants+"/:id", pathAccess, pathGroup)
 	post(accounts.ActGrantCreate, pathGrants)
 	both(accounts.ActGrantCreate, pathGrants+"/new")
 	both(accounts.ActGrantDelete, pathGrants+"/:id/delete")
