@@ -464,14 +464,14 @@ func grantRow(p Page, r GrantRow) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if r.RoleHref != "" {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 38, "<a class=\"hover:underline\" href=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 38, "<a class=\"txtlnk\" href=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var18 templ.SafeURL
 			templ_7745c5c3_Var18, templ_7745c5c3_Err = templ.JoinURLErrs(templ.URL(r.RoleHref))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 123, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 123, Col: 50}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var18))
 			if templ_7745c5c3_Err != nil {
@@ -484,7 +484,7 @@ func grantRow(p Page, r GrantRow) templ.Component {
 			var templ_7745c5c3_Var19 string
 			templ_7745c5c3_Var19, templ_7745c5c3_Err = templ.JoinStringErrs(r.Role)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 123, Col: 70}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 123, Col: 61}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var19))
 			if templ_7745c5c3_Err != nil {
@@ -850,14 +850,14 @@ func place(w PlaceView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else if w.Href != "" {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 72, "<a class=\"hover:underline [overflow-wrap:anywhere]\" href=\"")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 72, "<a class=\"txtlnk [overflow-wrap:anywhere]\" href=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var38 templ.SafeURL
 				templ_7745c5c3_Var38, templ_7745c5c3_Err = templ.JoinURLErrs(templ.URL(w.Href))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 182, Col: 79}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 182, Col: 70}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var38))
 				if templ_7745c5c3_Err != nil {
@@ -870,7 +870,7 @@ func place(w PlaceView) templ.Component {
 				var templ_7745c5c3_Var39 string
 				templ_7745c5c3_Var39, templ_7745c5c3_Err = templ.JoinStringErrs(w.Name)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 182, Col: 90}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `grants.templ`, Line: 182, Col: 81}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var39))
 				if templ_7745c5c3_Err != nil {
@@ -3312,7 +3312,7 @@ func accessQuestion(v AccessView) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if len(v.Environments) > 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 249, "<form method=\"get\" action=\"/admin/access\" class=\"panel-body flex flex-wrap items-end gap-2 border-b border-base-300\"><div class=\"fld min-w-0 flex-1 basis-60\"><label for=\"q-environment\">Environment</label> <select class=\"select select-sm\" id=\"q-environment\" name=\"environment\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 249, "<form method=\"get\" action=\"/admin/access\" class=\"panel-body flex flex-wrap items-end gap-2 border-b border-base-300\"><div class=\"fld min-w-0 flex-1 basis-44\"><label for=\"q-environment\">Environment</label> <select class=\"select select-sm\" id=\"q-environment\" name=\"environment\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -3377,7 +3377,7 @@ func accessQuestion(v AccessView) templ.Component {
 				}
 			} else {
 				if len(v.Accounts) > 0 {
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 257, "<form method=\"get\" action=\"/admin/access\" class=\"panel-body flex flex-wrap items-end gap-2\"><div class=\"fld min-w-0 flex-1 basis-60\"><label for=\"q-account\">Account</label> <select class=\"select select-sm\" id=\"q-account\" name=\"account\">")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 257, "<form method=\"get\" action=\"/admin/access\" class=\"panel-body flex flex-wrap items-end gap-2\"><div class=\"fld min-w-0 flex-1 basis-44\"><label for=\"q-account\">Account</label> <select class=\"select select-sm\" id=\"q-account\" name=\"account\">")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -3453,7 +3453,7 @@ func accessQuestion(v AccessView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 265, "\"><div class=\"fld min-w-0 flex-1 basis-60\"><label for=\"q-place\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 265, "\"><div class=\"fld min-w-0 flex-1 basis-44\"><label for=\"q-place\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -3605,7 +3605,7 @@ func accessQuestion(v AccessView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 283, "\" class=\"flex flex-wrap items-end gap-2 border-t border-base-300 px-3.5 py-2.5\"><div class=\"fld min-w-0 flex-1 basis-60\"><label for=\"q-person\">Anybody who has signed in</label> <input class=\"input input-sm\" id=\"q-person\" name=\"q\" type=\"search\" placeholder=\"Name, e-mail, subject\" maxlength=\"200\"></div><button type=\"submit\" class=\"btn btn-sm btn-plain\">Find</button></form><p class=\"border-t border-base-300 px-3.5 py-2\"><a class=\"lnk\" href=\"")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 283, "\" class=\"flex flex-wrap items-end gap-2 border-t border-base-300 px-3.5 py-2.5\"><div class=\"fld min-w-0 flex-1 basis-44\"><label for=\"q-person\">Anybody who has signed in</label> <input class=\"input input-sm\" id=\"q-person\" name=\"q\" type=\"search\" placeholder=\"Name, e-mail, subject\" maxlength=\"200\"></div><button type=\"submit\" class=\"btn btn-sm btn-plain\">Find</button></form><p class=\"border-t border-base-300 px-3.5 py-2\"><a class=\"lnk\" href=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -3654,7 +3654,7 @@ func accessQuestion(v AccessView) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 286, "<form method=\"get\" action=\"/admin/access\" class=\"panel-body flex flex-wrap items-end gap-2\"><div class=\"fld min-w-0 flex-1 basis-60\"><label for=\"q-group\">Group, exactly as sign-ins or grants name it</label> <input class=\"input input-sm font-mono\" id=\"q-group\" name=\"group\" type=\"text\" value=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 286, "<form method=\"get\" action=\"/admin/access\" class=\"panel-body flex flex-wrap items-end gap-2\"><div class=\"fld min-w-0 flex-1 basis-44\"><label for=\"q-group\">Group, exactly as sign-ins or grants name it</label> <input class=\"input input-sm font-mono\" id=\"q-group\" name=\"group\" type=\"text\" value=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
