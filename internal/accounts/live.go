@@ -158,6 +158,17 @@ type hub struct {
 	wake    chan struct{} // there is something to judge
 }
 
+// scopes are those of the open streams.
+func (h *hub) scopes() []access.Scope {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	scopes := make([]access.Scope, 0, len(h.watches))
+	for w := range h.watches {
+		scopes = append(scopes, *w.scope)
+	}
+	return scopes
+}
+
 func newHub() *hub {
 	h := &hub{watches: map[*Watch]struct{}{}, wake: make(chan struct{}, 1)}
 	h.behind = prometheus.NewCounter(prometheus.CounterOpts{
