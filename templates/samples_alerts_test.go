@@ -29,7 +29,7 @@ var attentionTabs = []Tab{{Label: "Alerts", Href: "/alerts", Current: true}, {La
 func sampleAlerts() AlertsView {
 	long := "The disk of node 2 is 91 % full. At the present rate it is full in about three days; a larger package or more nodes give it room. without-any-space-in-it-0123456789-0123456789-0123456789-0123456789"
 	page := samplePage("Alerts", "alerts-index", "alerts")
-	page.Member.Counts, page.Member.Firing = true, FiringCap + 1
+	page.Member.Counts, page.Member.Firing = true, FiringCap+1
 	row := func(severity, title string, firing bool, ago time.Duration) AlertRow {
 		r := AlertRow{
 			Severity: severity, Firing: firing, State: pick(firing, "FIRING", "RESOLVED"), Title: title, Cluster: "search-main", ClusterHref: "/accounts/1/clusters/c", ClusterID: "c",
