@@ -166,7 +166,7 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 		Flash:   s.takeFlash(c),
 		Dev:     s.opts.Dev,
 		Now:     s.now(),
-		Again:   c.Request().Method == http.MethodGet,
+		Again:   section != "" && !isUnsafe(c.Request().Method), // what tells of an error is the same for every method
 	}
 	if session, ok := optionalSession(c); ok {
 		p.Member = &templates.Member{
