@@ -86,6 +86,32 @@ func look(scheme string, width, height int64) chromedp.Action[chromedp.Void] {
 	}))
 }
 
+// unmarkedLinks are the links of the content that look like text: without a line below, a border or a colour behind. The
+// links of a bar of tabs are told by their place, and the heads of columns by an arrow.
+const unmarkedLinks = `[...document.querySelectorAll("main a[href]")].filter(a => {
+	if (a.closest(".tabbar") || a.getClientRects().length === 0) return false;
+	if (a.matches(".sort")) return Number(getComputedStyle(a.querySelector("svg")).opacity) < 0.3;
+	const marked = el => { const s = getComputedStyle(el);
+		return s.textDecorationLine.includes("underline") || parseFloat(s.borderTopWidth) > 0 && s.borderTopStyle !== "none" || !/, 0\)$|transparent/.test(s.backgroundColor); };
+	return !marked(a) && ![...a.querySelectorAll("*")].some(marked);
+}).map(a => a.innerText)`
+
+// brokenWords are the words in cells of tables that go on in the next line, of those that are short enough for any column.
+// What may stand at the end of a line ends a word.
+const brokenWords = `[...document.querySelectorAll("main td")].flatMap(td => {
+	const found = [], texts = document.createTreeWalker(td, NodeFilter.SHOW_TEXT);
+	for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+		for (const word of text.data.matchAll(/[^\s\-.@\/=,]+[\-.@\/=,]*/g)) {
+			if (word[0].length > 16) continue;
+			const range = document.createRange();
+			range.setStart(text, word.index);
+			range.setEnd(text, word.index + word[0].length);
+			if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) found.push(word[0] + " in " + td.innerText);
+		}
+	}
+	return found;
+})`
+
 // TestInBrowser is what only a browser can tell. All of it shares one, each part has its own tab.
 func TestInBrowser(t *testing.T) {
 	browser := browse(t)
@@ -133,6 +159,14 @@ func testPages(ctx context.Context, t *testing.T) {
 			}
 			for _, v := range violations {
 				t.Errorf("%s: %s", where, v)
+			}
+			unmarked, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](unmarkedLinks))
+			if err != nil || len(unmarked) > 0 {
+				t.Errorf("%s: only a pointer over them tells that these are links: %q (%v)", where, unmarked, err)
+			}
+			broken, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](brokenWords))
+			if err != nil || at.width > 1000 && len(broken) > 0 {
+				t.Errorf("%s: cells of tables break these words: %q (%v)", where, broken, err)
 			}
 			tooWide, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.scrollingElement.scrollWidth - innerWidth"))
 			if err != nil || tooWide > 0 {

@@ -106,7 +106,7 @@ func (o *writing) fleetRow(now time.Time, r *FleetRow) {
 	if r.AccountHref == "" { // the member may see the cluster, and not its account
 		o.text(r.AccountName)
 	} else {
-		o.link(`hover:underline`, r.AccountHref, r.AccountName)
+		o.link(`txtlnk`, r.AccountHref, r.AccountName)
 	}
 	o.markup(`</td><td role="cell" class="flow">`)
 	if r.Environment == "production" {

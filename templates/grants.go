@@ -309,8 +309,15 @@ type AccessView struct {
 	Notes   []string
 	Asked   bool // something was asked, though the answer may be nobody
 
+	PartWords string // of who can touch a part only; empty: on some clusters
+
 	Account string   // that was asked about
 	Narrow  []Choice // its clusters
+
+	Environments []Choice // to ask about
+	Groups       []string // to ask about, those that grants name
+	TypedGroup   string
+	NoGroup      string // why the group that was typed is none
 
 	Accounts   []Choice // to ask about
 	Clusters   int      // how many may be asked about

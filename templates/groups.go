@@ -139,12 +139,31 @@ type GroupsView struct {
 type SeenGroup struct {
 	Issuer    string
 	Value     string
+	Href      string // its page
 	Gives     []Giving
 	GiveHref  string // gives it a right; empty: the reader may not
 	Members   int
 	OfHref    string // lists them; empty: the reader may not see members
 	FirstSeen time.Time
 	LastSeen  time.Time
+}
+
+// GroupView is what one group gives, and who was seen with it.
+type GroupView struct {
+	Page        Page
+	Crumbs      []Link
+	Group       string
+	Issuer      string // of a group that is not of the console's own provider
+	FirstSeen   time.Time
+	LastSeen    time.Time // zero: no sign-in named it
+	Partial     bool      // the reader may not see all of it
+	Reach       []ReachView
+	Grants      []GrantRow
+	GiveHref    string
+	SeesMembers bool
+	Members     []MemberRow // the first of them
+	MemberCount int
+	AllMembers  string // the list of them
 }
 
 // ClaimsForm takes pasted claims.

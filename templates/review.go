@@ -248,3 +248,15 @@ type ReviewPlaceRow struct {
 	WhereHref    string
 	Permissions  []PermissionGroup
 }
+
+// ReviewBeforeLogView is a review as of a moment before the log begins.
+type ReviewBeforeLogView struct {
+	Page       Page
+	Crumbs     []Link
+	Tabs       []Tab
+	Action     string
+	At         string
+	AtError    string
+	Begins     time.Time
+	BeginsHref string
+}

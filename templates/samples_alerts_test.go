@@ -29,7 +29,7 @@ var attentionTabs = []Tab{{Label: "Alerts", Href: "/alerts", Current: true}, {La
 func sampleAlerts() AlertsView {
 	long := "The disk of node 2 is 91 % full. At the present rate it is full in about three days; a larger package or more nodes give it room. without-any-space-in-it-0123456789-0123456789-0123456789-0123456789"
 	page := samplePage("Alerts", "alerts-index", "alerts")
-	page.Member.Firing = FiringCap + 1
+	page.Member.Counts, page.Member.Firing = true, FiringCap+1
 	row := func(severity, title string, firing bool, ago time.Duration) AlertRow {
 		r := AlertRow{
 			Severity: severity, Firing: firing, State: pick(firing, "FIRING", "RESOLVED"), Title: title, Cluster: "search-main", ClusterHref: "/accounts/1/clusters/c", ClusterID: "c",
@@ -60,7 +60,7 @@ func sampleAlerts() AlertsView {
 
 func sampleRadar() RadarView {
 	page := samplePage("Key radar", "keys-index", "alerts")
-	page.Member.Firing = 3
+	page.Member.Counts, page.Member.Firing = true, 3
 	row := func(name, mark string, ends time.Duration) RadarRow {
 		r := RadarRow{
 			ID: "7c9f4b60-58a0-4f6e-8d0c-0d27a5b2f9aa", Name: name, Mark: mark, Opens: []Link{{"search-main", "/accounts/1/clusters/c/keys"}}, Access: []string{"manage everything"},
@@ -83,8 +83,8 @@ func sampleRadar() RadarView {
 	for i, label := range []string{"Expired", "In 7 days", "In 30 days", "Later", "Never"} {
 		v.Ends = append(v.Ends, RadarEnd{Label: label, Href: "/keys?end=x", Keys: i * 700, Tone: RadarTones([]string{"expired", "week", "month", "later", "never"}[i])})
 	}
-	v.Rows[2].Access, v.Rows[2].Creator, v.Rows[2].Here = []string{"events=read", "a_collection_with_a_name_as_long_as_a_name_of_a_collection_may_be_which_is_long=read-write"}, "", false
-	v.Rows[3].Creator, v.Rows[3].Here, v.Rows[3].Stale = "sofia.marin@a-domain-that-is-rather-long.example.test", false, true
+	v.Rows[2].Access, v.Rows[2].Creator, v.Rows[2].Here = []string{"events=read", "features_v2=read-write", "a_collection_with_a_name_as_long_as_a_name_of_a_collection_may_be_which_is_long=read-write"}, "", false
+	v.Rows[3].Creator, v.Rows[3].Here, v.Rows[3].Stale = "henrik.solberg@northwind-retail.example.test", false, true
 	v.Rows[4].Missing = true
 	v.Rows[6].Admin, v.Rows[6].Hidden = true, 2
 	v.Rows[6].Opens = append(v.Rows[6].Opens, Link{"search-replica-eu", "/accounts/1/clusters/d/keys"})

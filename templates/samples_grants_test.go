@@ -54,7 +54,7 @@ func grantPages() map[string]templ.Component {
 		"role-wrong":        RoleForm(sampleRoleForm(map[string]string{"": "This form was too old.", "name": "A role is called so already.", "permissions": "You do not hold delete:clusters everywhere."})),
 		"access-found":      Access(AccessView{Page: grantsPage("Access", "access-ask"), Heading: "Access", Accounts: []Choice{{Value: "1", Label: "Search production"}}, Typed: "search", MoreFound: true, Found: []FoundPlace{{Name: "Search production", Href: "/admin/access?account=1", ID: "0193"}, {Name: "product-search-eu", Href: "/admin/access?account=1&cluster=2", ID: "2f6c", Cluster: true, Account: "Search production"}}}),
 		"access-not-found":  Access(AccessView{Page: grantsPage("Access", "access-ask"), Heading: "Access", Clusters: 3, Typed: "no-such", NotFound: "No account or cluster that you may ask about has this ID, or this in its name."}),
-		"access":            Access(AccessView{Page: grantsPage("Access", "access-ask"), Heading: "Access", SeesGrants: true, Accounts: []Choice{{Value: "1", Label: "Search production"}}, People: []SubjectView{sampleGrantRows()[3].Who}, MorePeople: Link{"All members", "/admin/members"}}),
+		"access":            Access(AccessView{Page: grantsPage("Access", "access-ask"), Heading: "Access", SeesGrants: true, Environments: []Choice{{Value: "production", Label: "production"}}, Groups: []string{"platform-admins", "search-team"}, TypedGroup: "serach-team", NoGroup: "No grant and no sign-in that you may see names a group exactly like this, letter case included.", Accounts: []Choice{{Value: "1", Label: "Search production"}}, People: []SubjectView{sampleGrantRows()[3].Who}, MorePeople: Link{"All members", "/admin/members"}}),
 		"access-who":        Access(sampleHolders()),
 		"access-nobody":     Access(AccessView{Page: grantsPage("Who can touch search-main?", "access-who"), Heading: "Who can touch search-main?", Asked: true, GiveHref: "/admin/grants/new"}),
 		"access-what":       Access(sampleReach()),
@@ -70,7 +70,7 @@ func grantPages() map[string]templ.Component {
 func hostileGrantPages(text string) map[string]templ.Component {
 	return map[string]templ.Component{
 		"grants": filled(text, Grants), "grant": filled(text, Grant), "grant-new": filled(text, GrantForm), "roles": filled(text, Roles), "role": filled(text, Role),
-		"role-new": filled(text, RoleForm), "access": filled(text, Access), "refused": filled(text, ErrorPage), "why-not": filled(text, WhyNot),
+		"role-new": filled(text, RoleForm), "access": filled(text, Access), "group": filled(text, Group), "refused": filled(text, ErrorPage), "why-not": filled(text, WhyNot),
 	}
 }
 

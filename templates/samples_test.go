@@ -128,6 +128,8 @@ func samplePages() map[string]templ.Component {
 		"fleet-cluster":     Fleet(sampleFleetOfOneCluster()),
 		"me":                Me(sampleMe()),
 		"groups":            Groups(sampleGroups()),
+		"group":             Group(sampleGroup()),
+		"group-nothing":     Group(GroupView{Page: samplePage("Group sales", "group-show", "admin"), Crumbs: []Link{{"Groups", "/admin/groups"}}, Group: "sales", GiveHref: "/admin/grants/new?subject=sales", SeesMembers: true}),
 		"groups-none":       Groups(GroupsView{Page: samplePage("Groups", "admin-groups", "admin"), Claim: "groups"}),
 		"claims":            ClaimsTry(sampleClaimsTry()),
 		"claims-wrong":      ClaimsTry(ClaimsTryView{Page: samplePage("What would somebody get?", "admin-groups-try", "admin"), Crumbs: []Link{{"Groups", "/admin/groups"}}, Claim: "groups", Form: ClaimsForm{Pasted: "{", Error: "This is not JSON: it ends too early."}}),
@@ -604,12 +606,23 @@ func sampleGroups() GroupsView {
 	return GroupsView{
 		Page: samplePage("Groups", "admin-groups", "admin"), Claim: "groups", Total: 3, All: 412, Text: "e", Next: "/admin/groups?after=x", Full: true, Providers: true,
 		Rows: []SeenGroup{
-			{Issuer: "https://login.example.test", Value: "engineering", Gives: gives, Members: 1203, FirstSeen: before(90 * day), LastSeen: before(time.Minute)},
+			{Issuer: "https://login.example.test", Value: "engineering", Href: "/admin/groups/show?group=engineering", Gives: gives, Members: 1203, FirstSeen: before(90 * day), LastSeen: before(time.Minute)},
 			{Issuer: "https://login.example.test", Value: "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test", Gives: append(gives, Giving{Role: "operator", Where: "everything", Source: "from configuration, QM_OPERATOR_GROUPS"}), Members: 1, FirstSeen: before(3 * day), LastSeen: before(2 * day)},
 			{Issuer: "https://login.example.test", Value: "sales", FirstSeen: before(3 * day), LastSeen: before(2 * day)},
 		},
 		Troubles:  []string{"Of 3 of 1,203 members the provider left groups out, because they are in too many."},
 		NeverSeen: []SeenGroup{{Value: "platform-admin", Gives: []Giving{{Role: "admin", Where: "everything", Source: "from configuration, QM_ADMIN_GROUPS"}}}},
+	}
+}
+
+// sampleGroup is a group of a long name, of which the reader sees a part.
+func sampleGroup() GroupView {
+	rows, long := sampleGrantRows(), "cn=auditors,ou=groups,ou=a-rather-long-organisational-unit,dc=example,dc=test"
+	return GroupView{
+		Page: samplePage("Group "+long, "group-show", "admin"), Crumbs: []Link{{"Groups", "/admin/groups"}}, Group: long, Issuer: "https://other.example.test", Partial: true,
+		FirstSeen: before(90 * day), LastSeen: before(time.Minute), Reach: []ReachView{{rows[2].Where, samplePermissions()}, {rows[3].Where, samplePermissions()[:2]}}, Grants: rows[2:5],
+		SeesMembers: true, MemberCount: 1203, AllMembers: "/admin/members?group=auditors",
+		Members: []MemberRow{{Name: "Nora Nobody", Email: "nora@example.test", Href: "/admin/members/1", LastSeen: before(time.Hour), Blocked: true}, {Name: "Olga", Subject: "00u1x2y3", Href: "/admin/members/2", LastSeen: before(2 * day)}},
 	}
 }
 

@@ -19,6 +19,7 @@ type Page struct {
 	// BreakGlass are the live sessions that a break-glass link gave; every page says so.
 	BreakGlass []BreakGlassNotice
 	Now        time.Time
+	Again      bool            // its address can be asked again for the same page
 	Unverified *UnverifiedView // for those who may do something about it; nil when every row verifies
 	// ReviewDue is since when the next access review is overdue, for those who can do it; zero when it is not.
 	ReviewDue time.Time
@@ -63,7 +64,8 @@ type Member struct {
 	Roles       []string
 	MayAudit    bool
 	MayManage   bool   // accounts:manage
-	Firing      int    // alerts that fire; FiringCap+1: more than that
+	Counts      bool   // the navigation counts the alerts that fire
+	Firing      int    // them; FiringCap+1: more than that
 	Admin       []Link // pages for those who administer the console
 }
 

@@ -265,13 +265,22 @@ func isUUID(s string) bool {
 func nameParts(name string) []string {
 	var parts []string
 	for rest := name; rest != ""; {
-		i := strings.IndexAny(rest, "./") + 1
+		i := strings.IndexAny(rest, "./@=") + 1
 		if i == 0 {
 			i = len(rest)
 		}
 		parts, rest = append(parts, rest[:i]), rest[i:]
 	}
 	return parts
+}
+
+// fieldWords is a field of a change as people read it.
+func fieldWords(field string) string { return strings.ReplaceAll(field, "_", " ") }
+
+// capital is a word as it begins a sentence.
+func capital(word string) string {
+	first, size := utf8.DecodeRuneInString(word)
+	return string(unicode.ToUpper(first)) + word[size:]
 }
 
 // Span says a length of time as people do where it is a round one: 10 minutes, 1 hour.

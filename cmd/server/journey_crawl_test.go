@@ -211,10 +211,7 @@ func checkReferences(n *html.Node, ids map[string]int, wrong func(string, ...any
 
 // accessible has axe look at a page of each kind, in both colour schemes and on a phone.
 func accessible(t *testing.T, st *stage, kinds map[string]string) {
-	source, err := os.ReadFile("../../static/node_modules/axe-core/axe.min.js")
-	if err != nil {
-		t.Fatalf("axe-core is not installed; run npm ci in the folder static: %v", err)
-	}
+	source := axeSource(t)
 	s, finish := openBrowser(t, st.about.URL, true)
 	s.do(chromedp.EmulateViewport(1280, 900))
 	s.open("/login?login_hint="+url.QueryEscape(admin), "clusters-index")
@@ -225,14 +222,24 @@ func accessible(t *testing.T, st *stage, kinds map[string]string) {
 	slices.Sort(order)
 	for _, kind := range order {
 		s.open(kinds[kind], kind)
-		s.isAccessible(string(source))
+		s.isAccessible(source)
 	}
 	s.signOut()
 	s.open("/login", "sign-in")
-	s.isAccessible(string(source))
+	s.isAccessible(source)
 	s.signIn(nobody, "no-rights")
-	s.isAccessible(string(source))
+	s.isAccessible(source)
 	finish()
+}
+
+// axeSource is the script that finds what assistive technology stumbles over.
+func axeSource(t *testing.T) string {
+	t.Helper()
+	source, err := os.ReadFile("../../static/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Fatalf("axe-core is not installed; run npm ci in the folder static: %v", err)
+	}
+	return string(source)
 }
 
 // isAccessible looks at the present page.

@@ -53,7 +53,9 @@ func TestAccessReviewInTheBrowser(t *testing.T) {
 	if n := st.events(t, `act = 'review.sign' AND outcome = 'ok'`); n != 1 {
 		t.Errorf("%d sign-offs on record", n)
 	}
-	s.open("/admin/review?at=2020-01-31", "review-index")
+	s.open("/admin/review?at=2020-01-31", "review-before-log")
+	s.says("That is before the log begins")
+	s.click("main .btn-plain[href*='at=']", "review-index")
 	s.says("Nothing can be decided here")
 	s.open("/admin/review/members", "review-members")
 	s.click(`[data-testid="review-member"] a.rowlnk`, "review-rights")

@@ -53,7 +53,8 @@ type Act struct {
 	CarriesSecret bool
 	// StepUp says when the act asks for a fresh sign-in; never is the zero value.
 	StepUp StepUp
-	// Escapes marks acts that hand out power past this console. They always ask for a fresh sign-in.
+	// Escapes marks acts that hand out power past this console. They always ask for a fresh sign-in, and a right by
+	// cluster or by labels is not enough. No act sets it yet; restoring a backup as a new cluster will.
 	Escapes bool
 	// Current and PAV1 are the operations of the Cloud API that the act comes down to; nil for
 	// an act of the console alone, and for a generation that has no such operation.

@@ -235,18 +235,22 @@ func alertsInState(ctx context.Context, tx pgx.Tx, in reach, firing bool, most i
 // FiringAlerts counts the alerts that fire and that the member may see, up to one more than most. It goes through what fires, and
 // not through what the member may see: every page asks for it. It may be a few seconds old, and is never one of other rights than the
 // member has now.
-func (s *Service) FiringAlerts(ctx context.Context, by audit.Actor, most int) (n int, err error) {
-	scope := s.visible(by, ActAlertRead)
+func (s *Service) FiringAlerts(ctx context.Context, by audit.Actor, most int) (int, error) {
+	if n, known := s.firing.known(principal{by.Issuer, by.Subject}, s.visible(by, ActAlertRead), most, s.now()); known {
+		return n, nil
+	}
+	return s.FiringAlertsNow(ctx, by, most)
+}
+
+// FiringAlertsNow is FiringAlerts for a page that was told that something changed: it is never older than the call.
+func (s *Service) FiringAlertsNow(ctx context.Context, by audit.Actor, most int) (n int, err error) {
+	scope, now := s.visible(by, ActAlertRead), s.now()
 	if scope.None() {
 		return 0, nil
 	}
-	who, now := principal{by.Issuer, by.Subject}, s.now()
-	if n, known := s.firing.known(who, scope, most, now); known {
-		return n, nil
-	}
 	defer func() {
 		if err == nil {
-			s.firing.keep(who, firingCount{scope: scope, most: most, n: n, until: now.Add(firingLife)})
+			s.firing.keep(principal{by.Issuer, by.Subject}, firingCount{scope: scope, most: most, n: n, until: now.Add(firingLife)})
 		}
 	}()
 	on := &conditions{}

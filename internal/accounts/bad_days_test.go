@@ -1,7 +1,9 @@
 package accounts
 
 import (
+	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -140,7 +142,10 @@ func TestLargeListingsTakeTurns(t *testing.T) {
 		ended <- err
 	}()
 	liveWait(t, "the small listing is stored", func() bool { return count(small) == manyRows })
-	time.Sleep(200 * time.Millisecond)
+	liveWait(t, "the large listing waits for its turn", func() bool {
+		stacks := make([]byte, 1<<22)
+		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("accounts.(*Service).takeTurn("))
+	})
 	if n := count(large); n != 0 {
 		t.Errorf("%d clusters of the large listing are stored before its turn", n)
 	}

@@ -495,6 +495,7 @@ func (q FleetQuery) narrowed() bool {
 func (s *Service) Fleet(ctx context.Context, by audit.Actor, q FleetQuery) (FleetPage, error) {
 	rights := s.rights(by)
 	page, err := s.fleet(ctx, rights.Visible(ActClusterRead.Needs), q)
+	page.Accounts = slices.Clone(page.Accounts) // the page is shared
 	for i, a := range page.Accounts {
 		page.Accounts[i].Hidden = hides(rights, a)
 	}
@@ -527,8 +528,23 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 	if scope.None() {
 		return FleetPage{}, nil
 	}
+	// Whoever may see the same and asks the same, is answered the same: those who look at the fleet all ask when something
+	// changes.
+	key, err := json.Marshal([]any{scope, q})
+	if err != nil {
+		return FleetPage{}, fmt.Errorf("encoding the query: %w", err)
+	}
+	page, err := s.fleetReads.do(ctx, string(key), func(ctx context.Context) (FleetPage, error) { return s.readFleet(ctx, scope, q, list) })
+	if err != nil {
+		return FleetPage{}, dbError("reading the fleet", err)
+	}
+	return page, nil
+}
+
+// readFleet reads one page of the fleet in one transaction.
+func (s *Service) readFleet(ctx context.Context, scope access.Scope, q FleetQuery, list fleetList) (FleetPage, error) {
 	var page FleetPage
-	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		page = FleetPage{}
 		in, err := s.fleetAccounts(ctx, tx, scope)
 		if err != nil {

@@ -71,3 +71,31 @@ func TestChoicesOfALargeScope(t *testing.T) {
 		t.Errorf("everything: %d phases from %s, %v", len(page.Choices.Phases), page.Choices.Phases[0], err)
 	}
 }
+
+// TestCountsAroundTheCap: counts and choices are right when a fleet grows past what is counted and shrinks again.
+func TestCountsAroundTheCap(t *testing.T) {
+	r := newRig(t)
+	few, _ := r.account(t, "Few", Production)
+	many, _ := r.account(t, "Many", Staging)
+	r.fill(t, few, 10)
+	for _, step := range []struct {
+		what string
+		do   func()
+		all  int
+	}{
+		{"few", func() {}, 10},
+		{"grown", func() { r.fill(t, many, CountCap) }, CountCap + 1},
+		{"many", func() {}, CountCap + 1},
+		{"shrunk", func() { r.exec(t, `DELETE FROM clusters WHERE account_id = $1`, many) }, 10},
+		{"few again", func() {}, 10},
+	} {
+		step.do()
+		page, err := r.svc.fleet(t.Context(), access.Scope{Everything: true}, FleetQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.All != step.all || page.Total != step.all || page.Accounts[0].Clusters != 10 || len(page.Choices.Phases) == 0 {
+			t.Errorf("%s: %d clusters, %d match, %d of the first account, phases %q; want %d", step.what, page.All, page.Total, page.Accounts[0].Clusters, page.Choices.Phases, step.all)
+		}
+	}
+}

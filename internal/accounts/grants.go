@@ -402,7 +402,7 @@ func (s *Service) endGrant(ctx context.Context, by audit.Actor, id uuid.UUID, re
 		if err != nil {
 			return err
 		}
-		if !s.lookBy(by, book).manages(row.grantRow) {
+		if !s.grantSight(by, book).manages(row.grantRow) {
 			hide = func() error { return s.hiddenGrant(ctx, by, ActGrantDelete, book, row) }
 			return ErrNotFound
 		}

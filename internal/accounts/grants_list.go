@@ -53,18 +53,22 @@ type GrantPage struct {
 	State  string // that was listed
 }
 
-// grantLook is what is needed to show grants to somebody: what they may see, and names.
-type grantLook struct {
+// grantSight decides what somebody may see of grants. It reads nothing and knows no names.
+type grantSight struct {
 	s        *Service
-	by       audit.Actor
 	book     *rightsBook
 	rights   access.Rights
+	verified map[uuid.UUID]bool // what was found of rows so far
+}
+
+// grantLook shows grants to somebody by the names that were read for them; without, by their ids.
+type grantLook struct {
+	*grantSight
 	now      time.Time
 	members  map[principal]string
 	emails   map[principal]string
 	accounts map[uuid.UUID]accountRef
 	clusters map[access.ClusterRef]namedCluster
-	verified map[uuid.UUID]bool // what was found of rows so far
 }
 
 type namedCluster struct {
@@ -72,19 +76,27 @@ type namedCluster struct {
 	labels map[string]string
 }
 
-// lookBy is what it takes to tell what the actor may see, without any names.
-func (s *Service) lookBy(by audit.Actor, book *rightsBook) *grantLook {
-	now := s.now()
+// grantSight is what the actor may see of grants now.
+func (s *Service) grantSight(by audit.Actor, book *rightsBook) *grantSight {
+	return &grantSight{s: s, book: book, rights: s.rightsBy(book, by, s.now()), verified: map[uuid.UUID]bool{}}
+}
+
+// unnamed shows grants by their ids.
+func (d *grantSight) unnamed() *grantLook {
 	return &grantLook{
-		s: s, by: by, book: book, rights: s.rightsBy(book, by, now), now: now,
-		members: map[principal]string{}, emails: map[principal]string{}, accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
-		verified: map[uuid.UUID]bool{},
+		grantSight: d, now: d.s.now(), members: map[principal]string{}, emails: map[principal]string{},
+		accounts: map[uuid.UUID]accountRef{}, clusters: map[access.ClusterRef]namedCluster{},
 	}
 }
 
-// lookAt is lookBy with the names that belong to the grants.
+// lookAt shows the grants to the actor, by the names of whom and of what they are for.
 func (s *Service) lookAt(ctx context.Context, db querier, by audit.Actor, book *rightsBook, rows []endedGrantRow) (*grantLook, error) {
-	l := s.lookBy(by, book)
+	l := s.grantSight(by, book).unnamed()
+	return l, l.readNames(ctx, db, rows)
+}
+
+// readNames reads the names that belong to the grants.
+func (l *grantLook) readNames(ctx context.Context, db querier, rows []endedGrantRow) error {
 	var issuers, subjects []string
 	var accounts []uuid.UUID
 	var clusters []string
@@ -102,12 +114,12 @@ func (s *Service) lookAt(ctx context.Context, db querier, by audit.Actor, book *
 		}
 	}
 	if err := l.nameMembers(ctx, db, issuers, subjects); err != nil {
-		return nil, err
+		return err
 	}
 	if len(accounts) == 0 {
-		return l, nil
+		return nil
 	}
-	return l, l.namePlaces(ctx, db, accounts, clusters)
+	return l.namePlaces(ctx, db, accounts, clusters)
 }
 
 func (l *grantLook) nameMembers(ctx context.Context, db querier, issuers, subjects []string) error {
@@ -159,23 +171,23 @@ func (l *grantLook) namePlaces(ctx context.Context, db querier, accounts []uuid.
 }
 
 // verifies reports whether the console wrote the row.
-func (l *grantLook) verifies(row grantRow) bool {
-	verified, known := l.verified[row.ID]
+func (d *grantSight) verifies(row grantRow) bool {
+	verified, known := d.verified[row.ID]
 	if !known {
-		verified = l.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) && !l.s.keeper.withheld.Load().grant(row.ID)
-		l.verified[row.ID] = verified
+		verified = d.s.cfg.Vault.Verify(row.place(), row.says(), row.MAC) && !d.s.keeper.withheld.Load().grant(row.ID)
+		d.verified[row.ID] = verified
 	}
 	return verified
 }
 
 // manages reports whether the actor may see the grant and take it back. Of a row that does not verify
 // nobody knows where it belongs, so only who manages grants everywhere may.
-func (l *grantLook) manages(row grantRow) bool {
+func (d *grantSight) manages(row grantRow) bool {
 	scope, _, err := access.ParseScope(access.ScopeKind(row.ScopeKind), row.Scope)
-	if err != nil || !l.verifies(row) {
+	if err != nil || !d.verifies(row) {
 		scope = access.Scope{Everything: true}
 	}
-	return l.rights.Within(access.GrantsManage, scope)
+	return d.rights.Within(access.GrantsManage, scope)
 }
 
 // place returns the account of a grant's scope, and the scope in words. Names are told of what the
@@ -281,7 +293,7 @@ func (s *Service) Grant(ctx context.Context, by audit.Actor, id uuid.UUID) (Gran
 	if err != nil {
 		return Grant{}, err
 	}
-	if !s.lookBy(by, book).manages(row.grantRow) {
+	if !s.grantSight(by, book).manages(row.grantRow) {
 		return Grant{}, s.hiddenGrant(ctx, by, ActGrantRead, book, row)
 	}
 	look, err := s.lookAt(ctx, s.cfg.DB, by, book, []endedGrantRow{row})
@@ -339,7 +351,7 @@ func (s *Service) hiddenGrant(ctx context.Context, by audit.Actor, act Act, book
 	s.beside.start(func() {
 		look, err := s.lookAt(ctx, s.cfg.DB, by, book, []endedGrantRow{row})
 		if err != nil {
-			look = s.lookBy(by, book) // by its ids
+			look = s.grantSight(by, book).unnamed()
 		}
 		s.denied(ctx, by, act, look.target(row.grantRow), access.GrantsManage)
 	})

@@ -49,11 +49,47 @@ func (s *Service) WhoCan(ctx context.Context, by audit.Actor, ref ClusterRef) ([
 	if !s.overseesOn(by, on) {
 		return nil, s.refuse(ctx, by, ActGrantRead, on, access.GrantsManage)
 	}
-	holders, err := s.holders(ctx, by, on)
+	holders, err := s.holdersOf(ctx, by, on)
 	if err != nil {
 		return nil, err
 	}
 	return holders, s.addHolderMembers(ctx, by, holders)
+}
+
+// WhoCanIn tells who can touch an environment: all of its accounts with what is in them, those that come into it later
+// included, or a part of it. It is for who manages grants or members in all of it. ErrNotFound for what is none of
+// Environments.
+func (s *Service) WhoCanIn(ctx context.Context, by audit.Actor, environment Environment) ([]Holder, error) {
+	if !slices.Contains(Environments, environment) {
+		return nil, ErrNotFound
+	}
+	if err := s.freshRights(ctx); err != nil {
+		return nil, err
+	}
+	if !s.overseesIn(by, environment) {
+		return nil, s.refuse(ctx, by, ActGrantRead, installation(KindGrant), access.GrantsManage)
+	}
+	book := s.keeper.book.Load()
+	within, err := s.withinEnvironment(ctx, book, environment)
+	if err != nil {
+		return nil, err
+	}
+	holders, err := s.holders(ctx, by, book, within)
+	if err != nil {
+		return nil, err
+	}
+	return holders, s.addHolderMembers(ctx, by, holders)
+}
+
+// EnvironmentsToAsk are those of which WhoCanIn would tell the actor who can touch them.
+func (s *Service) EnvironmentsToAsk(by audit.Actor) []Environment {
+	return slices.DeleteFunc(slices.Clone(Environments), func(e Environment) bool { return !s.overseesIn(by, e) })
+}
+
+// overseesIn reports whether the actor may see who can touch the environment.
+func (s *Service) overseesIn(by audit.Actor, environment Environment) bool {
+	rights, all := s.rights(by), access.Scope{Environments: []string{string(environment)}}
+	return rights.Within(access.GrantsManage, all) || rights.Within(access.MembersManage, all)
 }
 
 // addHolderMembers names who is in the groups among the holders.
@@ -137,23 +173,93 @@ func (s *Service) readable(ctx context.Context, by audit.Actor, ref ClusterRef) 
 	return on, reading, s.authorize(ctx, by, reading, on)
 }
 
-// holders are those whose grants reach the target, members first, by name.
-func (s *Service) holders(ctx context.Context, by audit.Actor, on target) ([]Holder, error) {
-	book, now := s.keeper.book.Load(), s.now()
+// asked is what is asked about: whether a scope reaches all of it, or else a part.
+type asked struct{ whole, part func(access.Scope) bool }
+
+// holdersOf are those whose grants reach an account or cluster.
+func (s *Service) holdersOf(ctx context.Context, by audit.Actor, on target) ([]Holder, error) {
+	book := s.keeper.book.Load()
 	place := on.access()
 	place.Environment = book.environments[place.AccountID] // where it is certain
 	inside, err := s.clustersOf(ctx, on)
 	if err != nil {
 		return nil, err
 	}
+	return s.holders(ctx, by, book, asked{
+		whole: func(scope access.Scope) bool { return scope.Covers(place) },
+		part:  func(scope access.Scope) bool { return slices.ContainsFunc(inside, scope.Covers) },
+	})
+}
+
+// withinEnvironment is an environment as what is asked about: its accounts where that is certain, and what is in them.
+func (s *Service) withinEnvironment(ctx context.Context, book *rightsBook, environment Environment) (asked, error) {
+	var ids []uuid.UUID
+	for id, of := range book.environments {
+		if of == string(environment) {
+			ids = append(ids, id)
+		}
+	}
+	// There may be a hundred thousand clusters in it, and far fewer different labels.
+	rows, err := s.cfg.DB.Query(ctx, `SELECT DISTINCT labels FROM clusters WHERE account_id = ANY($1) AND gone_at IS NULL`, ids)
+	if err != nil {
+		return asked{}, dbError("reading the environment's clusters", err)
+	}
+	labelled, err := pgx.CollectRows(rows, pgx.RowTo[map[string]string])
+	if err != nil {
+		return asked{}, dbError("reading the environment's clusters", err)
+	}
+	there, err := s.grantedClusters(ctx, book, ids)
+	if err != nil {
+		return asked{}, err
+	}
+	all := access.Scope{Environments: []string{string(environment)}}
+	return asked{
+		whole: func(scope access.Scope) bool { return scope.Contains(all, nil) },
+		part: func(scope access.Scope) bool {
+			return slices.ContainsFunc(scope.Accounts, func(id uuid.UUID) bool { return slices.Contains(ids, id) }) ||
+				slices.ContainsFunc(scope.Clusters, func(ref access.ClusterRef) bool { return there[ref] }) ||
+				slices.ContainsFunc(scope.Labels, func(l access.Selector) bool { return slices.ContainsFunc(labelled, l.Matches) })
+		},
+	}, nil
+}
+
+// grantedClusters are the clusters of the accounts that a grant names and that exist.
+func (s *Service) grantedClusters(ctx context.Context, book *rightsBook, accounts []uuid.UUID) (map[access.ClusterRef]bool, error) {
+	var of []uuid.UUID
+	var ids []string
+	for _, g := range book.grants {
+		for _, ref := range g.scope.Clusters {
+			if slices.Contains(accounts, ref.AccountID) {
+				of, ids = append(of, ref.AccountID), append(ids, ref.ClusterID)
+			}
+		}
+	}
+	there := map[access.ClusterRef]bool{}
+	if len(ids) == 0 {
+		return there, nil
+	}
+	rows, err := s.cfg.DB.Query(ctx, `SELECT account_id, cluster_id FROM clusters WHERE gone_at IS NULL AND (account_id, cluster_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))`, of, ids)
+	if err != nil {
+		return nil, dbError("reading the clusters that grants name", err)
+	}
+	var ref access.ClusterRef
+	if _, err := pgx.ForEachRow(rows, []any{&ref.AccountID, &ref.ClusterID}, func() error { there[ref] = true; return nil }); err != nil {
+		return nil, dbError("reading the clusters that grants name", err)
+	}
+	return there, nil
+}
+
+// holders are those whose grants reach what is asked about, members first, by name.
+func (s *Service) holders(ctx context.Context, by audit.Actor, book *rightsBook, about asked) ([]Holder, error) {
+	now := s.now()
 	var rows []endedGrantRow
 	part := map[uuid.UUID]bool{}
 	for _, g := range book.grants {
 		if _, known := book.roles[g.row.Role]; !known || !g.live(now) || g.row.SubjectKind == SubjectEmail {
 			continue
 		}
-		whole := g.scope.Covers(place)
-		if !whole && !slices.ContainsFunc(inside, g.scope.Covers) {
+		whole := about.whole(g.scope)
+		if !whole && !about.part(g.scope) {
 			continue
 		}
 		part[g.row.ID] = !whole
@@ -269,21 +375,30 @@ func (s *Service) WhatCan(ctx context.Context, by audit.Actor, issuer, subject s
 		if g.SubjectKind == SubjectGroup && !slices.Contains(a.Groups, g.Subject) {
 			a.Groups = append(a.Groups, g.Subject)
 		}
-		i := slices.IndexFunc(a.Scopes, func(s ScopeAccess) bool { return s.Kind == g.ScopeKind && s.Scope == g.Scope })
+	}
+	a.Scopes = scopesOf(a.Grants)
+	return a, nil
+}
+
+// scopesOf sums up by scope what grants allow, the widest kind first.
+func scopesOf(grants []Grant) []ScopeAccess {
+	var all []ScopeAccess
+	for _, g := range grants {
+		i := slices.IndexFunc(all, func(s ScopeAccess) bool { return s.Kind == g.ScopeKind && s.Scope == g.Scope })
 		if i < 0 {
-			i = len(a.Scopes)
-			a.Scopes = append(a.Scopes, ScopeAccess{Kind: g.ScopeKind, Scope: g.Scope, Name: g.ScopeName})
+			i = len(all)
+			all = append(all, ScopeAccess{Kind: g.ScopeKind, Scope: g.Scope, Name: g.ScopeName})
 		}
-		a.Scopes[i].Permissions = append(a.Scopes[i].Permissions, access.Effective(g.Role.Permissions, g.ScopeKind)...)
+		all[i].Permissions = append(all[i].Permissions, access.Effective(g.Role.Permissions, g.ScopeKind)...)
 	}
-	for i := range a.Scopes {
-		slices.Sort(a.Scopes[i].Permissions)
-		a.Scopes[i].Permissions = slices.Compact(a.Scopes[i].Permissions)
+	for i := range all {
+		slices.Sort(all[i].Permissions)
+		all[i].Permissions = slices.Compact(all[i].Permissions)
 	}
-	slices.SortStableFunc(a.Scopes, func(x, y ScopeAccess) int {
+	slices.SortStableFunc(all, func(x, y ScopeAccess) int {
 		return cmp.Or(cmp.Compare(slices.Index(access.ScopeKinds(), x.Kind), slices.Index(access.ScopeKinds(), y.Kind)), strings.Compare(x.Name, y.Name))
 	})
-	return a, nil
+	return all
 }
 
 // grantsOf are the grants that count for a member now and that the actor may see; all of them with all.
@@ -410,7 +525,7 @@ func (s *Service) WhyMay(ctx context.Context, by audit.Actor, actName string, re
 		why.GiversHidden = true
 		return why, nil
 	}
-	holders, err := s.holders(ctx, by, on)
+	holders, err := s.holdersOf(ctx, by, on)
 	if err != nil {
 		return Why{}, err
 	}

@@ -196,13 +196,16 @@ func (s *Service) authorizeLabels(ctx context.Context, by audit.Actor, act Act, 
 // lackingForLabels says why the actor may not give the target these labels; nil when they may. A target
 // without an id is a cluster that is to be made, and has no labels yet.
 func (s *Service) lackingForLabels(by audit.Actor, act Act, on target, labels map[string]string) *ForbiddenError {
-	rights := s.rightsFor(by, act)
-	then, creating := on.labelled(labels), on.cluster() == ""
+	creating := on.cluster() == ""
 	if creating {
 		on.Labels = nil
 	}
+	forbidden := func(missing, reason string) *ForbiddenError {
+		return &ForbiddenError{Act: act.Name, Missing: missing, Reason: reason, Field: fieldLabels}
+	}
+	rights, then := s.rightsFor(by, act), on.labelled(labels)
 	if missing := rights.Missing(act.Needs, then.access()); missing != "" {
-		return &ForbiddenError{Act: act.Name, Missing: missing + " on a cluster with these labels", Reason: "With these labels the cluster would lie outside of what you may change.", Field: fieldLabels}
+		return forbidden(missing+" on a cluster with these labels", "With these labels the cluster would lie outside of what you may change.")
 	}
 	book := s.keeper.book.Load()
 	keys := book.heldLabels(on.Labels, labels, s.now())
@@ -212,24 +215,33 @@ func (s *Service) lackingForLabels(by audit.Actor, act Act, on target, labels ma
 	if len(keys) == 0 {
 		return nil
 	}
-	reason := fmt.Sprintf("Rights rest on %s, so changing it changes who may do what.", quotedKeys(keys))
-	if len(keys) > 1 {
-		reason = fmt.Sprintf("Rights rest on %s, so changing them changes who may do what.", quotedKeys(keys))
-	}
-	all := s.rights(by)
-	for _, t := range []target{on, then} {
-		if !all.Allows(access.Needs(access.GrantsManage), t.access()) {
-			return &ForbiddenError{Act: act.Name, Missing: access.GrantsManage, Reason: reason, Field: fieldLabels}
-		}
+	reason := restOn(keys)
+	if !s.givesRightsOn(by, on, then) {
+		return forbidden(access.GrantsManage, reason)
 	}
 	lacking, tooSoon := s.lacksToBring(by, book, book.entered(on.Labels, labels, s.now()), on)
 	switch {
 	case tooSoon:
-		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give a right for longer than you hold it.", Field: fieldLabels}
+		return forbidden(lacking[0], reason+" These labels would give a right for longer than you hold it.")
 	case len(lacking) > 0:
-		return &ForbiddenError{Act: act.Name, Missing: lacking[0], Reason: reason + " These labels would give others a right that you do not hold.", Field: fieldLabels}
+		return forbidden(lacking[0], reason+" These labels would give others a right that you do not hold.")
 	}
 	return nil
+}
+
+// restOn says why labels with these keys are not for everybody to change.
+func restOn(keys []string) string {
+	it := "it"
+	if len(keys) > 1 {
+		it = "them"
+	}
+	return fmt.Sprintf("Rights rest on %s, so changing %s changes who may do what.", quotedKeys(keys), it)
+}
+
+// givesRightsOn reports whether the actor manages grants on each of the targets.
+func (s *Service) givesRightsOn(by audit.Actor, on ...target) bool {
+	rights := s.rights(by)
+	return !slices.ContainsFunc(on, func(t target) bool { return !rights.Allows(access.Needs(access.GrantsManage), t.access()) })
 }
 
 // asksFor reports whether one of the selectors picks a cluster with the labels, and asks for the key.

@@ -66,6 +66,7 @@ type News struct {
 	At       time.Time   // of the console's clock; whoever comes back later says it
 	Accounts []uuid.UUID // some of whose clusters changed
 	Look     bool        // everything: it is not known what changed
+	Rights   bool        // with Look: what the member may do changed, so what a page offers may be out of date
 	End      WatchEnd    // not empty: there will be no more
 }
 
@@ -80,11 +81,13 @@ type Watch struct {
 	// Under hub.mu.
 	accounts map[uuid.UUID]bool
 	look     bool
+	rights   bool // with look
 	end      WatchEnd
 
 	// Only the hub's loop touches these, and whoever makes the watch before it is known.
 	backlog []change // remembered ones that were not judged yet
 	scope   *access.Scope
+	grants  []access.Grant // what the member's rights are the sum of
 }
 
 // Ready delivers a value when Next has news.
@@ -94,11 +97,11 @@ func (w *Watch) Ready() <-chan struct{} { return w.ready }
 func (w *Watch) Next(now time.Time) (News, bool) {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	n := News{At: now, Look: w.look, End: w.end}
+	n := News{At: now, Look: w.look, Rights: w.look && w.rights, End: w.end}
 	if !w.look {
 		n.Accounts = slices.Collect(maps.Keys(w.accounts))
 	}
-	w.look = false
+	w.look, w.rights = false, false
 	clear(w.accounts)
 	return n, n.Look || n.End != "" || len(n.Accounts) > 0
 }
@@ -153,6 +156,17 @@ type hub struct {
 	arrived []change      // not judged yet
 	owed    bool          // everybody is to look again as soon as it can be judged who may
 	wake    chan struct{} // there is something to judge
+}
+
+// scopes are those of the open streams.
+func (h *hub) scopes() []access.Scope {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	scopes := make([]access.Scope, 0, len(h.watches))
+	for w := range h.watches {
+		scopes = append(scopes, *w.scope)
+	}
+	return scopes
 }
 
 func newHub() *hub {
@@ -228,7 +242,7 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 	if scope.None() {
 		return nil, ErrNothingToTell
 	}
-	w.scope = &scope
+	w.scope, w.grants = &scope, s.rights(by).Grants()
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -354,10 +368,14 @@ func (s *Service) tellOnce(ctx context.Context) {
 			w.finish(WatchNothing)
 			continue
 		}
-		if everything || !reflect.DeepEqual(*w.scope, to.scope) {
+		grants := to.rights.Grants()
+		if !reflect.DeepEqual(w.grants, grants) {
+			w.rights = true
+			w.lookAgain()
+		} else if everything || !reflect.DeepEqual(*w.scope, to.scope) {
 			w.lookAgain()
 		}
-		w.scope = &to.scope
+		w.scope, w.grants = &to.scope, grants
 		for _, account := range told[i] {
 			w.tell(account)
 		}

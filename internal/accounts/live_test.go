@@ -283,9 +283,45 @@ func TestLiveEndsWithTheLastRight(t *testing.T) {
 	if _, err := l.svc.Watch(by, session, time.Time{}); !errors.Is(err, ErrNothingToTell) {
 		t.Errorf("a watch begins without a right: %v", err)
 	}
-	if n := news(t, still); n.End != "" || !n.Look {
+	if n := news(t, still); n.End != "" || !n.Look || !n.Rights {
 		t.Errorf("who may read another account is told %+v", n)
 	}
+}
+
+// TestLiveTellsOfOtherRights: when a member may do less, or more, and reads the same as before, their pages are told that
+// what they offer may be out of date; others are not.
+func TestLiveTellsOfOtherRights(t *testing.T) {
+	l := newLiveRig(t)
+	id, _ := l.account(t, "One", Production)
+	admin := JobActor("test")
+	l.as(t, "ones")
+	give := func(role string) uuid.UUID {
+		t.Helper()
+		g, err := l.svc.CreateGrant(t.Context(), admin, NewGrant{
+			SubjectKind: SubjectMember, Subject: "https://idp.example.test|ones", Role: role, ScopeKind: string(access.ScopeAccount), Scope: id.String(), Reason: "to work",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.ID
+	}
+	give("viewer")
+	more := give("operator")
+	by, session, _ := l.as(t, "ones")
+	w := l.watch(t, by, session, time.Time{})
+	byOther, sessionOther, _ := l.as(t, "vera", "viewers")
+	other := l.watch(t, byOther, sessionOther, time.Time{})
+	if err := l.svc.EndGrant(t.Context(), admin, more, "no longer"); err != nil {
+		t.Fatal(err)
+	}
+	if n := news(t, w); n.End != "" || !n.Look || !n.Rights {
+		t.Errorf("with less: told %+v", n)
+	}
+	give("operator")
+	if n := news(t, w); n.End != "" || !n.Look || !n.Rights {
+		t.Errorf("with more: told %+v", n)
+	}
+	silent(t, other, "somebody else's rights changed")
 }
 
 // TestLiveEndsWithTheSession: however a session ends, its watches end, and nothing is told in between.

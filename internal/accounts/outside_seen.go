@@ -129,7 +129,7 @@ func (s *Service) addAcknowledged(ctx context.Context, part *audit.Part, changes
 	for i, c := range changes {
 		ids[i] = c.ID
 	}
-	acknowledged, err := s.cfg.Log.FollowersIn(ctx, s.cfg.DB, ids, ActClusterAcknowledge.Name, part)
+	acknowledged, err := audit.FollowersIn(ctx, s.cfg.DB, ids, ActClusterAcknowledge.Name, part)
 	if err != nil {
 		return dbError("reading acknowledgements", err)
 	}
@@ -215,7 +215,7 @@ func (s *Service) AcknowledgeOutside(ctx context.Context, by audit.Actor, seq in
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 19))`, c.ID.String()); err != nil {
 			return err
 		}
-		before, err := s.cfg.Log.FollowersIn(ctx, tx, []uuid.UUID{c.ID}, ActClusterAcknowledge.Name, nil)
+		before, err := audit.FollowersIn(ctx, tx, []uuid.UUID{c.ID}, ActClusterAcknowledge.Name, nil)
 		if err != nil || len(before) > 0 {
 			return err
 		}

@@ -32,9 +32,11 @@ const (
 	// RefreshWorkers is how many accounts that are well a process refreshes at once, as long as they answer quickly.
 	RefreshWorkers = steadyWorkers
 	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
-	// slowWorkers do: so the few that hang take no time from those that answer.
-	yieldAfter  = 100 * time.Millisecond
-	slowWorkers = 16
+	// slowWorkers do: so the few that hang take no time from those that answer. One that was answered gives it too, while
+	// no more than storingWorkers store: upstream need not wait for Postgres.
+	yieldAfter     = 75 * time.Millisecond
+	slowWorkers    = 16
+	storingWorkers = 4
 
 	// readTimeout bounds what one refresh does upstream, all pages together; turnWait how long it waits for its turn
 	// to store much, and snapshotTimeout its transaction. The lease is longer than all, so that only a dead worker loses it.
@@ -46,6 +48,8 @@ const (
 	// ones take turns; see heavyTurns.
 	largeAnswer = 64 << 10
 	manyRows    = 20
+	// longestPause bounds the pause between two turns.
+	longestPause = 100 * time.Millisecond
 	// upsertAtOnce is how many rows one statement writes.
 	upsertAtOnce = 100
 	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
@@ -77,6 +81,7 @@ type refreshing struct {
 	wake      chan struct{}  // something is due or a worker is free
 	working   sync.Map       // accounts a worker of this process refreshes now
 	settleOwn time.Duration  // see the constant
+	behind    atomic.Bool    // of more accounts that are well clusters are due than there are workers
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
@@ -96,7 +101,7 @@ type lease struct {
 
 	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
 
-	answered func() // upstream has answered: from here on the account is not slow; nil: nobody wants to know
+	answered func() // upstream has answered, and storing begins; nil: nobody wants to know
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -175,7 +180,8 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 func (s *Service) refreshLoop(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	steady, troubled, slow := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers), make(chan struct{}, slowWorkers)
+	steady, troubled := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers)
+	slow, storing := make(chan struct{}, slowWorkers), make(chan struct{}, storingWorkers)
 	dispatch := func(slots chan struct{}, failing bool) error {
 		free := cap(slots) - len(slots)
 		if free == 0 {
@@ -186,12 +192,15 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			s.refreshing.orphaned.Store(true) // the answer may have been lost, not the lease
 			return err
 		}
+		if !failing {
+			s.refreshing.behind.Store(len(leases) == free)
+		}
 		for _, l := range leases {
 			slots <- struct{}{}
 			s.refreshing.working.Store(l.AccountID, l.Owner)
 			running.Go(func() {
 				defer s.refreshing.nudge()
-				answered, ended := s.yielding(slots, slow)
+				answered, ended := s.yielding(slots, slow, storing)
 				defer ended()
 				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
 				l.answered = answered
@@ -243,26 +252,32 @@ func (s *Service) untilDue(ctx context.Context, most time.Duration) time.Duratio
 	return min(max(next, time.Millisecond), most)
 }
 
-// yielding gives a place among the workers back when the refresh that holds it ends, which the second function
-// it returns tells, or before that for one among the slow ones when upstream takes long, until the first tells that it answered.
-func (s *Service) yielding(place, slow chan struct{}) (answered, ended func()) {
+// yielding gives the place of a refresh among the workers back when it ends, which the second function it returns tells.
+// Before that it changes it for one among the slow ones when upstream takes long, and for one among those that store when the
+// first function tells that upstream answered; where there is none it keeps the one it has.
+func (s *Service) yielding(place, slow, storing chan struct{}) (answered, ended func()) {
 	var mu sync.Mutex
 	held := place
-	timer := time.AfterFunc(yieldAfter, func() {
+	change := func(to chan struct{}) {
 		mu.Lock()
 		defer mu.Unlock()
 		if held == nil {
 			return
 		}
 		select {
-		case slow <- struct{}{}:
+		case to <- struct{}{}:
 			<-held
-			held = slow
+			held = to
 			s.refreshing.nudge()
-		default: // too many are slow
+		default:
 		}
-	})
-	return func() { timer.Stop() }, func() {
+	}
+	timer := time.AfterFunc(yieldAfter, func() { change(slow) })
+	answered = func() {
+		timer.Stop()
+		change(storing)
+	}
+	return answered, func() {
 		timer.Stop()
 		mu.Lock()
 		defer mu.Unlock()
@@ -551,13 +566,17 @@ func heavyTurns(db *pgxpool.Pool) int {
 	return max(1, min(int(db.Config().MaxConns)/4, runtime.GOMAXPROCS(0)/2))
 }
 
-// takeTurn waits for the turn to do something heavy, which ends with the function it returns.
+// takeTurn waits for the turn to do something heavy, which ends with the function it returns. The next one begins a while after
+// that, a third of what this one took: between two of them, what people wait for has both processors for itself.
 func (s *Service) takeTurn(ctx context.Context) (done func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
 	select {
 	case s.refreshing.heavy <- struct{}{}:
-		return func() { <-s.refreshing.heavy }, nil
+		began := time.Now()
+		return func() {
+			time.AfterFunc(min(time.Since(began)/3, longestPause), func() { <-s.refreshing.heavy })
+		}, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the turn to take a large listing: %w", ctx.Err())
 	}
@@ -615,6 +634,10 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	}
 	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
+	end := refreshEnd{unhealthy: unhealthy, vanished: found.vanished, unread: found.unread, interval: interval}
+	if !visible && len(look) == 0 { // mostly everything is as it was, and that is one statement
+		return s.endRefresh(ctx, s.cfg.DB, l, end)
+	}
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, l); err != nil {
 			return err
@@ -630,12 +653,8 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return fmt.Errorf("storing clusters: %w", err)
 		}
-		if _, err := tx.Exec(ctx, `
-			UPDATE refresh SET log_seq = $7, unhealthy = $8, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
-				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
-			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.spread(min(s.cfg.PollMin, interval)), s.spread(interval), cut(found.unread, maxSnapshotText), l.Head, unhealthy); err != nil {
-			return fmt.Errorf("storing the refresh: %w", err)
+		if err := s.endRefresh(ctx, tx, l, end); err != nil {
+			return err
 		}
 		if visible {
 			if err := notifyClusters(ctx, tx, l.AccountID, slices.Concat(written, found.gone, newlyMissing)...); err != nil {
@@ -646,6 +665,33 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	})
 	if err != nil {
 		return fmt.Errorf("storing the listing: %w", err)
+	}
+	return nil
+}
+
+// refreshEnd is what a refresh that went well leaves of the account.
+type refreshEnd struct {
+	unhealthy bool
+	vanished  int
+	unread    string
+	interval  time.Duration // until the next, unless something was done there
+}
+
+// endRefresh stores that a refresh went well, and gives its lease back. errLeaseLost when it is not held any more, or the account is
+// on another API than the one that was read.
+func (s *Service) endRefresh(ctx context.Context, db executor, l lease, end refreshEnd) error {
+	stored, err := db.Exec(ctx, `
+		WITH there AS MATERIALIZED (SELECT FROM accounts WHERE id = $1 AND generation = $9 FOR KEY SHARE)
+		UPDATE refresh SET log_seq = $7, unhealthy = $8, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
+			next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
+		WHERE EXISTS (SELECT FROM there) AND account_id = $1 AND kind = 'clusters' AND lease_owner = $10 AND lease_until > clock_timestamp()`,
+		l.AccountID, l.StartedAt, end.vanished, s.spread(min(s.cfg.PollMin, end.interval)), s.spread(end.interval), cut(end.unread, maxSnapshotText), l.Head, end.unhealthy,
+		l.Generation, l.Owner)
+	if err != nil {
+		return fmt.Errorf("storing the refresh: %w", err)
+	}
+	if stored.RowsAffected() == 0 {
+		return errLeaseLost
 	}
 	return nil
 }

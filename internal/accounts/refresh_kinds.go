@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/cloudapi"
 )
 
@@ -130,30 +131,77 @@ type screen struct {
 	accounts     []uuid.UUID
 }
 
-// onScreen is what is on screen at this process. Of those who see clusters by their labels it is not known in which accounts
-// these are, so they count for nothing.
+// onScreen is what is on screen at this process. Of those who see clusters by their labels it is known in which accounts these
+// were when findLabelled last looked.
 func (s *Service) onScreen() screen {
-	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	var look screen
-	for w := range h.watches {
-		scope := w.scope
+	byLabels := false
+	for _, scope := range s.hub.scopes() {
 		look.everything = look.everything || scope.Everything
 		look.environments = append(look.environments, scope.Environments...)
 		look.accounts = append(look.accounts, scope.Accounts...)
 		for _, c := range scope.Clusters {
 			look.accounts = append(look.accounts, c.AccountID)
 		}
+		byLabels = byLabels || len(scope.Labels) > 0
 	}
 	if look.everything {
 		return screen{everything: true}
+	}
+	if labelled := s.labelled.Load(); byLabels && labelled != nil {
+		look.accounts = append(look.accounts, *labelled...)
 	}
 	slices.Sort(look.environments)
 	look.environments = slices.Compact(look.environments)
 	slices.SortFunc(look.accounts, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 	look.accounts = slices.Compact(look.accounts)
 	return look
+}
+
+const (
+	labelledEvery = 10 * time.Second
+	// maxLabelled bounds the accounts in which clusters are that somebody sees by their labels. Where they are more, the rest
+	// has its turn like any other.
+	maxLabelled = 1000
+)
+
+// findLabelled finds the accounts of the clusters that those with a page open may see by their labels.
+func (s *Service) findLabelled(ctx context.Context) error {
+	var labels []access.Selector
+	for _, scope := range s.hub.scopes() {
+		if scope.Everything { // then all is on screen
+			labels = nil
+			break
+		}
+		labels = append(labels, scope.Labels...)
+	}
+	accounts := []uuid.UUID{}
+	if len(labels) > 0 {
+		enough, err := enoughLabels(labels)
+		if err != nil {
+			return err
+		}
+		rows, err := s.cfg.DB.Query(ctx, `
+			SELECT DISTINCT c.account_id FROM unnest($1::text[]) asked (labels),
+				LATERAL (SELECT c.account_id FROM clusters c WHERE c.gone_at IS NULL AND c.labels @> asked.labels::jsonb OFFSET 0) c LIMIT $2`, enough, maxLabelled)
+		if err != nil {
+			return fmt.Errorf("finding what is seen by labels: %w", err)
+		}
+		if accounts, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+			return fmt.Errorf("finding what is seen by labels: %w", err)
+		}
+	}
+	s.labelled.Store(&accounts)
+	return nil
+}
+
+// sidePlaces is how many accounts more of a kind may be read now: one at a time while clusters wait for their turn, which are
+// what people look at first.
+func (s *Service) sidePlaces(slots chan struct{}) int {
+	if s.refreshing.behind.Load() {
+		return 1 - len(slots)
+	}
+	return cap(slots) - len(slots)
 }
 
 // sideLoop reads one kind of all accounts until ctx ends, and returns when all reading has ended.
@@ -163,8 +211,8 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	steady, troubled, slow := make(chan struct{}, sideWorkers), make(chan struct{}, sideTroubled), make(chan struct{}, sideSlow)
 	free := make(chan struct{}, 1)
 	dispatch := func(slots chan struct{}, failing bool) error {
-		n := cap(slots) - len(slots)
-		if n == 0 {
+		n := s.sidePlaces(slots)
+		if n <= 0 {
 			return nil
 		}
 		leases, err := s.leaseSide(ctx, k, failing, n)
@@ -180,7 +228,7 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 					default:
 					}
 				}()
-				_, ended := s.yielding(slots, slow)
+				_, ended := s.yielding(slots, slow, nil)
 				defer ended()
 				s.refreshSide(ctx, k, l)
 			})

@@ -639,3 +639,79 @@ func TestWhatIsDueHasItsTurn(t *testing.T) {
 		t.Errorf("the order is %s", got)
 	}
 }
+
+// TestWhatIsSeenByLabelsIsOnScreen: an account goes first when one who sees clusters of it by their labels has a page open.
+func TestWhatIsSeenByLabelsIsOnScreen(t *testing.T) {
+	r := newRig(t)
+	shown, _ := r.account(t, "shown", Development)
+	other, _ := r.account(t, "other", Production)
+	r.fill(t, shown, 3)
+	r.fill(t, other, 3)
+	r.exec(t, `UPDATE clusters SET labels = '{"team": "search"}' WHERE account_id = $1`, shown)
+	selector, err := access.ParseSelector("team=search")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() []uuid.UUID {
+		t.Helper()
+		if err := r.svc.findLabelled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return r.svc.onScreen().accounts
+	}
+	if got := look(); len(got) != 0 {
+		t.Errorf("nobody looks: %v", got)
+	}
+	watch := &Watch{scope: &access.Scope{Labels: []access.Selector{selector}}}
+	r.svc.hub.watches[watch] = struct{}{}
+	if got := look(); len(got) != 1 || got[0] != shown {
+		t.Errorf("one looks who sees by labels: %v, want %s", got, shown)
+	}
+	r.exec(t, `UPDATE clusters SET labels = '{}'`)
+	if got := look(); len(got) != 0 {
+		t.Errorf("the label is gone: %v", got)
+	}
+	delete(r.svc.hub.watches, watch)
+	r.exec(t, `UPDATE clusters SET labels = '{"team": "search"}'`)
+	if got := look(); len(got) != 0 {
+		t.Errorf("the page is closed: %v", got)
+	}
+}
+
+// TestKindsBesideClustersWaitForThem: while clusters of more accounts are due than there are workers, one account of each other kind is
+// read at a time, and as many as there are places when that is over.
+func TestKindsBesideClustersWaitForThem(t *testing.T) {
+	r := newRig(t)
+	const accounts = 40
+	hold := make(chan struct{})
+	for i := range accounts {
+		_, at := r.account(t, fmt.Sprint("Account ", i), Production)
+		at.set(func(a *scriptedAccount) { a.onList = func() { <-hold } })
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.svc.refreshLoop(ctx) }()
+	defer func() { stop(); <-ended }()
+	behind := func(want bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); r.svc.refreshing.behind.Load() != want; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("clusters are behind: %v", !want)
+			}
+		}
+	}
+	behind(true)
+	slots := make(chan struct{}, sideWorkers)
+	if n := r.svc.sidePlaces(slots); n != 1 {
+		t.Errorf("%d places while clusters wait", n)
+	}
+	slots <- struct{}{}
+	if n := r.svc.sidePlaces(slots); n != 0 {
+		t.Errorf("%d places beside the one that is taken", n)
+	}
+	close(hold)
+	behind(false)
+	if n := r.svc.sidePlaces(slots); n != sideWorkers-1 {
+		t.Errorf("%d places when no cluster waits", n)
+	}
+}

@@ -44,7 +44,8 @@ type reviewLine struct {
 	who   []principal // whom it concerns: members who had signed in by then, sorted
 }
 
-// asOf reads who could do what at a time; the zero time is now.
+// asOf reads who could do what at a time; the zero time is now. *BeforeLogError for one before the log begins: that nothing
+// is known is not that nobody had rights.
 func (s *Service) asOf(ctx context.Context, tx pgx.Tx, at time.Time) (*reviewed, error) {
 	r := &reviewed{
 		s: s, ledger: newLedger(), at: at, past: !at.IsZero(), byMember: map[principal][]*reviewLine{},
@@ -52,6 +53,10 @@ func (s *Service) asOf(ctx context.Context, tx pgx.Tx, at time.Time) (*reviewed,
 	}
 	if !r.past {
 		r.at = s.now()
+	} else if begins, err := audit.Begins(ctx, tx); err != nil {
+		return nil, err
+	} else if at.Before(begins) {
+		return nil, &BeforeLogError{Begins: begins}
 	}
 	acts := slices.DeleteFunc(ledgerActs(), func(name string) bool { return name == ActSessionLogin.Name })
 	err := audit.Replay(ctx, tx, acts, at, func(e audit.Stored) error {

@@ -239,9 +239,16 @@ func (s *Service) ownRole(ctx context.Context, by audit.Actor, act Act, id strin
 
 const builtInReason = "This role is built in and stays as it is. Copy it, and change the copy."
 
-func isBuiltIn(id string) bool {
-	return slices.ContainsFunc(access.BuiltIn(), func(r access.Role) bool { return r.ID == id })
-}
+// builtInRoles are the ids of the roles that always exist. Making these roles is work, and decisions ask for the ids.
+var builtInRoles = func() map[string]bool {
+	ids := map[string]bool{}
+	for _, role := range access.BuiltIn() {
+		ids[role.ID] = true
+	}
+	return ids
+}()
+
+func isBuiltIn(id string) bool { return builtInRoles[id] }
 
 // stillEverywhere decides by the book once more what authorize decided before the transaction.
 func (s *Service) stillEverywhere(book *rightsBook, by audit.Actor, act Act, on target) error {

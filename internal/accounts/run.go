@@ -46,8 +46,10 @@ func (s *Service) Run(ctx context.Context) error {
 		{"record the ends of long work", settleEvery, s.settleOnce},
 		{"record summed events", flushEvery, s.flushSums},
 		{"plan what is read next to clusters", planEvery, s.planSides},
+		{"find what is seen by labels", labelledEvery, s.findLabelled},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"forget clusters", cleanEvery, s.forgetGone},
+		{"analyze tables of snapshots", statisticsEvery, s.analyzeSnapshots},
 		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
 	} {
 		running.Go(func() { s.repeat(ctx, job.name, job.every, job.do) })

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,6 +61,8 @@ type Service struct {
 	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
+	fleetReads sharedReads[FleetPage]
+	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings   keyrings
 	firing     firingCounts
 	standing   standingCounts

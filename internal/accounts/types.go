@@ -284,6 +284,13 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("invalid input in %d fields", len(e.Fields))
 }
 
+// BeforeLogError says that a moment was asked about which lies before the log begins, so that nothing is known of it.
+type BeforeLogError struct{ Begins time.Time }
+
+func (e *BeforeLogError) Error() string {
+	return "the log begins at " + e.Begins.UTC().Format(time.RFC3339)
+}
+
 // ChooseAccountError says that the pasted key opens several accounts and none was chosen.
 type ChooseAccountError struct{ Accounts []CloudAccount }
 

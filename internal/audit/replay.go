@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,16 @@ const replayBatch = 1000
 func Replay(ctx context.Context, tx pgx.Tx, acts []string, until time.Time, f func(Stored) error) error {
 	return replay(ctx, tx, `e.act = ANY($1) AND e.seq > $2 AND e.outcome = 'ok' AND e.phase IN ('single', 'outcome') AND e.recorded_at <= coalesce($4::timestamptz, 'infinity')`,
 		acts, f, timeOrNil(until))
+}
+
+// Begins is when the oldest event that the log holds was recorded; the zero time while it holds none.
+func Begins(ctx context.Context, tx pgx.Tx) (time.Time, error) {
+	var at time.Time
+	err := tx.QueryRow(ctx, `SELECT recorded_at FROM audit.events ORDER BY seq LIMIT 1`).Scan(&at)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("reading when the log begins: %w", err)
+	}
+	return at, nil
 }
 
 // ReplayTo calls f with the same events as Replay does, up to the one of a number. Each batch is read by a statement of

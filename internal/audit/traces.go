@@ -53,7 +53,7 @@ func (l *Log) ClusterOperations(ctx context.Context, tx pgx.Tx, account string, 
 
 // FollowersIn gives for each of the events the first of an act that names it as its parent, as far as it is in the part. An event
 // that has none is not in the answer.
-func (l *Log) FollowersIn(ctx context.Context, db querier, events []uuid.UUID, act string, part *Part) (map[uuid.UUID]Stored, error) {
+func FollowersIn(ctx context.Context, db querier, events []uuid.UUID, act string, part *Part) (map[uuid.UUID]Stored, error) {
 	args := pgx.NamedArgs{"events": events, "act": searchable(act)}
 	rows, err := db.Query(ctx, `
 		SELECT `+storedColumns+` FROM audit.events e

@@ -21,11 +21,13 @@ const pathAccess = "/admin/access"
 
 // accessQuery is what the address may ask: about a place, or about a person.
 type accessQuery struct {
-	Place   string `form:"place"` // id or name of an account or cluster, as somebody typed it
-	Account string `form:"account"`
-	Cluster string `form:"cluster"`
-	Issuer  string `form:"issuer"`
-	Subject string `form:"subject"`
+	Place       string `form:"place"` // id or name of an account or cluster, as somebody typed it
+	Environment string `form:"environment"`
+	Account     string `form:"account"`
+	Cluster     string `form:"cluster"`
+	Issuer      string `form:"issuer"`
+	Subject     string `form:"subject"`
+	Group       string `form:"group"` // as somebody typed it; its page is below pathGroups
 }
 
 func (q accessQuery) address() string {
@@ -48,8 +50,12 @@ func (s *Server) handleAccess(c echo.Context) error {
 	if err := bindQuery(c, &q); err != nil {
 		return err
 	}
-	q.Place = strings.TrimSpace(q.Place)
+	q.Place, q.Group = strings.TrimSpace(q.Place), strings.TrimSpace(q.Group)
 	switch {
+	case q.Environment != "":
+		return s.showWhoCanIn(c, accounts.Environment(q.Environment))
+	case q.Group != "":
+		return s.findGroup(c, q.Group)
 	case q.Account != "":
 		return s.showWhoCan(c, q)
 	case q.Issuer+q.Subject != "":
@@ -85,6 +91,20 @@ func (s *Server) findPlace(c echo.Context, text string) error {
 	return s.askAccess(c, http.StatusOK, v)
 }
 
+// findGroup leads to the page of the group that the text names, and shows the question again when there is none.
+func (s *Server) findGroup(c echo.Context, text string) error {
+	_, err := s.accounts.GroupCan(c.Request().Context(), actorFrom(c), "", text)
+	if errors.Is(err, accounts.ErrNotFound) {
+		return s.askAccess(c, http.StatusNotFound, templates.AccessView{
+			TypedGroup: cut(text, 200), NoGroup: "No grant and no sign-in that you may see names a group exactly like this, letter case included.",
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("look for the group: %w", err)
+	}
+	return s.redirect(c, groupPath("", text), "")
+}
+
 // placeTyped is the id in the address of a page, when somebody pasted that, and else the text.
 func placeTyped(text string) string {
 	for _, before := range []string{"/clusters/", pathAccounts + "/"} {
@@ -101,6 +121,9 @@ func placeTyped(text string) string {
 func (s *Server) askAccess(c echo.Context, status int, v templates.AccessView) error {
 	ctx, by := c.Request().Context(), actorFrom(c)
 	v.Page, v.Heading = s.page(c, "Access", "access-ask", "admin"), "Access"
+	for _, e := range s.accounts.EnvironmentsToAsk(by) {
+		v.Environments = append(v.Environments, templates.Choice{Value: string(e), Label: templates.Words(string(e))})
+	}
 	places, more, err := s.accounts.PlacesToAsk(ctx, by, accounts.PlaceQuery{})
 	if err != nil {
 		return fmt.Errorf("list accounts and clusters: %w", err)
@@ -123,6 +146,9 @@ func (s *Server) askAccess(c echo.Context, status int, v templates.AccessView) e
 			if !slices.Contains(v.People, who) {
 				v.People = append(v.People, who)
 			}
+		}
+		if v.Groups, err = s.grantedGroups(c); err != nil {
+			return err
 		}
 		slices.SortFunc(v.People, func(a, b templates.SubjectView) int {
 			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
@@ -169,6 +195,42 @@ func (s *Server) showWhoCan(c echo.Context, q accessQuery) error {
 		for _, p := range clusters {
 			v.Narrow = append(v.Narrow, templates.Choice{Value: p.Ref.ClusterID, Label: p.Name})
 		}
+	}
+	return s.render(c, http.StatusOK, templates.Access(v))
+}
+
+// grantedGroups are the groups that the first grants name which the member may see, each once.
+func (s *Server) grantedGroups(c echo.Context) ([]string, error) {
+	page, err := s.accounts.Grants(c.Request().Context(), actorFrom(c), accounts.GrantQuery{SubjectKind: accounts.SubjectGroup})
+	if err != nil {
+		return nil, fmt.Errorf("list grants of groups: %w", err)
+	}
+	var groups []string
+	for _, g := range page.Grants {
+		groups = append(groups, g.Subject)
+	}
+	slices.Sort(groups)
+	return slices.Compact(groups), nil
+}
+
+// showWhoCanIn answers who can touch an environment.
+func (s *Server) showWhoCanIn(c echo.Context, environment accounts.Environment) error {
+	by := actorFrom(c)
+	holders, err := s.accounts.WhoCanIn(c.Request().Context(), by, environment)
+	if err != nil {
+		return fmt.Errorf("who can touch it: %w", err)
+	}
+	heading := "Who can touch the environment " + string(environment) + "?"
+	v := templates.AccessView{
+		Page: s.page(c, heading, "access-who", "admin"), Crumbs: []templates.Link{{Label: "Access", Href: pathAccess}}, Heading: heading, Asked: true,
+		Lead:      "Everyone whom a grant in force reaches here: all of it, with the accounts that come into it later, or a part. Whoever is in one of the groups counts, once they have signed in with it.",
+		PartWords: "On a part of it only: the grants beside say which.",
+	}
+	if s.accounts.May(by, access.GrantsManage) {
+		v.GiveHref = withQuery(pathGrantNew, url.Values{"scope_kind": {string(access.ScopeEnvironment)}, "scope": {string(environment)}})
+	}
+	for _, h := range holders {
+		v.Holders = append(v.Holders, s.holderView(c, h))
 	}
 	return s.render(c, http.StatusOK, templates.Access(v))
 }

@@ -17,6 +17,7 @@ import (
 
 const (
 	pathAlerts = "/alerts"
+	pathFiring = "/alerts/firing"
 	pathRadar  = "/keys"
 
 	sectionAlerts = "alerts"
@@ -85,6 +86,16 @@ func (s *Server) handleAlerts(c echo.Context) error {
 		return s.render(c, http.StatusOK, templates.AlertsRegion(v))
 	}
 	return s.render(c, http.StatusOK, templates.Alerts(v))
+}
+
+// handleAlertsFiring handles GET /alerts/firing: the count of the navigation, for a page that is open. Nobody is refused it:
+// who may read no alert has none.
+func (s *Server) handleAlertsFiring(c echo.Context) error {
+	n, err := s.accounts.FiringAlertsNow(c.Request().Context(), actorFrom(c), templates.FiringCap)
+	if err != nil {
+		return fmt.Errorf("count alerts: %w", err)
+	}
+	return s.render(c, http.StatusOK, templates.FiringCount(n))
 }
 
 // accountLinks leads to accounts, and nowhere for those whose own page the member may not open.

@@ -93,6 +93,10 @@ func explainDomain(err error) *problem {
 		return &problem{status: http.StatusConflict, heading: "Somebody changed the role meanwhile",
 			detail: "Nothing was done. Open the role again and look at what it is like now."}
 	}
+	if e, ok := errors.AsType[*accounts.BeforeLogError](err); ok {
+		return &problem{status: http.StatusUnprocessableEntity, heading: "That is before the log begins",
+			detail: "The log of this console begins at " + utcWords(e.Begins) + ". Who could do what before that is not known. Go back and ask about a later time."}
+	}
 	if e, ok := errors.AsType[*accounts.InvalidError](err); ok {
 		return &problem{status: http.StatusUnprocessableEntity, heading: "Something in the form is not right",
 			detail: sentence(e.Fields[""]) + "Nothing was done. Go back, correct the fields and send it again."}
@@ -301,7 +305,7 @@ func (s *Server) problemBody(c echo.Context, p *problem) ([]byte, error) {
 	if _, ok := errors.AsType[*accounts.ForbiddenError](p); ok { // refused on what they may read: there is a way back
 		view.MyRights, view.Back = pathMe, wayBack(c)
 	}
-	if !wantsPart(c) {
+	if !wantsPart(c) && !isBackground(c) {
 		view.Refusal = s.refusal(c, p)
 		return renderBytes(c, templates.ErrorPage(view))
 	}

@@ -158,6 +158,7 @@ func (s *Server) subjectView(c echo.Context, kind, issuer, subject, name, email 
 			v.Page = memberPath(s.accounts.MemberID(issuer, subject))
 		}
 	case accounts.SubjectGroup:
+		v.Href = groupPath(issuer, subject)
 		if members {
 			v.Members = membersQuery{Group: subject, Issuer: issuer}.address()
 		}

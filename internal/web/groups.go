@@ -23,13 +23,20 @@ import (
 const (
 	pathGroups    = "/admin/groups"
 	pathGroupsTry = "/admin/groups/try"
+	pathGroup     = "/admin/groups/show"
 )
 
 // Bounds of what is shown and taken.
 const (
 	maxNothingShown = 500       // groups that give nothing, on one page
 	maxPasted       = 768 << 10 // bytes of pasted claims; an ID token that is read holds no more
+	maxGroupMembers = 20        // of a group, on its page
 )
+
+// groupPath is the page of a group; an empty issuer is the console's own provider.
+func groupPath(issuer, group string) string {
+	return withQuery(pathGroup, given(param{"group", group}, param{"issuer", issuer}))
+}
 
 // adminLinks are the pages for those who administer the console, as far as the member may open them: some are about
 // everything, and not for who holds the right in a part of the console.
@@ -113,6 +120,58 @@ func (s *Server) handleGroups(c echo.Context) error {
 	return s.render(c, http.StatusOK, templates.Groups(v))
 }
 
+// handleGroup handles GET /admin/groups/show: what a group gives, and who was seen with it.
+func (s *Server) handleGroup(c echo.Context) error {
+	var q struct {
+		Group  string `form:"group"`
+		Issuer string `form:"issuer"`
+	}
+	if err := bindQuery(c, &q); err != nil {
+		return err
+	}
+	by := actorFrom(c)
+	a, err := s.accounts.GroupCan(c.Request().Context(), by, q.Issuer, q.Group)
+	if err != nil {
+		return fmt.Errorf("what the group can touch: %w", err)
+	}
+	v := templates.GroupView{
+		Page: s.page(c, "Group "+a.Group, "group-show", sectionAdmin), Group: a.Group, FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, Partial: a.Partial,
+		Crumbs: []templates.Link{{Label: "Access", Href: pathAccess}},
+	}
+	if s.accounts.MayEverywhere(by, accounts.ActGroupRead) {
+		v.Crumbs = []templates.Link{{Label: "Groups", Href: pathGroups}}
+	}
+	if a.Issuer != s.provider.issuer {
+		v.Issuer = a.Issuer
+	}
+	// Nobody gives a right to a group of their own, and a grant names one of the console's own provider.
+	if s.accounts.May(by, access.GrantsManage) && v.Issuer == "" && !slices.Contains(by.Groups, a.Group) {
+		v.GiveHref = withQuery(pathGrantNew, url.Values{"subject_kind": {accounts.SubjectGroup}, "subject": {a.Group}})
+	}
+	for _, g := range a.Grants {
+		row := s.grantRow(c, g)
+		row.Who.Href, row.Who.Members = "", ""        // this page
+		if !s.accounts.May(by, access.GrantsManage) { // roles have no page for them
+			row.RoleHref = ""
+		}
+		v.Grants = append(v.Grants, row)
+	}
+	for _, one := range a.Scopes {
+		v.Reach = append(v.Reach, templates.ReachView{Where: grantPlace(string(one.Kind), one.Scope, one.Name), Permissions: permissionGroups(one.Permissions)})
+	}
+	if v.SeesMembers = s.accounts.MaySeeMembers(by); v.SeesMembers {
+		page, err := s.accounts.Members(c.Request().Context(), by, accounts.MemberQuery{Group: a.Group, GroupIssuer: a.Issuer, Limit: maxGroupMembers})
+		if err != nil {
+			return fmt.Errorf("list members of the group: %w", err)
+		}
+		for _, m := range page.Members {
+			v.Members = append(v.Members, memberRow(m, m.Issuer == by.Issuer && m.Subject == by.Subject))
+		}
+		v.MemberCount, v.AllMembers = page.Total, membersQuery{Group: a.Group, Issuer: a.Issuer}.address()
+	}
+	return s.render(c, http.StatusOK, templates.Group(v))
+}
+
 // claimTroubles says what was wrong with the groups claim, and of how many members.
 func claimTroubles(seen accounts.ClaimsSeen, claim string) []string {
 	var all []string
@@ -133,7 +192,7 @@ func seenGroups(rows []accounts.GroupRow) []templates.SeenGroup {
 	all := make([]templates.SeenGroup, 0, len(rows))
 	for _, r := range rows {
 		all = append(all, templates.SeenGroup{
-			Issuer: r.Issuer, Value: r.Value, Gives: givings(r.Gives, nil), Members: r.Members, FirstSeen: r.FirstSeen, LastSeen: r.LastSeen,
+			Issuer: r.Issuer, Value: r.Value, Href: groupPath(r.Issuer, r.Value), Gives: givings(r.Gives, nil), Members: r.Members, FirstSeen: r.FirstSeen, LastSeen: r.LastSeen,
 		})
 	}
 	return all

@@ -22,7 +22,7 @@ const pathLive = "/live"
 //
 //	beat     nothing; the stream lives
 //	changed  ids of accounts, of which a cluster changed that the member may read
-//	look     anything may have changed: what was said meanwhile is not known
+//	look     anything may have changed: what was said meanwhile is not known. rights: what the member may do changed, too
 //	end      session: the session has ended. nothing: the member may read no cluster any more. again: open another stream
 //
 // To who may read no cluster it answers 204.
@@ -84,7 +84,11 @@ func (s *Server) follow(out *stream, watch *accounts.Watch) error {
 			case news.End != "":
 				return out.send(news.At, "end", "again")
 			case news.Look:
-				err = out.send(news.At, "look", "")
+				what := ""
+				if news.Rights {
+					what = "rights"
+				}
+				err = out.send(news.At, "look", what)
 			default:
 				ids := make([]string, len(news.Accounts))
 				for i, id := range news.Accounts {

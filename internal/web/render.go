@@ -145,7 +145,7 @@ func decodeFlash(value string) string {
 // takeFlash returns the waiting message and forgets it. Parts of pages that htmx asks for leave it
 // to the next whole page.
 func (s *Server) takeFlash(c echo.Context) string {
-	if wantsPart(c) {
+	if wantsPart(c) || isBackground(c) {
 		return ""
 	}
 	cookie, err := c.Cookie(s.cookies.flash)
@@ -166,6 +166,7 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 		Flash:   s.takeFlash(c),
 		Dev:     s.opts.Dev,
 		Now:     s.now(),
+		Again:   section != "" && !isUnsafe(c.Request().Method), // what tells of an error is the same for every method
 	}
 	if session, ok := optionalSession(c); ok {
 		p.Member = &templates.Member{
@@ -179,7 +180,9 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 		if len(session.Permissions) > 0 {
 			p.BreakGlass = s.breakGlassInUse(c, p.Member.MayManage)
 		}
-		p.Member.Firing = s.firing(c, section, session.Permissions)
+		if p.Member.Counts = section != "" && slices.Contains(session.Permissions, access.ReadClusters); p.Member.Counts {
+			p.Member.Firing = s.firing(c)
+		}
 		if section == sectionAdmin {
 			p.ReviewDue = s.reviewDue(c, session.Permissions)
 		}
@@ -192,8 +195,8 @@ func (s *Server) page(c echo.Context, title, bodyID, section string) templates.P
 const firingWithin = 500 * time.Millisecond
 
 // firing counts the alerts that fire, for the navigation of whole pages. Where that fails the page is shown without.
-func (s *Server) firing(c echo.Context, section string, permissions []string) int {
-	if section == "" || wantsPart(c) || !slices.Contains(permissions, access.ReadClusters) {
+func (s *Server) firing(c echo.Context) int {
+	if wantsPart(c) {
 		return 0
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), firingWithin)

@@ -98,6 +98,18 @@ func (s *Server) reviewMoment(text string) (at time.Time, failure string) {
 // reviewDateField is the moment for the field of the form: a whole day as a day.
 func reviewDateField(text string) string { return cut(strings.TrimSpace(text), 200) }
 
+// utcWords is a time for people, as pages show it.
+func utcWords(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// renderBeforeLog answers a question about a moment before the log begins, with the way to its beginning.
+func (s *Server) renderBeforeLog(c echo.Context, at, self string, tabs []templates.Tab, e *accounts.BeforeLogError) error {
+	begins := e.Begins.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339)
+	return s.render(c, http.StatusUnprocessableEntity, templates.ReviewBeforeLog(templates.ReviewBeforeLogView{
+		Page: s.page(c, "Access review", "review-before-log", sectionAdmin), Tabs: tabs, Crumbs: []templates.Link{reviewCrumb()}, Action: self, At: reviewDateField(at),
+		AtError: "The log begins at " + utcWords(e.Begins) + ".", Begins: e.Begins, BeginsHref: atQuery(self, begins),
+	}))
+}
+
 func atQuery(path, at string) string {
 	return withQuery(path, given(param{"at", at}))
 }
@@ -137,6 +149,9 @@ func (s *Server) renderReview(c echo.Context, status int, q reviewQuery, chosen 
 	r, err := s.accounts.AccessReview(c.Request().Context(), actorFrom(c), accounts.ReviewQuery{
 		At: at, Member: q.Member, Group: q.Group, Account: q.Account, Role: q.Role, Undecided: q.Undecided, Unused: q.Unused, After: q.After,
 	})
+	if before, ok := errors.AsType[*accounts.BeforeLogError](err); ok {
+		return s.renderBeforeLog(c, q.At, pathReview, reviewTabs(pathReview, ""), before)
+	}
 	if err != nil {
 		return fmt.Errorf("read review: %w", err)
 	}
@@ -501,6 +516,9 @@ func (s *Server) handleReviewMembers(c echo.Context) error {
 	q.Text, q.At = cut(strings.TrimSpace(q.Text), 200), cut(strings.TrimSpace(q.At), 200)
 	at, failure := s.reviewMoment(q.At)
 	page, err := s.accounts.ReviewMembers(c.Request().Context(), actorFrom(c), accounts.ReviewMembersQuery{At: at, Text: q.Text, After: q.After})
+	if before, ok := errors.AsType[*accounts.BeforeLogError](err); ok {
+		return s.renderBeforeLog(c, q.At, pathReviewMembers, reviewTabs(pathReviewMembers, ""), before)
+	}
 	if err != nil {
 		return fmt.Errorf("list members of review: %w", err)
 	}
@@ -561,6 +579,9 @@ func (s *Server) reviewRights(c echo.Context, self string, read func(at time.Tim
 	}
 	at, failure := s.reviewMoment(form.At)
 	r, err := read(at)
+	if before, ok := errors.AsType[*accounts.BeforeLogError](err); ok {
+		return s.renderBeforeLog(c, form.At, self, nil, before)
+	}
 	if err != nil {
 		return fmt.Errorf("read rights of review: %w", err)
 	}

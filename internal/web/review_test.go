@@ -80,12 +80,25 @@ func TestReviewOnPages(t *testing.T) {
 		t.Errorf("past reviews: %s", body)
 	}
 	for target, status := range map[string]int{
-		pathReview + "?at=2020-01-31": 200, pathReview + "?at=yesterday": 422, pathReview + "?at=2999-01-01": 422, pathReview + "?at=" + c.clock.Now().Format(time.DateOnly): 200, pathReview + "?after=x": 400, pathReviewMembers: 200, pathReviewMembers + "?at=2020-01-31": 200,
+		pathReview + "?at=2020-01-31": 422, pathReview + "?at=yesterday": 422, pathReview + "?at=2999-01-01": 422, pathReview + "?at=" + c.clock.Now().Format(time.DateOnly): 200, pathReview + "?after=x": 400, pathReviewMembers: 200, pathReviewMembers + "?at=2020-01-31": 422,
 		pathReviewMembers + "/none": 404, pathReview + "/accounts/none": 404, pathReview + "?member=%00": 400,
 	} {
 		wantStatus(t, b.visit(target), status)
 	}
-	if w := b.visit(pathReview + "?at=2020-01-31"); !strings.Contains(w.Body.String(), "Nothing can be decided here") || strings.Contains(w.Body.String(), `name="line"`) {
+	// Before the log begins nothing is known, which is not that nobody had rights.
+	for _, target := range []string{pathReview, pathReviewMembers} {
+		w := b.visit(target + "?at=2020-01-31")
+		wantSaid(t, w, "That is before the log begins", "The log begins at 20", "it is not that nobody could do anything")
+		if strings.Contains(w.Body.String(), "<table") {
+			t.Errorf("%s shows a table of then: %s", target, w.Body)
+		}
+	}
+	if resp := b.ask(c.listening(), http.MethodGet, pathReviewExport+"?format=csv&at=2020-01-31"); resp.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("an export of then: %d", resp.StatusCode)
+	}
+	c.clock.advance(time.Minute)
+	begins := regexp.MustCompile(`href="(/admin/review\?at=[^"]+)">As of when the log begins`).FindStringSubmatch(b.visit(pathReview + "?at=2020-01-31").Body.String())
+	if w := b.visit(begins[1]); !strings.Contains(w.Body.String(), "Nothing can be decided here") || strings.Contains(w.Body.String(), `name="line"`) {
 		t.Errorf("a date in the past: %s", w.Body)
 	}
 	if w := b.visit(pathGroups); strings.Contains(w.Body.String(), "An access review was due on") {

@@ -58,6 +58,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathHome, Handler: s.handleFleet, Compressed: true},
 		{Method: get, Path: pathLive, Handler: s.handleLive},
 		{Method: get, Path: pathAlerts, Handler: s.handleAlerts, Compressed: true},
+		{Method: get, Path: pathFiring, Handler: s.handleAlertsFiring},
 		{Method: get, Path: pathRadar, Handler: s.handleKeyRadar, Compressed: true},
 		{Method: get, Path: pathBackups, Handler: s.handleBackups, Compressed: true},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
@@ -115,6 +116,7 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: pathUpstream, Handler: s.handleUpstream, Compressed: true},
 		{Method: get, Path: pathGroups, Handler: s.handleGroups},
+		{Method: get, Path: pathGroup, Handler: s.handleGroup},
 		{Method: get, Path: pathGroupsTry, Handler: s.handleGroupsTry},
 		{Method: post, Path: pathGroupsTry, Handler: s.handleGroupsTryClaims},
 

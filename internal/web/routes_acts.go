@@ -29,7 +29,7 @@ var askedActs = func() map[string]accounts.Act {
 	both := func(act accounts.Act, paths ...string) { get(act, paths...); post(act, paths...) }
 
 	get(accounts.ActClusterRead, "/", pathHome, pathLive, cluster, cluster+"/history", pathWhy)
-	get(accounts.ActAlertRead, pathAlerts)
+	get(accounts.ActAlertRead, pathAlerts, pathFiring)
 	get(accounts.ActBackupRead, pathBackups, cluster+pathBackups)
 	get(accounts.ActAccountRead, pathAccounts, account, pathUpstream)
 	get(accounts.ActAccountCreate, pathAccountNew)
@@ -69,7 +69,7 @@ var askedActs = func() map[string]accounts.Act {
 
 	get(accounts.ActGroupRead, pathGroups)
 	both(accounts.ActGroupRead, pathGroupsTry)
-	get(accounts.ActGrantRead, pathGrants, pathGrants+"/:id", pathAccess)
+	get(accounts.ActGrantRead, pathGrants, pathGrants+"/:id", pathAccess, pathGroup)
 	post(accounts.ActGrantCreate, pathGrants)
 	both(accounts.ActGrantCreate, pathGrants+"/new")
 	both(accounts.ActGrantDelete, pathGrants+"/:id/delete")

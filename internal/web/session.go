@@ -180,7 +180,7 @@ func signInPath(returnTo string) string {
 // showNoRights answers every page of a member who holds nothing: what gives access, why nothing of that does, and
 // whom to ask. They may have held something a moment ago.
 func (s *Server) showNoRights(c echo.Context) error {
-	if wantsPart(c) {
+	if wantsPart(c) || isBackground(c) {
 		return &problem{status: http.StatusForbidden, heading: "Your right here was taken back or has ended",
 			detail: "What this page shows is the last that was heard, and nothing on it can be done any more. Reload it to see what gives access, and whom to ask."}
 	}

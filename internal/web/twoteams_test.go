@@ -49,6 +49,9 @@ func (m *team) plain() string { return "member-" + strconv.Itoa(len(m.name)) }
 // path is that of one of the team's clusters.
 func (m *team) path() string { return clusterPath(m.account, m.clusters[0]) }
 
+// group is the page of the group that has the team's rights; it is the console's own, as a job gives them.
+func (m *team) group() string { return groupPath(accounts.InternalIssuer, m.name+"-group") }
+
 // twoTeams is a console with two teams, told apart by a kind of scope.
 type twoTeams struct {
 	*console
@@ -658,7 +661,7 @@ var twoTeamsLink = regexp.MustCompile(`(?:href|action|hx-get|src)="(/[^"#]*)`)
 // crawl follows every link from the first page on, as a page and as the part that htmx asks for.
 func (w *twoTeams) crawl(m *team) (pages int) {
 	w.t.Helper()
-	seen, todo, ways := map[string]bool{}, []string{"/", "/clusters", "/accounts", "/packages", "/audit", "/me", "/me/why?act=cluster.update&account=" + m.account.String() + "&cluster=" + m.clusters[0], "/clusters/new", m.path()}, map[string]int{}
+	seen, todo, ways := map[string]bool{}, []string{"/", "/clusters", "/accounts", "/packages", "/audit", "/me", "/me/why?act=cluster.update&account=" + m.account.String() + "&cluster=" + m.clusters[0], "/clusters/new", m.path(), m.group(), w.other(m).group()}, map[string]int{}
 	for len(todo) > 0 {
 		target := todo[0]
 		todo = todo[1:]
@@ -1003,6 +1006,7 @@ func TestARefusalTakesAsLongAsWhatIsMissing(t *testing.T) {
 		"posted":                          {o.path() + "/restart", clusterPath(uuid.Must(uuid.NewV7()), uuid.NewString()) + "/restart"},
 		"a grant":                         {pathGrants + "/" + o.ids["grant"][0], grantPath(uuid.Must(uuid.NewV7()))},
 		"a grant that is taken back":      {pathGrants + "/" + o.ids["grant"][0] + "/delete", grantPath(uuid.Must(uuid.NewV7())) + "/delete"},
+		"a group":                         {o.group(), groupPath(accounts.InternalIssuer, "no-such-group")},
 		"who can touch a cluster":         {accessTo(accounts.ClusterRef{AccountID: o.account, ClusterID: o.clusters[0]}), accessTo(accounts.ClusterRef{AccountID: o.account, ClusterID: uuid.NewString()})},
 		"a grant on a cluster":            {pathGrants + given(o.account.String(), o.clusters[0]), pathGrants + given(uuid.NewString(), uuid.NewString())},
 		"a grant on a cluster of one's":   {pathGrants + given(m.account.String(), o.clusters[0]), pathGrants + given(m.account.String(), uuid.NewString())},

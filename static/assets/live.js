@@ -1,9 +1,11 @@
 // Parts of pages with data-live ask for themselves again: at intervals, and at once when the stream at /live says that
 // something changed. All tabs of a browser share one stream, which the tab that holds a lock reads; a hidden tab reads
-// none. Without it, or where a browser lacks what it needs, the intervals remain.
+// none. Without it, or where a browser lacks what it needs, the intervals remain. Acts that a page offers and that are
+// not allowed any more stay in their place, and say why.
 "use strict";
 (() => {
   const one = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const regions = () => [...document.querySelectorAll("[data-live][hx-get]")];
   const stillGood = 35_000; // the stream says something every 15 s
   const atLeast = 30_000; // so often a page asks for itself, whatever the stream says
@@ -25,18 +27,80 @@
       if (!document.hidden) waiting = setTimeout(ask, 300);
       return;
     }
+    const later = []; // a calm region does not ask more often than it says
     for (const region of regions()) {
       if (!due.delete(region.id) || region.dataset.stopped) continue;
+      const early = (looked.get(region.id) ?? -Infinity) + Number(region.dataset.liveCalm ?? 0) - Date.now();
+      if (early > 0) {
+        later.push([region.id, early]);
+        continue;
+      }
       looked.set(region.id, Date.now());
       htmx.trigger(region, "live");
     }
     due.clear();
+    for (const [id] of later) due.add(id);
+    if (later.length) waiting = setTimeout(ask, Math.min(...later.map(([, early]) => early)) + 10);
   };
   const look = (accounts) => {
     for (const region of regions()) {
       if (!accounts || !region.dataset.live || accounts.includes(region.dataset.live)) due.add(region.id);
     }
     ask();
+  };
+
+  // retire has what the page offers stay in its place, and say why it is not offered any more: "session", "right" or
+  // "gone". What was typed stays, too, so that it can be copied. Links and buttons keep the focus, for whoever is there.
+  const acts = "main form[method=post] :is(button:not([type=button]), input[type=submit]), main [data-offers] a, main :is(a.btn-primary, a.btn-danger, a.btn-danger-quiet)";
+  const retire = (why) => {
+    if (document.body.dataset.retired) return;
+    document.body.dataset.retired = why;
+    for (const act of all(acts)) {
+      act.setAttribute("aria-disabled", "true");
+      act.setAttribute("aria-describedby", `retired-${why}`);
+      if (!act.matches("a")) continue;
+      act.setAttribute("role", "link");
+      act.removeAttribute("href");
+      act.tabIndex = 0;
+    }
+    // In words beside them, but not in every row of a table.
+    for (const place of all("main :is([data-offers], form[method=post])")) {
+      if (!one(".btn", place) || place.parentElement.closest("td, [data-offers]")) continue;
+      const words = document.createElement("p");
+      words.className = "sub";
+      words.dataset.testid = "retired";
+      words.textContent = one(`#retired-${why}`)?.textContent ?? "";
+      place.append(words);
+    }
+  };
+  document.addEventListener("submit", (event) => {
+    if (!document.body.dataset.retired || event.target.method !== "post" || !event.target.closest("main")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+  const lasting = { 401: "session", 403: "right", 404: "gone" };
+  // recheck asks for the page again, after the member's rights changed: its offers become what they are now.
+  const recheck = async () => {
+    if (!("again" in document.body.dataset)) return;
+    try {
+      const answer = await fetch(location.href, {
+        cache: "no-store", headers: { "HX-Request": "true", "HX-Boosted": "true", "X-Quartermaster-Background": "1" },
+      });
+      const lost = lasting[answer.status];
+      if (!answer.ok && !lost) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (lost) {
+        const said = one("[data-error]", fresh);
+        if (said && !one("#notice > *")) one("#notice")?.append(said);
+        retire(lost);
+        return;
+      }
+      for (const offers of all("main [data-offers]")) {
+        const now = fresh.getElementById(offers.id);
+        if (!now) offers.remove();
+        else if (now.outerHTML !== offers.outerHTML) offers.replaceWith(now);
+      }
+    } catch { /* the next change of rights asks again */ }
   };
 
   const live = (event) => event.target.closest?.("[data-live]");
@@ -54,13 +118,16 @@
   });
   const lost = one("#lost");
   const show = (gone) => { if (lost && lost.hidden === gone) lost.hidden = !gone; };
-  document.addEventListener("htmx:error", (event) => { if (event.detail?.ctx) show(true); });
+  document.addEventListener("htmx:error", (event) => { if (event.detail?.ctx && event.target.closest?.("main")) show(true); });
   document.addEventListener("htmx:after:request", (event) => {
     show(false);
     const { status, headers } = event.detail?.ctx?.response ?? {};
     const region = live(event);
-    if (region && (status === 401 || status === 403 || status === 404)) region.dataset.stopped = "1";
-    if (region && status < 400) one("#notice")?.replaceChildren();
+    if (region && lasting[status]) {
+      region.dataset.stopped = "1";
+      retire(lasting[status]);
+    }
+    if (region?.closest("main") && status < 400) one("#notice")?.replaceChildren();
     const url = headers?.get("HX-Replace-Url");
     if (url?.startsWith("/") && status < 400) history.replaceState(null, "", url);
   });
@@ -96,6 +163,7 @@
   const take = ({ event, data, id }) => {
     heard = Date.now();
     if (event === "look" || (event === "end" && data !== "again")) look();
+    if ((event === "look" && data === "rights") || (event === "end" && data === "nothing")) recheck();
     else if (event === "changed") look(data.split(" "));
     if (id > since) since = id;
   };

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Numbers of ClusterAlertType.
@@ -57,6 +54,7 @@ var troubles = map[enumValue]trouble{
 // ailment is a trouble that is over.
 type ailment struct {
 	Phase int32     `json:"phase"`
+	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until"`
 }
 
@@ -79,9 +77,10 @@ func (r *request) listAlerts() (msg, error) {
 func (c *cluster) alerts(a *account, now time.Time, cat *catalogue) []msg {
 	var out []msg
 	fires := now.Truncate(time.Minute)
-	add := func(what string, kind, severity enumValue, title, description string, until time.Time) {
+	// An alert keeps its id while it fires and afterwards, and has another one when it fires again.
+	add := func(what string, began time.Time, kind, severity enumValue, title, description string, until time.Time) {
 		alert := msg{
-			"id": c.alertID(what), "type": kind, "severity": severity, "title": cutRunes(title, 80), "description": cutRunes(description, 300),
+			"id": derivedID("alert", c.id, what, began.UTC().Format(time.RFC3339Nano)).String(), "type": kind, "severity": severity, "title": cutRunes(title, 80), "description": cutRunes(description, 300),
 			"last_firing_at": fires, "state": alertFiring,
 		}
 		if !until.IsZero() {
@@ -92,21 +91,19 @@ func (c *cluster) alerts(a *account, now time.Time, cat *catalogue) []msg {
 		}
 		out = append(out, alert)
 	}
-	ails := func(phase enumValue, until time.Time) {
+	ails := func(phase enumValue, began, until time.Time) {
 		if of, is := troubles[phase]; is {
 			title := "Cluster is unhealthy"
 			if of.alert == alertRecovery {
 				title = "Cluster is in recovery mode"
 			}
-			add(fmt.Sprint("phase ", of.alert), of.alert, severityCritical, title, of.words, until)
+			add(fmt.Sprint("phase ", of.alert), began, of.alert, severityCritical, title, of.words, until)
 		}
 	}
-	ails(c.phase, time.Time{})
-	if past := enumValue(c.ailed.Phase); troubles[past].alert != troubles[c.phase].alert {
-		ails(past, c.ailed.Until)
-	}
+	ails(c.phase, c.ailsSince(), time.Time{})
+	ails(enumValue(c.ailed.Phase), c.ailed.Since, c.ailed.Until)
 	if release, ok := cat.release(c.running.Version); ok && release.flag("end_of_life") {
-		add("version", alertNoSLA, severityInfo, "Version is not covered by the SLA", "The cluster runs "+c.running.Version+", which is at its end of life.", time.Time{})
+		add("version", c.createdAt, alertNoSLA, severityInfo, "Version is not covered by the SLA", "The cluster runs "+c.running.Version+", which is at its end of life.", time.Time{})
 	}
 	for _, k := range ordered(a.keysV2) {
 		ends := k.when("expires_at")
@@ -117,45 +114,55 @@ func (c *cluster) alerts(a *account, now time.Time, cat *catalogue) []msg {
 		if !ends.After(now) {
 			until = ends
 		}
-		add("key "+k.str("id"), alertKeyExpires, severityWarning, "API key is about to expire",
+		add("key "+k.str("id"), ends, alertKeyExpires, severityWarning, "API key is about to expire",
 			fmt.Sprintf("The API key %q ends on %s.", k.str("name"), ends.Format(time.DateOnly)), until)
 	}
 	if kind, severity, title, until, some := c.shortage(now); some {
-		add(fmt.Sprint("load ", kind), kind, severity, title, "Usage was above 90 % for ten minutes.", until)
+		_, began, _ := c.shortTime(now)
+		add(fmt.Sprint("load ", kind), began, kind, severity, title, "Usage was above 90 % for ten minutes.", until)
 	}
 	return out
 }
 
-// shortage is what about one cluster in four is short of for half an hour, several times a day; until is zero while it is.
-func (c *cluster) shortage(now time.Time) (kind, severity enumValue, title string, until time.Time, some bool) {
+// ailsSince is when the trouble that a cluster is in began.
+func (c *cluster) ailsSince() time.Time {
+	if c.ailing.IsZero() {
+		return c.since
+	}
+	return c.ailing
+}
+
+// shortTime is of what a cluster is short at times, which about one in four is, and the last such time that began before now.
+func (c *cluster) shortTime(now time.Time) (kind enumValue, began, ended time.Time) {
 	h := fnv.New32a()
 	h.Write([]byte("load " + c.id)) // a hash never fails
 	n := h.Sum32()
-	if n%4 != 0 || len(c.nodes(now)) == 0 || c.phase == phaseCreating || c.phase == phaseSuspended || c.phase == phaseResuming {
-		return 0, 0, "", time.Time{}, false
-	}
-	kind, severity, title = alertMemory, severityWarning, "Memory is over-utilised"
-	switch n / 4 % 3 {
-	case 1:
-		kind, title = alertDisk, "Disk is over-utilised"
-	case 2:
-		kind, severity, title = alertThrottled, severityInfo, "CPU is throttled"
+	if n%4 != 0 {
+		return 0, time.Time{}, time.Time{}
 	}
 	every := 5*time.Hour + time.Duration(n/16%180)*time.Minute
 	lasts := 20*time.Minute + time.Duration(n/64%20)*time.Minute
-	began := now.Add(-time.Duration(n%997) * time.Minute).Truncate(every).Add(time.Duration(n%997) * time.Minute)
-	if ended := began.Add(lasts); !now.Before(ended) {
+	began = now.Add(-time.Duration(n%997) * time.Minute).Truncate(every).Add(time.Duration(n%997) * time.Minute)
+	return []enumValue{alertMemory, alertDisk, alertThrottled}[n/4%3], began, began.Add(lasts)
+}
+
+// shortage is what about one cluster in four is short of for half an hour, several times a day; until is zero while it is.
+func (c *cluster) shortage(now time.Time) (kind, severity enumValue, title string, until time.Time, some bool) {
+	kind, began, ended := c.shortTime(now)
+	if kind == 0 || len(c.nodes(now)) == 0 || c.phase == phaseCreating || c.phase == phaseSuspended || c.phase == phaseResuming {
+		return 0, 0, "", time.Time{}, false
+	}
+	severity, title = severityWarning, "Memory is over-utilised"
+	switch kind {
+	case alertDisk:
+		title = "Disk is over-utilised"
+	case alertThrottled:
+		severity, title = severityInfo, "CPU is throttled"
+	}
+	if !now.Before(ended) {
 		until = ended
 	}
 	return kind, severity, title, until, began.After(c.createdAt)
-}
-
-// alertID is the same for the same alert of the same cluster.
-func (c *cluster) alertID(what string) string {
-	var u uuid.UUID
-	copy(u[:], seedBytes(0, "alert", c.id, what))
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return strings.ToLower(u.String())
 }
 
 func cutRunes(s string, most int) string {

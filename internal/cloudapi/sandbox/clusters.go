@@ -75,20 +75,34 @@ func currentCalls() map[string]rpc {
 		"cluster.auth.v2.DatabaseApiKeyService/CreateDatabaseApiKey": (*request).createDatabaseKeyV2,
 		"cluster.auth.v2.DatabaseApiKeyService/DeleteDatabaseApiKey": (*request).deleteDatabaseKeyV2,
 
-		"monitoring.v1.MonitoringService/ListClusterAlerts": (*request).listAlerts,
+		"monitoring.v1.MonitoringService/GetClusterSummaryMetrics":   (*request).summaryMetrics,
+		"monitoring.v1.MonitoringService/GetClusterUsageMetrics":     (*request).usageMetrics,
+		"monitoring.v1.MonitoringService/GetClusterLogs":             (*request).clusterLogs,
+		"monitoring.v1.MonitoringService/GetClusterEvents":           (*request).clusterEvents,
+		"monitoring.v1.MonitoringService/GetClusterInferenceMetrics": (*request).inferenceMetrics,
+		"monitoring.v1.MonitoringService/ListClusterAlerts":          (*request).listAlerts,
 
-		"cluster.backup.v1.BackupService/ListBackups":         (*request).listBackups,
-		"cluster.backup.v1.BackupService/GetBackup":           (*request).getBackup,
-		"cluster.backup.v1.BackupService/ListBackupRestores":  (*request).listRestores,
-		"cluster.backup.v1.BackupService/ListBackupSchedules": (*request).listSchedules,
-		"cluster.backup.v1.BackupService/GetBackupSchedule":   (*request).getSchedule,
+		"cluster.backup.v1.BackupService/ListBackups":          (*request).listBackups,
+		"cluster.backup.v1.BackupService/GetBackup":            (*request).getBackup,
+		"cluster.backup.v1.BackupService/CreateBackup":         (*request).createBackup,
+		"cluster.backup.v1.BackupService/UpdateBackup":         (*request).updateBackup,
+		"cluster.backup.v1.BackupService/DeleteBackup":         (*request).deleteBackup,
+		"cluster.backup.v1.BackupService/ListBackupRestores":   (*request).listRestores,
+		"cluster.backup.v1.BackupService/RestoreBackup":        (*request).restoreBackup,
+		"cluster.backup.v1.BackupService/ListBackupSchedules":  (*request).listSchedules,
+		"cluster.backup.v1.BackupService/GetBackupSchedule":    (*request).getSchedule,
+		"cluster.backup.v1.BackupService/CreateBackupSchedule": (*request).createSchedule,
+		"cluster.backup.v1.BackupService/UpdateBackupSchedule": (*request).updateSchedule,
+		"cluster.backup.v1.BackupService/DeleteBackupSchedule": (*request).deleteSchedule,
 	}
 }
 
 func notFound(kind, id string) error { return refuse(codeNotFound, "%s %s not found", kind, id) }
 
-// settle brings all clusters of an account up to now and drops those whose deletion is done.
+// settle brings all that an account owns up to now, and drops the clusters whose deletion is done. It is called before anything
+// reads or changes an account: nothing happens to accounts that nobody looks at, however far the clock is moved.
 func (s *Sandbox) settle(a *account, now time.Time) {
+	s.settleBackups(a, now)
 	for id, c := range a.clusters {
 		if !c.settle(now) {
 			s.drop(a, c)
@@ -112,17 +126,9 @@ func (s *Sandbox) drop(a *account, c *cluster) {
 			a.keysV1[id] = k.with("cluster_ids", rest)
 		}
 	}
-	for id, schedule := range a.schedules {
-		if schedule.str("cluster_id") == c.id {
-			delete(a.schedules, id)
-		}
-	}
+	a.schedules = slices.DeleteFunc(a.schedules, func(sch *schedule) bool { return sch.cluster == c.id })
 	if c.dropsData {
-		for id, b := range a.backups {
-			if b.str("cluster_id") == c.id {
-				delete(a.backups, id)
-			}
-		}
+		a.backups = slices.DeleteFunc(a.backups, func(b *backup) bool { return b.of == c })
 	}
 	s.changed()
 }
@@ -156,7 +162,7 @@ func (r *request) listClusters() (msg, error) {
 	})
 	keys := make([]string, len(all))
 	for i, c := range all {
-		keys[i] = c.createdAt.Format(time.RFC3339Nano) + c.id
+		keys[i] = pageKey(c.createdAt, c.id)
 	}
 	from, to, out, err := r.page(keys, "cluster.v1.ListClustersRequest")
 	if err != nil {
@@ -298,35 +304,6 @@ func hybridSecret(config msg) bool {
 	return config.sub("database_configuration").sub("service").has("api_key")
 }
 
-func (r *request) createClusterFromBackup() (msg, error) {
-	backup := r.account.backups[strings.ToLower(r.in.str("backup_id"))]
-	if backup == nil {
-		return nil, notFound("backup", r.in.str("backup_id"))
-	}
-	if backup.enum("status") != backupSucceeded {
-		return nil, refuse(codeFailedPrecondition, "backup %s has not succeeded", backup.str("id"))
-	}
-	info := backup.sub("cluster_info")
-	config := info.sub("configuration").clone()
-	delete(config, "last_modified_at")
-	if release, ok := r.catalogue.release(config.str("version")); !ok || release.flag("end_of_life") || release.flag("unavailable") {
-		delete(config, "version")
-	}
-	c, err := r.newCluster(newID(), msg{
-		"name": r.in.str("cluster_name"), "cloud_provider_id": info.str("cloud_provider_id"),
-		"cloud_provider_region_id": info.str("cloud_provider_region_id"), "configuration": config,
-	})
-	if err != nil {
-		return nil, err
-	}
-	restore := msg{
-		"id": newID(), "created_at": r.now.Truncate(time.Microsecond), "account_id": r.account.id, "cluster_id": c.id,
-		"backup_id": backup.str("id"), "status": enumValue(3),
-	}
-	r.account.restores[restore.str("id")] = restore
-	return r.clusterAnswer(c), nil
-}
-
 func (r *request) updateCluster() (msg, error) {
 	in := r.in.sub("cluster")
 	c := r.account.clusters[strings.ToLower(in.str("id"))]
@@ -415,8 +392,7 @@ func (r *request) deleteCluster() (msg, error) {
 			return nil, wrongPhase(c, "deleted by force")
 		}
 		c.dropsData = r.in.flag("delete_backups")
-		r.drop(r.account, c)
-		delete(r.account.clusters, c.id)
+		r.vanish(c)
 		return msg{}, nil
 	}
 	if err := r.beginDelete(c, r.in.flag("delete_backups")); err != nil {
@@ -425,10 +401,19 @@ func (r *request) deleteCluster() (msg, error) {
 	return msg{}, nil
 }
 
+// vanish deletes a cluster at once.
+func (r *request) vanish(c *cluster) {
+	r.account.breakOff(c, r.now)
+	c.breakRestore(r.now)
+	r.drop(r.account, c)
+	delete(r.account.clusters, c.id)
+}
+
 func (r *request) beginDelete(c *cluster, dropsData bool) error {
 	if c.phase == phaseDeleting {
 		return wrongPhase(c, "deleted")
 	}
+	r.account.breakOff(c, r.now)
 	c.dropsData, c.deletedAt = dropsData, r.now.Truncate(time.Microsecond)
 	c.enter(phaseDeleting, "", r.now, r.cfg.TimeScale)
 	r.changed()
@@ -462,6 +447,7 @@ func (r *request) suspendCluster() (msg, error) {
 	default:
 		return nil, wrongPhase(c, "suspended")
 	}
+	r.account.breakOff(c, r.now)
 	c.enter(phaseSuspending, "", r.now, r.cfg.TimeScale)
 	r.changed()
 	return msg{}, nil

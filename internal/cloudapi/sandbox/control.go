@@ -31,6 +31,7 @@ func (s *Sandbox) Control() http.Handler {
 		"POST /_sandbox/clock":     s.controlClock,
 		"POST /_sandbox/keys":      s.controlKeys,
 		"POST /_sandbox/account":   s.controlAccount,
+		"POST /_sandbox/backups":   s.controlBackups,
 		"POST /_sandbox/catalogue": s.controlCatalogue,
 		"POST /_sandbox/outside":   s.controlOutside,
 		"POST /_sandbox/spelling":  s.controlSpelling,
@@ -241,7 +242,9 @@ type outside struct {
 	Node    *int              `json:"node"`
 	Message string            `json:"message"`
 	Key     string            `json:"key"`  // id of a management key, or of a database key
-	Days    int               `json:"days"` // how long a database key lives; 0: for ever
+	Days    int               `json:"days"` // how long a database key or a backup lives; 0: for ever
+	Backup  string            `json:"backup"`
+	Plan    string            `json:"schedule"` // id of a backup schedule, or when a new one comes round
 	Backups bool              `json:"delete_backups"`
 	At      bool              `json:"at_once"` // delete without passing through DELETING
 }
@@ -311,21 +314,93 @@ func (r *request) outside(in outside) (any, error) {
 	case "delete_cluster":
 		if in.At {
 			c.dropsData = in.Backups
-			r.drop(r.account, c)
-			delete(r.account.clusters, c.id)
+			r.vanish(c)
 			return nil, nil
 		}
 		return nil, r.beginDelete(c, in.Backups)
 	case "phase":
 		return nil, r.outsidePhase(c, in)
 	case "node_not_ready":
-		return nil, outsideNode(c, in)
+		return nil, r.outsideNode(c, in)
 	case "create_key":
 		return r.outsideKey(c, in)
 	case "delete_key":
 		return nil, r.outsideKeyDelete(c, in.Key)
+	case "create_backup", "create_schedule":
+		return r.outsideBackup(c, in)
+	case "delete_backup":
+		return r.sent(msg{"backup_id": in.Backup}).deleteBackup()
+	case "delete_schedule":
+		return r.sent(msg{"backup_schedule_id": in.Plan, "delete_backups": in.Backups}).deleteSchedule()
+	case "restore_backup":
+		return r.sent(msg{"backup_id": in.Backup}).restoreBackup()
 	}
-	return nil, refuseControl("act must be rename, labels, scale, upgrade, create_cluster, delete_cluster, phase, node_not_ready, create_key, delete_key or revoke_key")
+	return nil, refuseControl("act must be rename, labels, scale, upgrade, create_cluster, delete_cluster, phase, node_not_ready, create_key, delete_key, revoke_key, " +
+		"create_backup, delete_backup, restore_backup, create_schedule or delete_schedule")
+}
+
+// sent is the request as if somebody had sent a message with it.
+func (r *request) sent(in msg) *request {
+	out := *r
+	out.in = in
+	return &out
+}
+
+// outsideBackup makes a backup or a schedule of a cluster.
+func (r *request) outsideBackup(c *cluster, in outside) (any, error) {
+	asked := msg{"account_id": r.account.id, "cluster_id": c.id, "display_name": in.Name}
+	if in.Days != 0 {
+		asked["retention_period"] = time.Duration(in.Days) * day
+	}
+	name, serve, t := "backup", (*request).createBackup, r.schema.messages["cluster.backup.v1.CreateBackupRequest"]
+	if in.Act == "create_schedule" {
+		asked["schedule"] = in.Plan
+		name, serve, t = "backup_schedule", (*request).createSchedule, r.schema.messages["cluster.backup.v1.CreateBackupScheduleRequest"]
+	}
+	request := msg{name: asked}
+	if violations := r.validator.validate(t, request); len(violations) > 0 {
+		return nil, invalid(violations)
+	}
+	out, err := serve(r.sent(request))
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{strings.TrimPrefix(name, "backup_"): out.sub(name).str("id")}, nil
+}
+
+// controlBackups lets the next backups or restores of a cluster fail.
+func (s *Sandbox) controlBackups(req *http.Request) (any, error) {
+	var in struct {
+		Account  string `json:"account"`
+		Cluster  string `json:"cluster"`
+		Backups  *int   `json:"fail_backups"`
+		Restores *int   `json:"fail_restores"`
+	}
+	if err := readControl(req, &in); err != nil {
+		return nil, err
+	}
+	a := s.accounts[in.Account]
+	if a == nil {
+		return nil, refuseControl("there is no account %q", in.Account)
+	}
+	s.settle(a, s.now())
+	c := a.clusters[in.Cluster]
+	if c == nil {
+		return nil, refuseControl("the account has no cluster %q", in.Cluster)
+	}
+	for _, n := range []*int{in.Backups, in.Restores} {
+		if n != nil && (*n < 0 || *n > keptBackups) {
+			return nil, refuseControl("fail_backups and fail_restores must be from 0 to %d", keptBackups)
+		}
+	}
+	if in.Backups != nil {
+		c.failBackups = *in.Backups
+	}
+	if in.Restores != nil {
+		c.failRestores = *in.Restores
+	}
+	s.changed()
+	return map[string]int{"fail_backups": c.failBackups, "fail_restores": c.failRestores}, nil
 }
 
 // outsideSpec checks a changed specification as the API would and applies it.
@@ -375,7 +450,7 @@ func (r *request) outsidePhase(c *cluster, in outside) error {
 	return nil
 }
 
-func outsideNode(c *cluster, in outside) error {
+func (r *request) outsideNode(c *cluster, in outside) error {
 	if in.Node == nil || *in.Node < 0 || *in.Node >= c.running.Nodes {
 		return refuseControl("node must be from 0 to %d", c.running.Nodes-1)
 	}
@@ -387,10 +462,10 @@ func outsideNode(c *cluster, in outside) error {
 			sick[i] = info
 		}
 	}
-	c.sick = sick
-	if c.phase == phaseHealthy {
-		c.phase, c.reason = phaseNotReady, fmt.Sprintf("%d of %d nodes are not ready.", len(sick), c.running.Nodes)
+	if c.phase == phaseHealthy || c.phase == phaseNotReady {
+		c.enter(phaseNotReady, fmt.Sprintf("%d of %d nodes are not ready.", len(sick), c.running.Nodes), r.now, r.cfg.TimeScale)
 	}
+	c.sick = sick
 	return nil
 }
 

@@ -11,8 +11,10 @@
 // It promises to be as strict as the real service where that is known: the apikey check with 401
 // and 403 told apart, permissions for each key, the rules of protovalidate for every request it
 // decodes, read-only and immutable fields, hybrid-only settings, quotas, packages and releases
-// that must exist, disks that never shrink, acts that a phase does not allow. Phases move with
-// the clock; nothing runs in the background. A management key opens both generations of its one
+// that must exist, disks that never shrink, acts that a phase does not allow. Phases, backups, schedules, restores,
+// keys, alerts, logs and metrics move with the clock. Nothing runs in the background: an account is brought up to now when somebody
+// asks about it, so moving the clock by years costs nothing, and asking afterwards costs what there is to see and not what
+// happened meanwhile; it shows the same as if somebody had looked all the time. A management key opens both generations of its one
 // account. Secrets of keys appear once, in the answer that made them; of management keys a hash is
 // kept, of database keys nothing but the part that listings show, since no cluster here checks one.
 //
@@ -43,11 +45,23 @@
 //   - The body of an error names broken rules in a google.rpc.BadRequest detail.
 //   - Alerts follow from what a cluster is and from the clock. A phase in which something is wrong fires one, and so do a
 //     release at its end and a key in its last week; about one cluster in four is short of memory, disk or CPU for half an
-//     hour, several times a day. A resolved alert stays listed for three days; while one fires, it last fired in this minute.
+//     hour, several times a day, and the last of these times is listed. A resolved alert stays listed for three days; while one
+//     fires, it last fired in this minute, and when it fires again it has another id.
+//   - A backup takes 15 seconds and half a second for each GiB, which is a share of the cluster's disks, and a restore as long. Free
+//     clusters have none; without payment details none is made. A cluster that does not run cannot be backed up, and a schedule's backup
+//     of it is SKIPPED; one whose state is not known makes FAILED_TO_SYNC. Suspending or deleting a cluster while it is backed up or
+//     restored makes that fail. A backup that is being restored cannot be deleted, and a deletion takes five seconds.
+//   - The current API has no phases for backups and restores: a cluster that is backed up stays as it is, one that is restored is
+//     UPDATING, and one whose restore failed is FAILED_TO_UPDATE. pa/v1 has words for them: BackupRunning, Restoring, FailedToRestore.
+//   - Schedules are in UTC. The definition's pattern lets pass what is no schedule: INVALID_ARGUMENT at the field. Six fields begin with
+//     seconds, the last one of seven is the year, @every is rounded to seconds, @reboot never comes round. The cluster of a
+//     schedule does not change. Whatever its retention, a schedule has its latest 400 backups. Deleting a cluster deletes its schedules,
+//     and its backups when asked to.
+//   - Updating a backup with its id wants its generated name too, which no rule tells to leave out.
+//   - Logs and events reach back 14 days, usage metrics 90, and an answer has the latest 5,000 lines or about 240 samples of a series. Cores
+//     and GiB are what usage is measured in, latency in milliseconds. Events are for hybrid clusters: FAILED_PRECONDITION elsewhere.
 //
-// Of the monitoring service only alerts are served: its logs, events and metrics answer 501, code 12.
-// Backups, schedules, roles and users can be listed and read; changing them is not served: 501, code 12.
-// Rpcs for users only answer 403 to keys.
+// Roles and users can be listed and read; changing them is not served: 501, code 12. Rpcs for users only answer 403 to keys.
 //
 // # Control surface
 //
@@ -64,6 +78,7 @@
 //	DELETE /_sandbox/calls     starts counting anew
 //	POST   /_sandbox/clock     {advance: "1h"} moves the sandbox's clock ahead -> {now}
 //	POST   /_sandbox/keys      {account, permissions: [...]} -> {id, management_key}; {revoke: key}
+//	POST   /_sandbox/backups   {account, cluster, fail_backups, fail_restores} so many of the next ones fail -> both, as they are then
 //	POST   /_sandbox/account   what an account may do, see below -> the same, as it is then
 //	POST   /_sandbox/catalogue what the platform offers no more, see below
 //	POST   /_sandbox/outside   a change by somebody else, see below
@@ -95,6 +110,8 @@
 // Calls are counted when they arrive, whatever becomes of them; those of accounts that do not exist
 // under "".
 //
+// /_sandbox/backups counts backups that take their time, by hand or by schedule; what is left out stays as it is. It outlives the program.
+//
 // /_sandbox/account takes {account, quotas: {clusters, nodes, database_keys, free_clusters}, payment: "ok"
 // or "missing", entitled: true or false}. What is left out stays as it is; all of it is kept in the state file.
 //
@@ -115,5 +132,10 @@
 //	node_not_ready  {cluster, node, message}
 //	create_key      {cluster, name, days} a database key of version 2 that ends then; 0 days: never -> {key}
 //	delete_key      {cluster, key} by the id of a database key of either version
+//	create_backup   {cluster, name, days} kept for so long; 0 days: for ever -> {backup}
+//	delete_backup   {cluster, backup} by its id
+//	restore_backup  {cluster, backup}
+//	create_schedule {cluster, name, schedule, days} -> {schedule}
+//	delete_schedule {cluster, schedule, delete_backups} by its id
 //	revoke_key      {key} by the id of a management key
 package sandbox

@@ -183,6 +183,10 @@ func (c *cluster) legacyPhase() string {
 	switch {
 	case c.phase == phaseUpdating && c.restarting:
 		return "Restarting"
+	case c.phase == phaseUpdating && c.restore != nil:
+		return "Restoring"
+	case c.phase == phaseFailedToUpdate && c.reason == restoreFailedReason:
+		return "FailedToRestore"
 	case c.phase == phaseDeleting:
 		return ""
 	}
@@ -217,6 +221,9 @@ func (r *legacyRequest) legacyCluster(c *cluster) map[string]any {
 	}
 	if phase := c.legacyPhase(); phase != "" {
 		st["phase"] = phase
+	}
+	if c.phase == phaseHealthy && r.account.backingUp(c, r.now) {
+		st["phase"] = "BackupRunning"
 	}
 	out := map[string]any{
 		"id": c.id, "created_at": nullableTime(c.createdAt), "account_id": r.account.id, "name": c.name(), "cloud_provider": c.provider(),

@@ -20,11 +20,11 @@ func (r *request) mergeMask() error {
 	if !ok || len(paths) == 0 {
 		return nil
 	}
-	var name string
+	var name, of string
 	var stored msg
 	switch r.op.Name {
 	case "UpdateCluster":
-		name = "cluster"
+		name, of = "cluster", "cluster.v1.Cluster"
 		c := r.account.clusters[strings.ToLower(r.in.sub(name).str("id"))]
 		if c == nil {
 			return notFound("cluster", r.in.sub(name).str("id"))
@@ -32,15 +32,18 @@ func (r *request) mergeMask() error {
 		stored = c.resource(r.account.id, r.now, r.catalogue)
 		delete(stored, "state")
 	case "UpdateAccount":
-		name, stored = "account", r.account.resource
+		name, of, stored = "account", "account.v1.Account", r.account.resource
+	case "UpdateBackupSchedule":
+		name, of = "backup_schedule", "cluster.backup.v1.BackupSchedule"
+		sch, err := r.schedule(r.in.sub(name).str("id"))
+		if err != nil {
+			return err
+		}
+		stored = sch.message(r.account.id)
 	default:
 		return refuse(codeInvalidArgument, "%s takes no update mask", r.op.Name)
 	}
-	t := r.schema.messages["cluster.v1.Cluster"]
-	if name == "account" {
-		t = r.schema.messages["account.v1.Account"]
-	}
-	merged := stored
+	t, merged := r.schema.messages[of], stored
 	for _, path := range paths {
 		var err error
 		if merged, err = t.merge(merged, r.in.sub(name), path); err != nil {

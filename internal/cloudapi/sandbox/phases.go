@@ -84,6 +84,11 @@ type cluster struct {
 	jwt         bool
 	sick        map[int]msg // cluster.v1.ClusterNodeNotReadyInfo by node
 	ailed       ailment     // the last trouble that is over
+	ailing      time.Time   // when the present trouble began; zero: with the phase
+	past        []span      // phases that are over, the oldest first, keptSpans of them
+
+	restore                   *restore // what the present phase restores; nil: nothing
+	failBackups, failRestores int      // how many of the next ones shall fail
 }
 
 // running is what the nodes are like now, while spec is what they shall be like.
@@ -142,11 +147,69 @@ func (c *cluster) usual(phase enumValue, restarting bool) time.Duration {
 
 // enter begins a phase at now; moving phases end after their usual time.
 func (c *cluster) enter(phase enumValue, reason string, now time.Time, scale float64) {
-	if trouble, is := troubles[c.phase]; is && trouble.alert != troubles[phase].alert {
-		c.ailed = ailment{Phase: int32(c.phase), Until: now}
+	began := c.ailsSince()
+	switch was, is := troubles[c.phase].alert, troubles[phase].alert; {
+	case is == 0:
+		began = time.Time{}
+	case is != was:
+		began = now
 	}
+	if was := troubles[c.phase].alert; was != 0 && was != troubles[phase].alert {
+		c.ailed = ailment{Phase: int32(c.phase), Since: c.ailsSince(), Until: now}
+	}
+	c.ailing = began
+	c.leave(now)
+	c.breakRestore(now)
 	c.phase, c.reason, c.since, c.until, c.restarting = phase, reason, now, time.Time{}, false
 	c.lasts(now, scale)
+}
+
+// span is a phase that is over, with what the nodes were like in it.
+type span struct {
+	Phase   enumValue `json:"phase"`
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until"`
+	Reason  string    `json:"reason,omitempty"`
+	Version string    `json:"version"`
+	Nodes   int       `json:"nodes"`
+	Sick    []int     `json:"sick,omitempty"`      // nodes that were not ready
+	Memory  bool      `json:"no_memory,omitempty"` // one of them had run out of memory
+}
+
+// present is the present phase as if it were over at a moment.
+func (c *cluster) present(until time.Time) span {
+	s := span{Phase: c.phase, Since: c.since, Until: until, Reason: c.reason, Version: c.running.Version, Nodes: c.running.Nodes}
+	for node, info := range c.sick {
+		s.Sick = append(s.Sick, node)
+		s.Memory = s.Memory || info.enum("event") == eventOutOfMemory
+	}
+	slices.Sort(s.Sick)
+	return s
+}
+
+// eventOutOfMemory is the number of the event of a node that ran out of memory.
+const eventOutOfMemory enumValue = 1
+
+// keptSpans is how many phases that are over a cluster remembers for its logs.
+const keptSpans = 40
+
+// leave remembers the present phase, which ends at a moment.
+func (c *cluster) leave(at time.Time) {
+	if c.phase == 0 || !at.After(c.since) {
+		return
+	}
+	if len(c.past) == keptSpans {
+		c.past = slices.Delete(c.past, 0, 1)
+	}
+	c.past = append(c.past, c.present(at))
+}
+
+// breakRestore ends a restore that is running: it failed.
+func (c *cluster) breakRestore(now time.Time) {
+	if x := c.restore; x != nil && now.Before(x.ends) {
+		x.ends, x.status = now, restoreFailed
+	}
+	c.restore = nil
 }
 
 // lasts sets the end of the present phase.
@@ -161,20 +224,31 @@ func (c *cluster) settle(now time.Time) bool {
 	if c.until.IsZero() || now.Before(c.until) {
 		return true
 	}
-	at := c.until
-	switch c.phase {
-	case phaseDeleting:
+	if c.phase == phaseDeleting {
 		return false
-	case phaseSuspending:
-		c.phase = phaseSuspended
-	default:
+	}
+	at := c.until
+	c.leave(at)
+	if c.phase != phaseSuspending {
 		if c.phase != phaseUpdating || c.restarting {
 			c.nodesSince = at
 		}
-		c.phase, c.running = phaseHealthy, c.asked()
+		c.running = c.asked()
 	}
-	c.reason, c.since, c.until, c.restarting = "", at, time.Time{}, false
+	c.phase, c.reason = c.next()
+	c.since, c.until, c.restarting, c.restore = at, time.Time{}, false, nil
 	return true
+}
+
+// next is the phase that the present one ends in by itself, with its reason.
+func (c *cluster) next() (phase enumValue, reason string) {
+	switch {
+	case c.phase == phaseSuspending:
+		return phaseSuspended, ""
+	case c.phase == phaseUpdating && c.restore != nil && c.restore.status == restoreFailed:
+		return phaseFailedToUpdate, restoreFailedReason
+	}
+	return phaseHealthy, ""
 }
 
 // progress is how far the present phase has come, from 0 to 1.

@@ -17,9 +17,6 @@ import (
 func notOfRequests() map[string]string {
 	return map[string]string{
 		"account.v1.AccountInvite":         "only in answers; CreateAccountInvite is for users",
-		"cluster.backup.v1.Backup":         "only in answers; creating is not served",
-		"cluster.backup.v1.BackupSchedule": "only in answers; creating is not served",
-		"cluster.backup.v1.ClusterInfo":    "only in answers, part of a backup",
 		"cluster.v1.CreateClusterResponse": "an answer; tests read the state in it",
 		"cluster.v1.UpdateClusterResponse": "an answer; tests read the state in it",
 		"iam.v1.Role":                      "only in answers; changing roles is not served",
@@ -93,7 +90,7 @@ func example(t *messageType, skip func(string) bool, path string) msg {
 func samples() []string {
 	return []string{
 		"abcdef", "v1.17.2", "203.0.113.0/24", "US", "https://example.test/", "person@example.test", "0b1c6f60-4f0e-4b52-8bb0-1a2f3b9c9d10",
-		"example.test", "free",
+		"example.test", "free", "0 2 * * *",
 	}
 }
 
@@ -105,8 +102,12 @@ func (r *fieldRules) sample(f *field) any {
 		candidates = []any{enumValue(1)}
 	case f.typ == "bool":
 		candidates = []any{true}
+	case f.name == "until": // after since
+		candidates = []any{time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)}
 	case f.typ == "timestamp":
 		candidates = []any{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	case f.typ == "duration":
+		candidates = []any{2 * day}
 	case f.typ == "mask":
 		candidates = []any{[]string{"name"}}
 	case strings.HasPrefix(f.typ, "u"):
@@ -187,6 +188,12 @@ func (r *fieldRules) breakages(f *field, path string) []breakage {
 	}
 	if r.in != nil {
 		add("string.in", "none of them")
+	}
+	if r.minDuration != nil {
+		add("duration.gte_lte", *r.minDuration-time.Second)
+	}
+	if r.maxDuration != nil {
+		add("duration.gte_lte", *r.maxDuration+time.Second)
 	}
 	number := func(v float64) any {
 		if strings.HasPrefix(f.typ, "u") {
@@ -277,6 +284,8 @@ func flatten(query url.Values, at string, t *messageType, m msg) {
 			for _, item := range v {
 				query.Add(at+f.json, fmt.Sprint(item))
 			}
+		case time.Time:
+			query.Add(at+f.json, v.Format(time.RFC3339))
 		default:
 			query.Add(at+f.json, fmt.Sprint(v))
 		}
@@ -348,6 +357,8 @@ func readOnlyParts(path string) bool {
 	return slices.Contains([]string{
 		"cluster.state", "cluster.created_at", "cluster.deleted_at", "database_api_key.id", "database_api_key.created_at",
 		"database_api_key.created_by_email", "database_api_key.prefix", "database_api_key.postfix", "database_api_key.key",
+		"backup.created_at", "backup.deleted_at", "backup.status", "backup.backup_duration", "backup.backup_schedule_id", "backup.cluster_info", "backup.price",
+		"backup_schedule.created_at", "backup_schedule.deleted_at", "backup_schedule.status",
 	}, path)
 }
 
@@ -361,10 +372,16 @@ func unsendable(op cloudapi.Op, b breakage) bool {
 func requestExample(r *route, f Fixture) msg {
 	base := example(r.in, readOnlyParts, "")
 	delete(base, "update_mask")
-	if r.op.Name == "CreateCluster" {
+	switch r.op.Name {
+	case "CreateCluster":
 		delete(base.sub("cluster"), "id")
+	case "CreateBackup":
+		delete(base.sub("backup"), "id")
+		delete(base.sub("backup"), "name")
+	case "CreateBackupSchedule":
+		delete(base.sub("backup_schedule"), "id")
 	}
-	for _, path := range []string{"account_id", "cluster.account_id", "account.id", "management_key.account_id", "database_api_key.account_id"} {
+	for _, path := range []string{"account_id", "cluster.account_id", "account.id", "management_key.account_id", "database_api_key.account_id", "backup.account_id", "backup_schedule.account_id"} {
 		if strings.Contains(r.op.Path, "{"+path+"}") {
 			base = put(base, path, f.CloudAccountID)
 		}
@@ -442,15 +459,31 @@ func TestEveryMessageRuleRefuses(t *testing.T) {
 		"cluster.v1.Toleration/toleration.key_empty_requires_exists":                                 {"cluster.v1.CreateCluster", toleration(msg{"value": "c"})},
 		"cluster.v1.Toleration/toleration.seconds_only_for_noexecute":                                {"cluster.v1.CreateCluster", toleration(msg{"key": "a", "value": "c", "toleration_seconds": uint64(5)})},
 
-		"cluster.auth.v1.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": {keyV1, map[string]any{"database_api_key.key": "chosen"}},
-		"cluster.auth.v1.DatabaseApiKey/database_api_key.id":                                      {keyV1, map[string]any{"database_api_key.id": "nonsense"}},
-		"cluster.auth.v1.DatabaseApiKey/database_api_key.prefix":                                  {keyV1, map[string]any{"database_api_key.id": f.CloudAccountID}},
-		"cluster.auth.v2.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": {keyV2, map[string]any{"database_api_key.key": "chosen"}},
-		"cluster.auth.v2.DatabaseApiKey/database_api_key.id":                                      {keyV2, map[string]any{"database_api_key.id": "nonsense"}},
-		"cluster.auth.v2.DatabaseApiKey/database_api_key.postfix":                                 {keyV2, map[string]any{"database_api_key.id": f.CloudAccountID}},
-		"cluster.auth.v2.DatabaseApiKey/database_api_key.only_one_global_access":                  {keyV2, scopes("global_access", "global_access")},
-		"cluster.auth.v2.DatabaseApiKey/database_api_key.no_mixed_global_and_collection":          {keyV2, scopes("global_access", "collection_access")},
-		"cluster.auth.v2.DatabaseApiKey.created_by_email/database_api_key.created_by_email":       {keyV2, map[string]any{"database_api_key.created_by_email": "nobody"}},
+		"cluster.auth.v1.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields":      {keyV1, map[string]any{"database_api_key.key": "chosen"}},
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.id":                                           {keyV1, map[string]any{"database_api_key.id": "nonsense"}},
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.prefix":                                       {keyV1, map[string]any{"database_api_key.id": f.CloudAccountID}},
+		"cluster.auth.v2.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields":      {keyV2, map[string]any{"database_api_key.key": "chosen"}},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.id":                                           {keyV2, map[string]any{"database_api_key.id": "nonsense"}},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.postfix":                                      {keyV2, map[string]any{"database_api_key.id": f.CloudAccountID}},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.only_one_global_access":                       {keyV2, scopes("global_access", "global_access")},
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.no_mixed_global_and_collection":               {keyV2, scopes("global_access", "collection_access")},
+		"monitoring.v1.GetClusterEventsRequest/get_cluster_events.until_gt_since":                      {"monitoring.v1.GetClusterEvents", map[string]any{"since": time.Date(2026, 9, 1, 2, 0, 0, 0, time.UTC), "until": time.Date(2026, 9, 1, 1, 0, 0, 0, time.UTC)}},
+		"monitoring.v1.GetClusterInferenceMetricsRequest/get_cluster_inference_metrics.until_gt_since": {"monitoring.v1.GetClusterInferenceMetrics", map[string]any{"since": time.Date(2026, 9, 1, 2, 0, 0, 0, time.UTC), "until": time.Date(2026, 9, 1, 1, 0, 0, 0, time.UTC)}},
+		"monitoring.v1.GetClusterLogsRequest/get_cluster_logs.until_gt_since":                          {"monitoring.v1.GetClusterLogs", map[string]any{"since": time.Date(2026, 9, 1, 2, 0, 0, 0, time.UTC), "until": time.Date(2026, 9, 1, 1, 0, 0, 0, time.UTC)}},
+		"monitoring.v1.GetClusterUsageMetricsRequest/get_cluster_usage_metrics.until_gt_since":         {"monitoring.v1.GetClusterUsageMetrics", map[string]any{"since": time.Date(2026, 9, 1, 2, 0, 0, 0, time.UTC), "until": time.Date(2026, 9, 1, 1, 0, 0, 0, time.UTC)}},
+		"cluster.backup.v1.Backup/cluster.id":                                                          {"cluster.backup.v1.UpdateBackup", map[string]any{"backup.id": "nonsense"}},
+		"cluster.backup.v1.Backup/backup.name":                                                         {"cluster.backup.v1.UpdateBackup", map[string]any{"backup.name": nil}},
+		"cluster.backup.v1.Backup/backup.display_name":                                                 {"cluster.backup.v1.UpdateBackup", map[string]any{"backup.display_name": nil}},
+		"cluster.backup.v1.BackupSchedule/backup_schedule.id":                                          {"cluster.backup.v1.UpdateBackupSchedule", map[string]any{"backup_schedule.id": "nonsense"}},
+		"cluster.backup.v1.ClusterInfo/cluster.cloud_provider_region_id":                               {"cluster.backup.v1.UpdateBackup", map[string]any{"backup.cluster_info": msg{"name": "abcdef", "cloud_provider_id": "hybrid", "cloud_provider_region_id": "abc"}}},
+		"cluster.backup.v1.CreateBackupRequest/create_backup.no_read_only_fields":                      {"cluster.backup.v1.CreateBackup", map[string]any{"backup.name": "chosen"}},
+		"cluster.backup.v1.CreateBackupRequest/create_backup.display_name_rule":                        {"cluster.backup.v1.CreateBackup", map[string]any{"backup.display_name": "two words"}},
+		"cluster.backup.v1.CreateBackupScheduleRequest/create_backup_schedule.no_read_only_fields":     {"cluster.backup.v1.CreateBackupSchedule", map[string]any{"backup_schedule.status": scheduleActive}},
+		"cluster.backup.v1.CreateBackupScheduleRequest/create_backup_schedule.display_name_rule":       {"cluster.backup.v1.CreateBackupSchedule", map[string]any{"backup_schedule.display_name": nil}},
+		"cluster.backup.v1.UpdateBackupRequest/update_backup.id_present":                               {"cluster.backup.v1.UpdateBackup", nil},
+		"cluster.backup.v1.UpdateBackupRequest/update_backup.display_name_rule":                        {"cluster.backup.v1.UpdateBackup", map[string]any{"backup.display_name": "abc"}},
+		"cluster.backup.v1.UpdateBackupScheduleRequest/update_backup_schedule.id_present":              {"cluster.backup.v1.UpdateBackupSchedule", nil},
+		"cluster.auth.v2.DatabaseApiKey.created_by_email/database_api_key.created_by_email":            {keyV2, map[string]any{"database_api_key.created_by_email": "nobody"}},
 	}
 	for rule := range messageChecks() {
 		if _, ok := cases[rule]; !ok {
@@ -462,7 +495,7 @@ func TestEveryMessageRuleRefuses(t *testing.T) {
 		_, id, _ := strings.Cut(rule, "/")
 		if c.set == nil {
 			// A path parameter cannot be left out, so these are asked of the rule itself.
-			if messageChecks()[rule](msg{"id": "nonsense", "account": msg{}, "cluster": msg{}}) {
+			if messageChecks()[rule](msg{"id": "nonsense", "account": msg{}, "cluster": msg{}, "backup": msg{}, "backup_schedule": msg{}}) {
 				t.Errorf("%s allows what it must not", rule)
 			}
 			continue

@@ -73,6 +73,7 @@ type Sandbox struct {
 	saving   *time.Timer
 	lock     *os.File // of the state file; nil without one
 	closed   bool
+	moments  []time.Time // room for comeRound
 }
 
 // New returns a sandbox with its content made or loaded. A state file that cannot be read, or that

@@ -121,6 +121,28 @@ message cluster.backup.v1.ClusterResourcesSummary
   2 ram cluster.backup.v1.ResourceQuantity
   3 disk cluster.backup.v1.ResourceQuantity
   4 gpu? cluster.backup.v1.ResourceQuantity
+message cluster.backup.v1.CreateBackupRequest
+  rule create_backup.no_read_only_fields read-only fields (id, created_at, name, status, deleted_at, backup_duration, backup_schedule_id, cluster_info, price) must not be set on create
+  rule create_backup.display_name_rule display_name is required and must be 4-64 characters of letters, digits, hyphens and underscores
+  1 backup cluster.backup.v1.Backup required
+message cluster.backup.v1.CreateBackupResponse
+  1 backup cluster.backup.v1.Backup required
+message cluster.backup.v1.CreateBackupScheduleRequest
+  rule create_backup_schedule.no_read_only_fields read-only fields (id, created_at, deleted_at, status) must not be set on create
+  rule create_backup_schedule.display_name_rule display_name is required and must be 4-64 characters of letters, digits, hyphens and underscores
+  1 backup_schedule cluster.backup.v1.BackupSchedule required
+message cluster.backup.v1.CreateBackupScheduleResponse
+  1 backup_schedule cluster.backup.v1.BackupSchedule required
+message cluster.backup.v1.DeleteBackupRequest
+  1 account_id string uuid
+  2 backup_id string uuid
+  3 force? bool
+message cluster.backup.v1.DeleteBackupResponse
+message cluster.backup.v1.DeleteBackupScheduleRequest
+  1 account_id string uuid
+  2 backup_schedule_id string uuid
+  3 delete_backups? bool
+message cluster.backup.v1.DeleteBackupScheduleResponse
 message cluster.backup.v1.GetBackupRequest
   1 account_id string uuid
   2 backup_id string uuid
@@ -163,6 +185,22 @@ message cluster.backup.v1.ListBackupsResponse
 message cluster.backup.v1.ResourceQuantity
   1 amount int32
   2 unit string min=1
+message cluster.backup.v1.RestoreBackupRequest
+  1 account_id string uuid
+  2 backup_id string uuid
+message cluster.backup.v1.RestoreBackupResponse
+message cluster.backup.v1.UpdateBackupRequest
+  rule update_backup.id_present backup.id is required for an update
+  rule update_backup.display_name_rule display_name must be 4-64 characters of letters, digits, hyphens and underscores
+  1 backup cluster.backup.v1.Backup required
+message cluster.backup.v1.UpdateBackupResponse
+  1 backup cluster.backup.v1.Backup required
+message cluster.backup.v1.UpdateBackupScheduleRequest
+  rule update_backup_schedule.id_present backup_schedule.id is required for an update
+  1 backup_schedule cluster.backup.v1.BackupSchedule required
+  2 update_mask mask
+message cluster.backup.v1.UpdateBackupScheduleResponse
+  1 backup_schedule cluster.backup.v1.BackupSchedule required
 enum cluster.auth.v2.CollectionAccessRuleAccessType
   0 COLLECTION_ACCESS_RULE_ACCESS_TYPE_UNSPECIFIED
   1 COLLECTION_ACCESS_RULE_ACCESS_TYPE_READ_ONLY

@@ -28,15 +28,29 @@ func released(version string) time.Duration {
 
 // seeder makes content. Everything it makes follows from the seed and the time of the first start.
 type seeder struct {
-	seed  int64
-	now   time.Time
-	cat   *catalogue
-	scale float64
-	rng   *rand.Rand
+	seed    int64
+	now     time.Time
+	cat     *catalogue
+	scale   float64
+	rng     *rand.Rand
+	nightly cron           // of the seed's schedules
+	shared  map[string]any // messages that many have in common, by a name
 }
 
 func newSeeder(seed int64, now time.Time, cat *catalogue, scale float64) *seeder {
-	return &seeder{seed: seed, now: now, cat: cat, scale: scale, rng: rand.New(rand.NewPCG(uint64(seed), 0x51616e74))}
+	nightly, _ := parseCron("0 2 * * *") // it is one
+	return &seeder{seed: seed, now: now, cat: cat, scale: scale, rng: rand.New(rand.NewPCG(uint64(seed), 0x51616e74)), nightly: nightly, shared: map[string]any{}}
+}
+
+// share returns the one value of a name, which is made the first time. A message that has been stored is never changed, so that a
+// hundred thousand clusters can have the same.
+func share[T any](g *seeder, name string, make func() T) T {
+	v, ok := g.shared[name].(T)
+	if !ok {
+		v = make()
+		g.shared[name] = v
+	}
+	return v
 }
 
 func seedBytes(seed int64, words ...string) []byte {
@@ -241,7 +255,7 @@ func (g *seeder) generated(accounts, clusters int) []accountPlan {
 func (g *seeder) account(p accountPlan) *account {
 	a := &account{
 		id: g.id("account", p.slug), clusters: map[string]*cluster{}, managementKeys: map[string]*managementKey{}, keysV1: map[string]msg{},
-		keysV2: map[string]msg{}, backups: map[string]msg{}, schedules: map[string]msg{}, restores: map[string]msg{}, invites: map[string]msg{},
+		keysV2: map[string]msg{}, settled: g.now.Truncate(day).Add(-2*day - time.Nanosecond), invites: map[string]msg{},
 		roles: map[string]msg{}, users: map[string]msg{}, userRoles: map[string][]string{}, environments: map[string]msg{},
 		quotas: quotas{Clusters: max(25, 2*len(p.clusters)), Nodes: 10, DatabaseKeys: 20, FreeClusters: 1},
 	}
@@ -282,7 +296,7 @@ func (g *seeder) people(a *account, p accountPlan, created time.Time) {
 		id := g.id("role", a.id, name)
 		m := msg{
 			"id": id, "created_at": created, "last_modified_at": created, "account_id": a.id, "name": name, "description": description,
-			"role_type": kind, "permissions": permissionMessages(permissions),
+			"role_type": kind, "permissions": share(g, "permissions of "+name, func() []any { return permissionMessages(permissions) }),
 		}
 		if subType != 0 {
 			m["sub_type"] = subType
@@ -327,11 +341,11 @@ func (g *seeder) people(a *account, p accountPlan, created time.Time) {
 	}
 }
 
-func labels(text string) []any {
+func (g *seeder) labels(text string) []any {
 	var out []any
-	for _, pair := range strings.Split(text, ",") {
+	for pair := range strings.SplitSeq(text, ",") {
 		if k, v, ok := strings.Cut(pair, "="); ok {
-			out = append(out, msg{"key": k, "value": v})
+			out = append(out, share(g, "label "+pair, func() msg { return msg{"key": k, "value": v} }))
 		}
 	}
 	return out
@@ -356,7 +370,7 @@ func (g *seeder) cluster(a *account, p accountPlan, cp clusterPlan, n int) {
 	modified := earliest.Add(g.now.Sub(earliest) * time.Duration(g.rng.IntN(90)) / 100).Truncate(time.Second)
 	config := g.config(cp, size, modified)
 	spec := msg{"name": cp.name, "cloud_provider_id": cp.provider, "cloud_provider_region_id": region, "configuration": config}
-	if l := labels(cp.labels); len(l) > 0 {
+	if l := g.labels(cp.labels); len(l) > 0 {
 		spec["labels"] = l
 	}
 	if strings.Contains(cp.extra, "cost") {
@@ -380,7 +394,7 @@ func (g *seeder) config(cp clusterPlan, size *pkg, modified time.Time) msg {
 		config["additional_resources"] = msg{"disk": cp.disk}
 	}
 	if !size.free {
-		config["cluster_storage_configuration"] = msg{"storage_tier_type": storageCostOptimised}
+		config["cluster_storage_configuration"] = share(g, "storage", func() msg { return msg{"storage_tier_type": storageCostOptimised} })
 	}
 	database := msg{}
 	for word, set := range map[string]func(){
@@ -472,41 +486,17 @@ func (g *seeder) situation(c *cluster, cp clusterPlan) {
 	}
 }
 
-// backups makes a schedule with some backups for every other cluster that can have them.
+// backups makes a schedule for every other cluster that can have backups. What it made in the last days is made when somebody reads the
+// account; the oldest of them has failed for every fourth cluster.
 func (g *seeder) backups(a *account, c *cluster, n int, size *pkg) {
 	if size.free || n%2 == 1 || len(c.name()) < 4 {
 		return
 	}
-	schedule := g.id("schedule", c.id)
-	a.schedules[schedule] = msg{
-		"id": schedule, "created_at": c.createdAt.Add(day), "account_id": a.id, "cluster_id": c.id, "schedule": "0 2 * * *",
-		"retention_period": 7 * day, "status": enumValue(1), "display_name": "nightly",
+	sch := &schedule{
+		id: derivedID("schedule", c.id), cluster: c.id, text: "0 2 * * *", cron: g.nightly, display: "nightly", retention: 7 * day, made: c.createdAt.Add(day),
 	}
-	amount := func(v int64, unit string) msg { return msg{"amount": v, "unit": unit} }
-	for i := range 3 {
-		at := g.now.Truncate(day).Add(-time.Duration(i)*day + 2*time.Hour)
-		if !at.After(c.createdAt) || at.After(g.now) {
-			continue
-		}
-		id := g.id("backup", c.id, fmt.Sprint(i))
-		b := msg{
-			"id": id, "created_at": at, "account_id": a.id, "cluster_id": c.id, "name": fmt.Sprintf("%s-%s", c.name(), at.Format("2006-01-02-15-04")),
-			"status": backupSucceeded, "backup_duration": c.between(90*time.Second, 700*time.Second).Truncate(time.Second), "backup_schedule_id": schedule,
-			"retention_period": 7 * day, "display_name": "nightly",
-			"cluster_info": msg{
-				"name": c.name(), "cloud_provider_id": c.provider(), "cloud_provider_region_id": c.region(), "configuration": c.config(),
-				"resources_summary":  msg{"cpu": amount(size.cpuMilli, "m"), "ram": amount(size.ramGiB, "Gi"), "disk": amount(size.diskGiB, "Gi")},
-				"restore_package_id": size.id, "created_at": c.createdAt,
-			},
-			"price": msg{
-				"currency": "USD", "original_price_per_hour": size.diskGiB * backupPrice, "discounted_price_per_hour": size.diskGiB * backupPrice,
-				"original_price_per_month": size.diskGiB * backupPrice * 730, "discounted_price_per_month": size.diskGiB * backupPrice * 730,
-			},
-		}
-		if i == 2 && n%4 == 0 {
-			b["status"] = enumValue(3)
-			delete(b, "backup_duration")
-		}
-		a.backups[id] = b
+	if n%4 == 0 {
+		sch.fails = a.settled.Add(2*time.Hour + time.Nanosecond)
 	}
+	a.schedules = append(a.schedules, sch)
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -17,9 +18,13 @@ type keyPlan struct {
 // keyPlans are the keys of an account, in the order in which its clusters get them: one, two, three,
 // one and so on, and again from the start when all are given out.
 func (g *seeder) keyPlans(owner string) []keyPlan {
-	global := func(access enumValue) []any { return []any{msg{"global_access": msg{"access_type": access}}} }
+	global := func(access enumValue) []any {
+		return share(g, fmt.Sprint("global access ", access), func() []any { return []any{msg{"global_access": msg{"access_type": access}}} })
+	}
 	collection := func(name string, access enumValue) any {
-		return msg{"collection_access": msg{"collection_name": name, "access_type": access}}
+		return share(g, fmt.Sprint("access to ", name, access), func() msg {
+			return msg{"collection_access": msg{"collection_name": name, "access_type": access}}
+		})
 	}
 	return []keyPlan{
 		{"ingest pipeline", owner, 0, global(globalManage)},

@@ -39,12 +39,14 @@ type account struct {
 	managementKeys map[string]*managementKey
 	keysV1         map[string]msg // cluster.auth.v1.DatabaseApiKey
 	keysV2         map[string]msg // cluster.auth.v2.DatabaseApiKey
-	backups        map[string]msg // cluster.backup.v1.Backup
-	schedules      map[string]msg // cluster.backup.v1.BackupSchedule
-	restores       map[string]msg // cluster.backup.v1.BackupRestore
-	invites        map[string]msg // account.v1.AccountInvite
-	roles          map[string]msg // iam.v1.Role
-	users          map[string]msg // iam.v1.User
+	settled        time.Time      // up to when schedules have made their backups
+	backups        []*backup      // the oldest first
+	schedules      []*schedule
+	restores       []*restore
+	failing        map[failure]bool // while it is being settled
+	invites        map[string]msg   // account.v1.AccountInvite
+	roles          map[string]msg   // iam.v1.Role
+	users          map[string]msg   // iam.v1.User
 	userRoles      map[string][]string
 	ownerID        string
 	environments   map[string]msg // platform.v1.CloudProviderRegion of hybrid
@@ -102,6 +104,10 @@ type accountFile struct {
 	Clusters       []clusterFile              `json:"clusters"`
 	ManagementKeys []*managementKey           `json:"management_keys"`
 	Messages       map[string]json.RawMessage `json:"messages"` // lists by kind
+	Settled        time.Time                  `json:"settled,omitzero"`
+	Backups        []backupFile               `json:"backups,omitempty"`
+	Schedules      []scheduleFile             `json:"schedules,omitempty"`
+	Restores       []restoreFile              `json:"restores,omitempty"`
 	UserRoles      map[string][]string        `json:"user_roles"`
 	OwnerID        string                     `json:"owner_id"`
 }
@@ -130,7 +136,11 @@ type clusterFile struct {
 	RestartedAt time.Time               `json:"restarted_at"`
 	NodesSince  time.Time               `json:"nodes_since"`
 	Ailed       ailment                 `json:"ailed,omitzero"`
+	Ailing      time.Time               `json:"ailing,omitzero"`
+	Past        []span                  `json:"past,omitempty"`
 	JWT         bool                    `json:"jwt,omitempty"`
+	FailBackups int                     `json:"fail_backups,omitempty"`
+	FailRestore int                     `json:"fail_restores,omitempty"`
 	Sick        map[int]json.RawMessage `json:"sick,omitempty"`
 }
 
@@ -144,9 +154,6 @@ func (a *account) collections() []collection {
 	return []collection{
 		{"keys_v1", "cluster.auth.v1.DatabaseApiKey", &a.keysV1},
 		{"keys_v2", "cluster.auth.v2.DatabaseApiKey", &a.keysV2},
-		{"backups", "cluster.backup.v1.Backup", &a.backups},
-		{"schedules", "cluster.backup.v1.BackupSchedule", &a.schedules},
-		{"restores", "cluster.backup.v1.BackupRestore", &a.restores},
 		{"invites", "account.v1.AccountInvite", &a.invites},
 		{"roles", "iam.v1.Role", &a.roles},
 		{"users", "iam.v1.User", &a.users},
@@ -302,7 +309,8 @@ func (s *Sandbox) encodeAccount(a *account) accountFile {
 		cf := clusterFile{
 			ID: c.id, CreatedAt: c.createdAt, DeletedAt: c.deletedAt, Spec: s.encodeMessage("cluster.v1.Cluster", c.spec),
 			Phase: int32(c.phase), Reason: c.reason, Since: c.since, Until: c.until, Restarting: c.restarting, DropsData: c.dropsData,
-			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed,
+			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed, Ailing: c.ailing, Past: c.past,
+			FailBackups: c.failBackups, FailRestore: c.failRestores,
 		}
 		for i, info := range c.sick {
 			if cf.Sick == nil {
@@ -312,6 +320,7 @@ func (s *Sandbox) encodeAccount(a *account) accountFile {
 		}
 		out.Clusters = append(out.Clusters, cf)
 	}
+	s.encodeBackups(a, &out)
 	for _, col := range a.collections() {
 		list := []byte{'['}
 		for i, m := range ordered(*col.items) {
@@ -335,7 +344,7 @@ func (s *Sandbox) decodeState(data []byte) (*state, error) {
 	}
 	st := &state{seed: file.Seed, offset: file.Offset, accounts: map[string]*account{}}
 	for _, af := range file.Accounts {
-		a, err := s.decodeAccount(af, file.Seed)
+		a, err := s.decodeAccount(af, file.Seed, s.cfg.Now().UTC().Add(file.Offset))
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", af.ID, err)
 		}
@@ -344,7 +353,7 @@ func (s *Sandbox) decodeState(data []byte) (*state, error) {
 	return st, nil
 }
 
-func (s *Sandbox) decodeAccount(af accountFile, seed int64) (*account, error) {
+func (s *Sandbox) decodeAccount(af accountFile, seed int64, now time.Time) (*account, error) {
 	if !isUUID(af.ID) {
 		return nil, errors.New("its id is no UUID")
 	}
@@ -371,6 +380,9 @@ func (s *Sandbox) decodeAccount(af accountFile, seed int64) (*account, error) {
 			return nil, fmt.Errorf("cluster %q: %w", cf.ID, err)
 		}
 		a.clusters[c.id] = c
+	}
+	if err := s.decodeBackups(a, af, now); err != nil {
+		return nil, err
 	}
 	for _, col := range a.collections() {
 		*col.items = map[string]msg{}
@@ -405,7 +417,8 @@ func (s *Sandbox) decodeCluster(cf clusterFile) (*cluster, error) {
 	c := &cluster{
 		id: cf.ID, createdAt: cf.CreatedAt, deletedAt: cf.DeletedAt, spec: spec, phase: enumValue(cf.Phase), reason: cf.Reason,
 		since: cf.Since, until: cf.Until, restarting: cf.Restarting, dropsData: cf.DropsData, running: cf.Running,
-		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed,
+		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed, ailing: cf.Ailing, past: cf.Past,
+		failBackups: cf.FailBackups, failRestores: cf.FailRestore,
 	}
 	for i, raw := range cf.Sick {
 		info, err := s.decodeMessage("cluster.v1.ClusterNodeNotReadyInfo", raw)

@@ -255,8 +255,12 @@ func messageChecks() map[string]messageCheck {
 		}
 		return n
 	}
-	shownOnceKnown := func(part string) messageCheck {
+	setWithID := func(part string) messageCheck {
 		return func(m msg) bool { return m.str("id") == "" || m.str(part) != "" }
+	}
+	untilAfterSince := func(m msg) bool { return !m.has("since") || !m.has("until") || m.when("until").After(m.when("since")) }
+	displayName := func(resource string) messageCheck {
+		return func(m msg) bool { return matches(`^[a-zA-Z0-9_-]{4,64}$`, m.sub(resource).str("display_name")) }
 	}
 	return map[string]messageCheck{
 		"account.v1.Account/account.id":               uuidOrUnset("id"),
@@ -267,7 +271,7 @@ func messageChecks() map[string]messageCheck {
 		"account.v1.UpdateAccountRequest/update_account.id_present": func(m msg) bool { return m.sub("account").str("id") != "" },
 
 		"auth.v1.ManagementKey/management_key.id":     uuidOrUnset("id"),
-		"auth.v1.ManagementKey/management_key.prefix": shownOnceKnown("prefix"),
+		"auth.v1.ManagementKey/management_key.prefix": setWithID("prefix"),
 
 		"booking.v1.GetBackupQuoteRequest/get_backup_quote.cloud_provider_region_id_present":         regionUnlessHybrid,
 		"booking.v1.GetPackageRequest/list_packages.cloud_provider_region_id_present":                regionUnlessHybrid,
@@ -278,11 +282,11 @@ func messageChecks() map[string]messageCheck {
 		"cluster.auth.v1.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": noneOf("database_api_key",
 			"id", "created_at", "prefix", "key"),
 		"cluster.auth.v1.DatabaseApiKey/database_api_key.id":     uuidOrUnset("id"),
-		"cluster.auth.v1.DatabaseApiKey/database_api_key.prefix": shownOnceKnown("prefix"),
+		"cluster.auth.v1.DatabaseApiKey/database_api_key.prefix": setWithID("prefix"),
 		"cluster.auth.v2.CreateDatabaseApiKeyRequest/create_database_api_key.no_read_only_fields": noneOf("database_api_key",
 			"id", "created_at", "created_by_email", "postfix", "key"),
 		"cluster.auth.v2.DatabaseApiKey/database_api_key.id":      uuidOrUnset("id"),
-		"cluster.auth.v2.DatabaseApiKey/database_api_key.postfix": shownOnceKnown("postfix"),
+		"cluster.auth.v2.DatabaseApiKey/database_api_key.postfix": setWithID("postfix"),
 		"cluster.auth.v2.DatabaseApiKey/database_api_key.no_mixed_global_and_collection": func(m msg) bool {
 			return scopes(m, "global_access") == 0 || scopes(m, "collection_access") == 0
 		},
@@ -291,6 +295,23 @@ func messageChecks() map[string]messageCheck {
 		},
 		"cluster.auth.v2.DatabaseApiKey.created_by_email/database_api_key.created_by_email": func(m msg) bool {
 			return m.str("created_by_email") == "" || isEmail(m.str("created_by_email"))
+		},
+
+		"cluster.backup.v1.Backup/cluster.id":                            uuidOrUnset("id"),
+		"cluster.backup.v1.Backup/backup.name":                           setWithID("name"),
+		"cluster.backup.v1.Backup/backup.display_name":                   setWithID("display_name"),
+		"cluster.backup.v1.BackupSchedule/backup_schedule.id":            uuidOrUnset("id"),
+		"cluster.backup.v1.ClusterInfo/cluster.cloud_provider_region_id": hybridRegionIsUUID,
+		"cluster.backup.v1.CreateBackupRequest/create_backup.no_read_only_fields": noneOf("backup",
+			"id", "created_at", "name", "status", "deleted_at", "backup_duration", "backup_schedule_id", "cluster_info", "price"),
+		"cluster.backup.v1.CreateBackupRequest/create_backup.display_name_rule": displayName("backup"),
+		"cluster.backup.v1.CreateBackupScheduleRequest/create_backup_schedule.no_read_only_fields": noneOf("backup_schedule",
+			"id", "created_at", "deleted_at", "status"),
+		"cluster.backup.v1.CreateBackupScheduleRequest/create_backup_schedule.display_name_rule": displayName("backup_schedule"),
+		"cluster.backup.v1.UpdateBackupRequest/update_backup.id_present":                         func(m msg) bool { return m.sub("backup").str("id") != "" },
+		"cluster.backup.v1.UpdateBackupRequest/update_backup.display_name_rule":                  displayName("backup"),
+		"cluster.backup.v1.UpdateBackupScheduleRequest/update_backup_schedule.id_present": func(m msg) bool {
+			return m.sub("backup_schedule").str("id") != ""
 		},
 
 		"cluster.v1.Cluster/cluster.id":                       uuidOrUnset("id"),
@@ -317,6 +338,11 @@ func messageChecks() map[string]messageCheck {
 		"cluster.v1.Toleration/toleration.seconds_only_for_noexecute": func(m msg) bool {
 			return !m.has("toleration_seconds") || m.enum("effect") == tolerationNoExecute
 		},
+
+		"monitoring.v1.GetClusterEventsRequest/get_cluster_events.until_gt_since":                      untilAfterSince,
+		"monitoring.v1.GetClusterInferenceMetricsRequest/get_cluster_inference_metrics.until_gt_since": untilAfterSince,
+		"monitoring.v1.GetClusterLogsRequest/get_cluster_logs.until_gt_since":                          untilAfterSince,
+		"monitoring.v1.GetClusterUsageMetricsRequest/get_cluster_usage_metrics.until_gt_since":         untilAfterSince,
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // TestRandomWalk sends hundreds of random requests to one account, right and wrong ones, about
-// clusters and their keys, through both generations, while the clock moves. Whatever happens, every answer keeps to the
+// clusters, their keys and their backups, through both generations, while the clock moves. Whatever happens, every answer keeps to the
 // definitions (send checks that), nothing is a 5xx, and the invariants hold.
 func TestRandomWalk(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 3} {
@@ -69,7 +71,10 @@ func (w *walk) step() {
 	id, path := w.some(), clustersPath(w.f)
 	w.clock = w.clock.Add(time.Duration(w.rng.IntN(12)) * time.Second)
 	var got reply
-	switch w.rng.IntN(19) {
+	if w.rng.IntN(40) == 0 {
+		w.clock = w.clock.Add(time.Duration(w.rng.IntN(72)) * time.Hour)
+	}
+	switch w.rng.IntN(25) {
 	case 0, 1:
 		spec := newCluster(pick(w, "walk-a", "walk-b", "x", "two words"))
 		spec = edit(spec, "configuration.numberOfNodes", pick(w, 1, 2, 3, 0, 99))
@@ -110,6 +115,21 @@ func (w *walk) step() {
 	case 17:
 		got = w.call(w.f, "POST", legacyPath(w.f)+"/auth/api-keys", map[string]any{"cluster_ids": pick(w, []any{id}, []any{})})
 		w.remember(got.get("id"), got.get("token"))
+	case 19:
+		got = w.makeBackup(w.f, id, pick(w, "walk-backup", "walk-other", "x", "two words"), map[string]any{"retentionPeriod": pick(w, "86400s", "172800s", "1s")})
+	case 20:
+		got = w.makeSchedule(w.f, id, pick(w, "@hourly", "*/30 * * * *", "@every 5h", "*****", "x"), pick(w, map[string]any{"retentionPeriod": "86400s"}, nil))
+	case 21:
+		got = w.call(w.f, "DELETE", backupsPath(w.f)+"/"+w.someBackup()+pick(w, "", "?force=true"), nil)
+	case 22:
+		got = w.call(w.f, "POST", backupsPath(w.f)+"/"+w.someBackup()+"/restore", nil)
+	case 23:
+		schedule, cluster := w.someSchedule(id)
+		change := map[string]any{"clusterId": cluster, "schedule": pick(w, "@every 2h", "0 0 31 2 *", "61 * * * *")}
+		got = w.call(w.f, "PUT", schedulesPath(w.f)+"/"+schedule, map[string]any{"backupSchedule": change, "updateMask": pick(w, "schedule", "", "displayName")})
+	case 24:
+		schedule, _ := w.someSchedule(id)
+		got = w.call(w.f, "DELETE", schedulesPath(w.f)+"/"+schedule+pick(w, "", "?deleteBackups=true"), nil)
 	case 18:
 		key := "/" + w.someKey()
 		got = w.call(w.f, "DELETE", pick(w, keysPath(w.f, 1)+key, keysPath(w.f, 2)+key, keysPath(w.f, 2)+key+"?clusterId="+id, legacyPath(w.f)+"/auth/api-keys"+key), nil)
@@ -126,6 +146,57 @@ func (w *walk) step() {
 func (w *walk) remember(id, secret any) {
 	if s, ok := secret.(string); ok {
 		w.secrets[id.(string)] = s
+	}
+}
+
+// someBackup returns the id of a backup, mostly one that exists.
+func (w *walk) someBackup() string {
+	a := w.look(w.f)
+	if len(a.backups) == 0 || w.rng.IntN(20) == 0 {
+		return newID()
+	}
+	return a.backups[w.rng.IntN(len(a.backups))].id.String()
+}
+
+// someSchedule returns the ids of a schedule and of its cluster, mostly ones that exist.
+func (w *walk) someSchedule(cluster string) (id, of string) {
+	a := w.look(w.f)
+	if len(a.schedules) == 0 || w.rng.IntN(20) == 0 {
+		return newID(), cluster
+	}
+	sch := a.schedules[w.rng.IntN(len(a.schedules))]
+	return sch.id.String(), sch.cluster
+}
+
+// backupInvariants: schedules are of clusters that are there, no schedule has more backups than are kept or one beyond its
+// retention, and a cluster is restored while one of its restores runs.
+func (w *walk) backupInvariants(clusters map[string]bool) {
+	w.t.Helper()
+	a := w.look(w.f)
+	for _, sch := range a.schedules {
+		if !clusters[sch.cluster] {
+			w.t.Errorf("schedule %s is of the cluster %s, which is not there", sch.id, sch.cluster)
+		}
+	}
+	w.call(w.f, "GET", backupsPath(w.f)+"?pageSize=20", nil).want(w.t, 200)
+	now, count := w.now(), map[uuid.UUID]int{}
+	for _, x := range a.backups {
+		count[x.schedule]++
+		if x.made.After(now) || x.retention > 0 && !x.made.Add(x.retention).After(now) || x.ends.Before(x.made) {
+			w.t.Errorf("at %s there is a backup that was made at %s, ended at %s and is kept for %s", now, x.made, x.ends, x.retention)
+		}
+	}
+	delete(count, uuid.Nil)
+	for schedule, n := range count {
+		if n > keptBackups {
+			w.t.Errorf("schedule %s has %d backups", schedule, n)
+		}
+	}
+	for _, x := range a.restores {
+		c := a.clusters[x.cluster.String()]
+		if now.Before(x.ends) && (c == nil || c.restore != x || c.phase != phaseUpdating && c.phase != phaseCreating) {
+			w.t.Errorf("restore %s runs and its cluster does not: %+v", x.id, c)
+		}
 	}
 }
 
@@ -221,6 +292,7 @@ func (w *walk) invariants() {
 		}
 	}
 	w.keyInvariants(here)
+	w.backupInvariants(here)
 	quota := w.accounts[w.f.CloudAccountID].quotas.Clusters
 	if len(items) > quota {
 		w.t.Errorf("%d clusters, the quota is %d", len(items), quota)
