@@ -14,7 +14,8 @@ BEGIN
     FOR grown IN
         SELECT c.oid FROM pg_class c
         WHERE c.oid IN ('public.clusters'::regclass, 'public.refresh'::regclass, 'public.database_keys'::regclass,
-                'public.cluster_reads'::regclass, 'public.cluster_alerts'::regclass)
+                'public.cluster_reads'::regclass, 'public.cluster_alerts'::regclass,
+                'public.backups'::regclass, 'public.backup_schedules'::regclass, 'public.cluster_backups'::regclass)
             AND pg_stat_get_mod_since_analyze(c.oid) > greatest(500, 3 * c.reltuples)
     LOOP
         EXECUTE format('ANALYZE %s', grown);

@@ -79,7 +79,7 @@ func hostilePages(text string) map[string]templ.Component {
 		"account-new": filled(text, AccountForm), "audit": filled(text, Audit), "event": filled(text, Event), "log-check": filled(text, LogCheck), "me": filled(text, Me),
 		"keys": filled(text, Keys), "history": filled(text, History), "outside": filled(text, Outside), "outside-change": filled(text, OutsideChange), "key-form": filled(text, KeyForm), "key-secret": filled(text, KeySecret),
 		"account-edit": filled(text, AccountEdit), "account-key": filled(text, AccountKey), "account-mint": filled(text, AccountMint),
-		"old-key": filled(text, AccountOldKey), "switch": filled(text, AccountSwitch),
+		"old-key": filled(text, AccountOldKey), "backups": filled(text, Backups), "cluster-backups": filled(text, ClusterBackups), "switch": filled(text, AccountSwitch),
 	}
 	maps.Copy(pages, hostileGrantPages(text))
 	return pages
@@ -288,6 +288,9 @@ func TestHooks(t *testing.T) {
 		{"switch-differs", "account-switch", "switch-row", 4, []string{"data-cluster", "data-differs"}},
 		{"accounts", "accounts-index", "account-row", 4, []string{"data-account"}},
 		{"keys", "keys-index", "key-row", 7, []string{"data-key", "data-expires"}},
+		{"backups", "backups-index", "backups-row", 9, []string{"data-cluster"}},
+		{"cluster-backups", "cluster-backups", "backup-row", 7, []string{"data-backup", "data-status"}},
+		{"cluster-backups", "cluster-backups", "schedule-row", 4, []string{"data-schedule", "data-status"}},
 		{"grants", "grants-index", "grant-row", 7, []string{"data-state", "data-subject"}},
 		{"roles", "roles-index", "role-row", 4, []string{"data-role"}},
 		{"access-who", "access-who", "holder-row", 3, []string{"data-subject", "data-kind"}},

@@ -24,7 +24,7 @@ func alertPages() map[string]templ.Component {
 	}
 }
 
-var attentionTabs = []Tab{{Label: "Alerts", Href: "/alerts", Current: true}, {Label: "Key radar", Href: "/keys"}}
+var attentionTabs = []Tab{{Label: "Alerts", Href: "/alerts", Current: true}, {Label: "Key radar", Href: "/keys"}, {Label: "Backups", Href: "/backups"}}
 
 func sampleAlerts() AlertsView {
 	long := "The disk of node 2 is 91 % full. At the present rate it is full in about three days; a larger package or more nodes give it room. without-any-space-in-it-0123456789-0123456789-0123456789-0123456789"
@@ -72,7 +72,7 @@ func sampleRadar() RadarView {
 		return r
 	}
 	v := RadarView{
-		Page: page, Tabs: []Tab{{Label: "Alerts", Href: "/alerts"}, {Label: "Key radar", Href: "/keys", Current: true}}, Self: "/keys", OldestAt: before(2 * time.Minute), Next: "/keys?after=x",
+		Page: page, Tabs: []Tab{{Label: "Alerts", Href: "/alerts"}, {Label: "Key radar", Href: "/keys", Current: true}, {Label: "Backups", Href: "/backups"}}, Self: "/keys", OldestAt: before(2 * time.Minute), Next: "/keys?after=x",
 		Account: Select{Name: "account", Label: "Account", Any: "Any", Choices: []Choice{{Value: "1", Label: "Search production"}}},
 		Trouble: []RadarTrouble{{Name: "Recommendations", Href: "/accounts/2", Error: "The account's key lacks read:api_keys."}, {Name: "Legacy vectors", OKAt: before(3 * time.Hour)}},
 		Rows: []RadarRow{

@@ -2,7 +2,7 @@ package templates
 
 import "time"
 
-var historyTabs = []Tab{{Label: "Overview", Href: "/accounts/1/clusters/c"}, {Label: "Keys", Href: "/accounts/1/clusters/c/keys"}, {Label: "History", Href: "/accounts/1/clusters/c/history", Current: true}}
+var historyTabs = []Tab{{Label: "Overview", Href: "/accounts/1/clusters/c"}, {Label: "Keys", Href: "/accounts/1/clusters/c/keys"}, {Label: "Backups", Href: "/accounts/1/clusters/c/backups"}, {Label: "History", Href: "/accounts/1/clusters/c/history", Current: true}}
 
 func sampleHistory() HistoryView {
 	v := sampleNoHistory()

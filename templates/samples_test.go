@@ -143,6 +143,7 @@ func samplePages() map[string]templ.Component {
 	maps.Copy(pages, reviewPages())
 	maps.Copy(pages, upstreamPages())
 	maps.Copy(pages, alertPages())
+	maps.Copy(pages, backupPages())
 	return pages
 }
 

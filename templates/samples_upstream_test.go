@@ -26,7 +26,7 @@ func upstreamPages() map[string]templ.Component {
 
 func sampleUpstreamRows() []UpstreamRow {
 	long := "a gateway said: <html> upstream connect error or disconnect/reset before headers. reset reason: connection-termination-without-any-space-in-it-" + "x0123456789x0123456789x0123456789x0123456789"
-	return []UpstreamRow{
+	rows := []UpstreamRow{
 		{ID: "1", Name: "Search production", Href: "/accounts/1", Enabled: true, OKAt: beforePtr(12 * time.Second), Called: true, Breaker: "closed", LastMinute: 14, MostAMinute: 300, Requests: 12345, Failed: 3, AnsweredAt: before(12 * time.Second), UnderWay: 1},
 		{ID: "2", Name: "Recommendations", Href: "/accounts/2", Enabled: true, OKAt: beforePtr(9 * time.Minute), Stale: true, Error: "Qdrant Cloud did not answer in time.", Called: true, Breaker: "open", RetryAt: before(-40 * time.Second), InARow: 7, LastMinute: 3, MostAMinute: 300, Requests: 410, Failed: 31, AnsweredAt: before(9 * time.Minute),
 			Recent: []UpstreamFailure{
@@ -42,4 +42,8 @@ func sampleUpstreamRows() []UpstreamRow {
 			Recent: []UpstreamFailure{{At: before(2 * time.Second), Op: "RestartCluster", Kind: "unavailable", Words: "Qdrant Cloud cannot be reached or is failing."}}},
 		{ID: "6", Name: "Archive", Href: "/accounts/6", OKAt: beforePtr(48 * time.Hour), Stale: true},
 	}
+	rows[0].Beside = []UpstreamKind{{Kind: "keys", OKAt: before(20 * time.Second)}, {Kind: "alerts", OKAt: before(4 * time.Second)}, {Kind: "backups", OKAt: before(50 * time.Second)}}
+	rows[1].Beside = []UpstreamKind{{Kind: "keys", OKAt: before(9 * time.Minute), Failing: true, Error: "Qdrant Cloud did not answer in time."}, {Kind: "alerts", OKAt: before(9 * time.Minute)}, {Kind: "backups", OKAt: before(time.Minute), Error: "Schedules could not be listed: The account's key lacks read:backup_schedules."}}
+	rows[2].Beside = []UpstreamKind{{Kind: "keys"}}
+	return rows
 }

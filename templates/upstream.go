@@ -27,6 +27,7 @@ type UpstreamRow struct {
 	OKAt           *time.Time
 	Error          string
 	Stale          bool
+	Beside         []UpstreamKind // what is read beside clusters
 
 	Called      bool   // this console has called for it in the last hour; the rest is empty otherwise
 	Breaker     string // closed, half_open, open
@@ -40,6 +41,14 @@ type UpstreamRow struct {
 	Failed      int
 	AnsweredAt  time.Time
 	Recent      []UpstreamFailure
+}
+
+// UpstreamKind is how one kind of what is read beside clusters is read.
+type UpstreamKind struct {
+	Kind    string
+	OKAt    time.Time // zero: never
+	Failing bool
+	Error   string // also of a reading that was not whole; empty when all is well
 }
 
 // UpstreamFailure is a call that failed.

@@ -30,7 +30,7 @@ func everyLink(t *testing.T, st *stage) {
 				kinds[p.bodyID()] = p.url.RequestURI()
 			}
 		}
-		want := []string{"accounts-index", "account-show", "clusters-index", "cluster-show", "keys-index", "me-show"}
+		want := []string{"accounts-index", "account-show", "clusters-index", "cluster-show", "keys-index", "me-show", "backups-index", "cluster-backups"}
 		if member == admin {
 			want = append(want, "account-new", "account-delete", "account-edit", "account-key", "account-mint", "account-switch", "cluster-update", "cluster-restart", "cluster-suspend", "cluster-delete", "audit-index", "audit-event", "key-new", "key-rotate", "key-update", "key-delete",
 				"members-index", "member-show", "member-keys", "member-block")

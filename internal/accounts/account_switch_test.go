@@ -207,7 +207,12 @@ func TestWhatBeganBeforeTheMoveStoresNothingAfter(t *testing.T) {
 	before := s.ownRows()
 	listed[0].Name = "stale"
 	rows := s.svc.snapshots(t.Context(), up, listed, known)
+	quiet := leases[0] // finds everything as it was
+	quiet.OKAt, quiet.Failures, quiet.Vanished = &quiet.StartedAt, 0, 0
 	for _, held := range []string{"a lease that the move has taken away", "a lease that was held on to"} {
+		if err := s.svc.storeListing(t.Context(), quiet, nil, nil, absence{}); !errors.Is(err, errLeaseLost) {
+			t.Errorf("%s: it was stored that everything is as it was: %v", held, err)
+		}
 		if err := s.svc.storeListing(t.Context(), leases[0], nil, rows, absence{}); !errors.Is(err, errLeaseLost) {
 			t.Errorf("%s: the listing was stored: %v", held, err)
 		}

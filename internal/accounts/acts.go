@@ -13,6 +13,7 @@ const (
 	KindManagementKey = "management_key"
 	KindCluster       = "cluster"
 	KindAlert         = "alert"     // of a cluster
+	KindBackup        = "backup"    // of a cluster
 	KindKey           = "key"       // a database key with name and rules
 	KindAdminKey      = "admin_key" // a database key of the first version, of one cluster or several
 	KindPackage       = "package"
@@ -142,6 +143,13 @@ var (
 		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no alerts."},
 	}
 
+	// Backups of a cluster and what they come to, as they were last listed. Schedules are shown to those who may read them, too.
+	ActBackupRead = Act{
+		Name: "backup.read", Needs: access.Needs(access.ReadBackups),
+		TargetKind: KindBackup, Idempotent: true, Current: &cloudapi.OpListBackups,
+		Lacking: map[cloudapi.Generation]string{cloudapi.PAV1: "The legacy pa/v1 API has no backups."},
+	}
+
 	// A refresh found a difference that no act of ours explains; it is recorded, and nothing is done.
 	ActClusterChangedOutside = Act{Name: "cluster.changed_outside", Self: true, TargetKind: KindCluster}
 	// The same of the cluster's database keys: which somebody made or deleted elsewhere.
@@ -252,7 +260,7 @@ func Acts() []Act {
 		ActAccountEdit, ActAccountKey, ActAccountSwitch,
 		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
-		ActAlertRead,
+		ActAlertRead, ActBackupRead,
 		ActClusterChangedOutside, ActClusterKeysOutside, ActClusterAcknowledge,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
@@ -285,7 +293,7 @@ func readOf(kind string) (act Act, ok bool) {
 	switch kind {
 	case KindAccount, KindManagementKey:
 		return ActAccountRead, true
-	case KindCluster, KindAlert, KindKey, KindAdminKey:
+	case KindCluster, KindAlert, KindBackup, KindKey, KindAdminKey:
 		return ActClusterRead, true
 	}
 	return Act{}, false

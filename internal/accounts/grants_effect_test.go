@@ -15,7 +15,7 @@ func TestEffectivePermissionsFitTheActs(t *testing.T) {
 	for _, act := range Acts() {
 		for _, p := range slices.Concat(act.Needs.All, act.Needs.Any) {
 			switch act.TargetKind {
-			case KindCluster, KindAlert, KindKey, KindAdminKey:
+			case KindCluster, KindAlert, KindBackup, KindKey, KindAdminKey:
 				if !slices.Contains(clusters, p) || !slices.Contains(account, p) {
 					t.Errorf("%s on a cluster needs %s, which is said to take no effect there", act.Name, p)
 				}

@@ -70,8 +70,8 @@ type RadarKey struct {
 	CreatedBy string
 }
 
-// RadarTrouble is an account whose keys could not be read.
-type RadarTrouble struct {
+// ReadTrouble is an account of which something beside its clusters could not be read.
+type ReadTrouble struct {
 	AccountID uuid.UUID
 	Name      string
 	Error     string     // in words for people; empty for a member who may not see all of the account
@@ -84,7 +84,7 @@ type RadarPage struct {
 	Next     string         // empty on the last page
 	Counts   map[KeyEnd]int // of all that the member may see; more than CountCap: so many at least
 	Accounts []Account      // to choose from; without their keys
-	Trouble  []RadarTrouble
+	Trouble  []ReadTrouble
 	OldestAt *time.Time // when the accounts' keys were listed that were listed longest ago
 }
 
@@ -136,7 +136,8 @@ func (s *Service) KeyRadar(ctx context.Context, by audit.Actor, q RadarQuery) (R
 		if err := openedOnRadar(ctx, tx, &page, rights); err != nil {
 			return err
 		}
-		return s.radarTrouble(ctx, tx, &page, accounts)
+		page.Trouble, page.OldestAt, err = s.readTrouble(ctx, tx, kindKeys, accounts)
+		return err
 	})
 	if err != nil {
 		return RadarPage{}, dbError("reading keys", err)
@@ -353,14 +354,18 @@ func openedOnRadar(ctx context.Context, tx pgx.Tx, page *RadarPage, rights acces
 	return nil
 }
 
-// radarTrouble adds the accounts whose keys could not be read, and how old the oldest listing is.
-func (s *Service) radarTrouble(ctx context.Context, tx pgx.Tx, page *RadarPage, in fleetAccounts) error {
+// readTrouble are the accounts of which a kind of what is read beside clusters could not be read, as far as the member may see
+// them, and how old the oldest reading is. Accounts of a generation that has no such thing are left out.
+func (s *Service) readTrouble(ctx context.Context, tx pgx.Tx, kind string, in fleetAccounts) (trouble []ReadTrouble, oldest *time.Time, err error) {
+	kinds := s.sideKinds()
+	k := kinds[slices.IndexFunc(kinds, func(k sideKind) bool { return k.name == kind })]
 	rows, err := tx.Query(ctx, `
 		SELECT a.id, r.ok_at, coalesce(r.error, '') AS error,
 			coalesce(r.failures, 0) > 0 OR coalesce(r.error, '') <> '' OR coalesce(r.ok_at, r.created_at, a.created_at) < clock_timestamp() - $2::interval AS trouble
-		FROM accounts a LEFT JOIN refresh r ON r.account_id = a.id AND r.kind = 'keys' WHERE a.enabled AND a.id = ANY($1)`, idsOf(in.all), s.staleAfter())
+		FROM accounts a LEFT JOIN refresh r ON r.account_id = a.id AND r.kind = $3 WHERE a.enabled AND a.id = ANY($1) AND a.generation = ANY($4)`,
+		idsOf(in.all), s.staleAfter(), kind, k.generations)
 	if err != nil {
-		return fmt.Errorf("reading how fresh keys are: %w", err)
+		return nil, nil, fmt.Errorf("reading how fresh %s are: %w", kind, err)
 	}
 	type row struct {
 		ID      uuid.UUID
@@ -370,13 +375,13 @@ func (s *Service) radarTrouble(ctx context.Context, tx pgx.Tx, page *RadarPage, 
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
 	if err != nil {
-		return fmt.Errorf("reading how fresh keys are: %w", err)
+		return nil, nil, fmt.Errorf("reading how fresh %s are: %w", kind, err)
 	}
 	state := map[uuid.UUID]row{}
 	for _, r := range found {
 		state[r.ID] = r
-		if r.OKAt != nil && (page.OldestAt == nil || r.OKAt.Before(*page.OldestAt)) {
-			page.OldestAt = r.OKAt
+		if r.OKAt != nil && (oldest == nil || r.OKAt.Before(*oldest)) {
+			oldest = r.OKAt
 		}
 	}
 	for _, a := range in.all {
@@ -384,13 +389,13 @@ func (s *Service) radarTrouble(ctx context.Context, tx pgx.Tx, page *RadarPage, 
 		if !r.Trouble {
 			continue
 		}
-		trouble := RadarTrouble{AccountID: a.ID, Name: a.Name, OKAt: r.OKAt}
+		one := ReadTrouble{AccountID: a.ID, Name: a.Name, OKAt: r.OKAt}
 		if in.whole[a.ID] {
-			trouble.Error = r.Error
+			one.Error = r.Error
 		}
-		page.Trouble = append(page.Trouble, trouble)
+		trouble = append(trouble, one)
 	}
-	return nil
+	return trouble, oldest, nil
 }
 
 // radarMakers adds who made a key here, from the log.

@@ -478,7 +478,7 @@ func TestAKeyThatMayNotIsNotTried(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{
-		"delete:api_keys", "delete:clusters", "delete:management_keys", "read:api_keys", "read:management_keys", "write:api_keys", "write:clusters", "write:management_keys",
+		"delete:api_keys", "delete:clusters", "delete:management_keys", "read:api_keys", "read:backups", "read:management_keys", "write:api_keys", "write:clusters", "write:management_keys",
 	}, detail.NotAble); diff != "" {
 		t.Errorf("NotAble (-want +got)\n%s", diff)
 	}

@@ -37,7 +37,7 @@ func related(kind string, scope access.ScopeKind, relation string) []target {
 	}
 	inScope := cluster(here, "c1", search) // the scopes below are made so that this is in every one of them
 	switch kind {
-	case KindCluster, KindKey, KindAdminKey:
+	case KindCluster, KindAlert, KindBackup, KindKey, KindAdminKey:
 		switch relation {
 		case inside:
 			return []target{inScope}
@@ -245,7 +245,7 @@ func heldOn(act Act) string {
 		return "everything"
 	case act.TargetKind == KindAudit, act.Name == ActRoleRead.Name:
 		return "its part"
-	case act.TargetKind == KindCluster, act.TargetKind == KindKey, act.TargetKind == KindAdminKey:
+	case act.TargetKind == KindCluster, act.TargetKind == KindAlert, act.TargetKind == KindBackup, act.TargetKind == KindKey, act.TargetKind == KindAdminKey:
 		return "the cluster"
 	case act.TargetKind == KindAccount, act.TargetKind == KindManagementKey, act.TargetKind == KindPackage:
 		return "the account"

@@ -634,6 +634,10 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	}
 	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
+	end := refreshEnd{unhealthy: unhealthy, vanished: found.vanished, unread: found.unread, interval: interval}
+	if !visible && len(look) == 0 { // mostly everything is as it was, and that is one statement
+		return s.endRefresh(ctx, s.cfg.DB, l, end)
+	}
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, l); err != nil {
 			return err
@@ -649,12 +653,8 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return fmt.Errorf("storing clusters: %w", err)
 		}
-		if _, err := tx.Exec(ctx, `
-			UPDATE refresh SET log_seq = $7, unhealthy = $8, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
-				next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
-			WHERE account_id = $1 AND kind = 'clusters'`,
-			l.AccountID, l.StartedAt, found.vanished, s.spread(min(s.cfg.PollMin, interval)), s.spread(interval), cut(found.unread, maxSnapshotText), l.Head, unhealthy); err != nil {
-			return fmt.Errorf("storing the refresh: %w", err)
+		if err := s.endRefresh(ctx, tx, l, end); err != nil {
+			return err
 		}
 		if visible {
 			if err := notifyClusters(ctx, tx, l.AccountID, slices.Concat(written, found.gone, newlyMissing)...); err != nil {
@@ -665,6 +665,33 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 	})
 	if err != nil {
 		return fmt.Errorf("storing the listing: %w", err)
+	}
+	return nil
+}
+
+// refreshEnd is what a refresh that went well leaves of the account.
+type refreshEnd struct {
+	unhealthy bool
+	vanished  int
+	unread    string
+	interval  time.Duration // until the next, unless something was done there
+}
+
+// endRefresh stores that a refresh went well, and gives its lease back. errLeaseLost when it is not held any more, or the account is
+// on another API than the one that was read.
+func (s *Service) endRefresh(ctx context.Context, db executor, l lease, end refreshEnd) error {
+	stored, err := db.Exec(ctx, `
+		WITH there AS MATERIALIZED (SELECT FROM accounts WHERE id = $1 AND generation = $9 FOR KEY SHARE)
+		UPDATE refresh SET log_seq = $7, unhealthy = $8, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
+			next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
+		WHERE EXISTS (SELECT FROM there) AND account_id = $1 AND kind = 'clusters' AND lease_owner = $10 AND lease_until > clock_timestamp()`,
+		l.AccountID, l.StartedAt, end.vanished, s.spread(min(s.cfg.PollMin, end.interval)), s.spread(end.interval), cut(end.unread, maxSnapshotText), l.Head, end.unhealthy,
+		l.Generation, l.Owner)
+	if err != nil {
+		return fmt.Errorf("storing the refresh: %w", err)
+	}
+	if stored.RowsAffected() == 0 {
+		return errLeaseLost
 	}
 	return nil
 }

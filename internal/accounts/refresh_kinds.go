@@ -26,6 +26,7 @@ const (
 	kindClusters = "clusters"
 	kindKeys     = "keys"
 	kindAlerts   = "alerts"
+	kindBackups  = "backups"
 )
 
 // sideKind is one of them.
@@ -51,6 +52,7 @@ func (s *Service) sideKinds() []sideKind {
 	return []sideKind{
 		{kindKeys, []cloudapi.Generation{cloudapi.Current, cloudapi.PAV1}, func(g cloudapi.Generation) cloudapi.Op { return *readKeysOf(g).Op(g) }, s.refreshKeys},
 		{kindAlerts, []cloudapi.Generation{cloudapi.Current}, func(cloudapi.Generation) cloudapi.Op { return cloudapi.OpListClusterAlerts }, s.refreshAlerts},
+		{kindBackups, []cloudapi.Generation{cloudapi.Current}, func(cloudapi.Generation) cloudapi.Op { return cloudapi.OpListBackups }, s.refreshBackups},
 	}
 }
 
@@ -74,7 +76,9 @@ func baselineSides(batch *pgx.Batch, accountID uuid.UUID) {
 	batch.Queue(`
 		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = NULL, digest = NULL, failures = 0, error = '', next_at = clock_timestamp()
 		WHERE account_id = $1 AND kind <> 'clusters'`, accountID)
-	batch.Queue(`DELETE FROM database_keys WHERE account_id = $1`, accountID)
+	for _, table := range []string{"database_keys", "backups", "backup_schedules", "cluster_backups"} {
+		batch.Queue(`DELETE FROM `+table+` WHERE account_id = $1`, accountID)
+	}
 }
 
 // sideOwner begins what this process is called in leases of kinds besides clusters: takeBack must not take those.

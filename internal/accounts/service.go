@@ -65,6 +65,7 @@ type Service struct {
 	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings   keyrings
 	firing     firingCounts
+	standing   standingCounts
 	breakGlass breakGlassLook
 	keeper     rightsKeeper
 	state      stateWatch

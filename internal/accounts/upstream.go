@@ -35,6 +35,8 @@ type cloud interface {
 	DeleteManagementKey(ctx context.Context, id string) error
 
 	Alerts(ctx context.Context, cluster string) ([]cloudapi.Alert, error)
+	Backups(ctx context.Context, pageToken string) (cloudapi.Listing[cloudapi.Backup], error)
+	BackupSchedules(ctx context.Context, pageToken string) (cloudapi.Listing[cloudapi.BackupSchedule], error)
 
 	Packages(ctx context.Context, provider, region string) ([]cloudapi.Package, error)
 	Package(ctx context.Context, provider, region, id string) (cloudapi.Package, error)

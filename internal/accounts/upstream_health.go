@@ -2,7 +2,13 @@ package accounts
 
 import (
 	"context"
+	"slices"
+	"time"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
 )
@@ -13,6 +19,16 @@ type AccountHealth struct {
 	// Health is what this process knows; Called is false where it has not called for the account in the last hour.
 	Health cloudapi.Health
 	Called bool
+	// Beside is how the reading of what is read beside clusters goes, by kind.
+	Beside []KindHealth
+}
+
+// KindHealth is how the reading of one kind of an account goes, the same from every process.
+type KindHealth struct {
+	Kind     string     // keys, alerts, backups
+	OKAt     *time.Time // when it was last read; nil: never
+	Failures int        // in a row
+	Error    string     // in words for people, also of a reading that was not whole; empty when all is well
 }
 
 // UpstreamPage is one page of accounts with how their calls go, by name.
@@ -42,5 +58,43 @@ func (s *Service) UpstreamHealth(ctx context.Context, by audit.Actor, q Accounts
 		}
 		page.Accounts = append(page.Accounts, AccountHealth{Account: a, Health: h, Called: called})
 	}
-	return page, nil
+	return page, s.addBeside(ctx, rights, page.Accounts)
+}
+
+// addBeside adds how each kind beside clusters is read, as far as the accounts have it.
+func (s *Service) addBeside(ctx context.Context, rights access.Rights, accounts []AccountHealth) error {
+	ids := make([]uuid.UUID, len(accounts))
+	for i, a := range accounts {
+		ids[i] = a.Account.ID
+	}
+	rows, err := s.cfg.DB.Query(ctx, `SELECT account_id, kind, ok_at, failures, error FROM refresh WHERE account_id = ANY($1) AND kind <> 'clusters'`, ids)
+	if err != nil {
+		return dbError("reading how kinds are read", err)
+	}
+	type row struct {
+		AccountID uuid.UUID
+		Kind      string
+		OKAt      *time.Time `db:"ok_at"`
+		Failures  int
+		Error     string
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	if err != nil {
+		return dbError("reading how kinds are read", err)
+	}
+	for i, a := range accounts {
+		whole := rights.Allows(ActClusterRead.Needs, accountTarget(a.Account.ref()).access())
+		for _, k := range s.sideKinds() {
+			at := slices.IndexFunc(found, func(r row) bool { return r.AccountID == a.Account.ID && r.Kind == k.name })
+			if at < 0 || !slices.Contains(k.generations, a.Account.Generation) {
+				continue
+			}
+			kind := KindHealth{Kind: k.name, OKAt: found[at].OKAt, Failures: found[at].Failures, Error: found[at].Error}
+			if kind.Error != "" && !whole {
+				kind.Error = "The last reading failed, or was not whole."
+			}
+			accounts[i].Beside = append(accounts[i].Beside, kind)
+		}
+	}
+	return nil
 }

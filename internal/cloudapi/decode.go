@@ -307,6 +307,20 @@ func (n node) time(name string) time.Time {
 	return time.Time{}
 }
 
+// duration returns a length of time, as protobuf writes it in JSON, such as 86400s or 1.5s; 0 for what is none, is negative, or is
+// longer than a hundred years.
+func (n node) duration(name string) time.Duration {
+	seconds, ok := strings.CutSuffix(n.text(name), "s")
+	if !ok || strings.Trim(seconds, "0123456789.") != "" {
+		return 0
+	}
+	f, err := strconv.ParseFloat(seconds, 64)
+	if err != nil || f < 0 || f > 100*365*86400 {
+		return 0
+	}
+	return time.Duration(math.Round(f*1e6)) * time.Microsecond
+}
+
 // enum returns the name of a value without the enum's prefix. Numbers are looked up; UNSPECIFIED is
 // the same as absent, and what the enum does not have stays as it came.
 func (n node) enum(name string, of enum) string {

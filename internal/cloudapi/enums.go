@@ -35,6 +35,10 @@ var (
 	enumAlertSeverity = enum{"CLUSTER_ALERT_SEVERITY_", []string{"INFO", "WARNING", "CRITICAL"}}
 	enumAlertState    = enum{"CLUSTER_ALERT_STATE_", []string{"FIRING", "RESOLVED"}}
 
+	enumBackupStatus   = enum{"BACKUP_STATUS_", []string{"RUNNING", "SKIPPED", "FAILED", "SUCCEEDED", "FAILED_TO_SYNC", "NOT_FOUND", "UNKNOWN"}}
+	enumScheduleStatus = enum{"BACKUP_SCHEDULE_STATUS_", []string{"ACTIVE", "FAILED_TO_SYNC", "NOT_FOUND", "DISABLED"}}
+	enumRestoreStatus  = enum{"BACKUP_RESTORE_STATUS_", []string{"RUNNING", "FAILED", "SUCCEEDED", "FAILED_TO_SYNC", "NOT_FOUND", "SKIPPED"}}
+
 	enumGlobalAccess     = enum{"GLOBAL_ACCESS_RULE_ACCESS_TYPE_", []string{"READ_ONLY", "MANAGE"}}
 	enumCollectionAccess = enum{"COLLECTION_ACCESS_RULE_ACCESS_TYPE_", []string{"READ_ONLY", "READ_WRITE"}}
 )

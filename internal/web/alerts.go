@@ -29,6 +29,9 @@ func alertTabs(c echo.Context, current string) []templates.Tab {
 	if slices.Contains(sessionFrom(c).Permissions, access.ReadAPIKeys) {
 		tabs = append(tabs, templates.Tab{Label: "Key radar", Href: pathRadar, Current: current == pathRadar})
 	}
+	if slices.Contains(sessionFrom(c).Permissions, access.ReadBackups) {
+		tabs = append(tabs, templates.Tab{Label: "Backups", Href: pathBackups, Current: current == pathBackups})
+	}
 	return tabs
 }
 

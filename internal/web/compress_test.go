@@ -11,7 +11,7 @@ import (
 
 // compressedRoutes are the pages that may be compressed. Adding to it is a decision: none of them
 // may hold a secret, not even a form's token.
-var compressedRoutes = []string{"/accounts", "/admin/grants", "/admin/upstream", "/alerts", "/audit", "/audit/outside", "/clusters", "/keys", "/packages"}
+var compressedRoutes = []string{"/accounts", "/admin/grants", "/admin/upstream", "/alerts", "/audit", "/audit/outside", "/backups", "/clusters", "/keys", "/packages"}
 
 func TestOnlyPagesWithoutSecretsAreCompressed(t *testing.T) {
 	c, _ := newFullConsole(t)

@@ -44,7 +44,7 @@ func keyPath(ref accounts.ClusterRef, key string) string {
 
 // clusterTabs are the pages about a cluster; current is the path of the one at hand.
 func clusterTabs(self, current string) []templates.Tab {
-	tabs := []templates.Tab{{Label: "Overview", Href: self}, {Label: "Keys", Href: self + "/keys"}, {Label: "History", Href: self + "/history"}}
+	tabs := []templates.Tab{{Label: "Overview", Href: self}, {Label: "Keys", Href: self + "/keys"}, {Label: "Backups", Href: self + pathBackups}, {Label: "History", Href: self + "/history"}}
 	for i := range tabs {
 		tabs[i].Current = tabs[i].Href == current
 	}

@@ -60,6 +60,7 @@ func (s *Server) pageRoutes() []route {
 		{Method: get, Path: pathAlerts, Handler: s.handleAlerts, Compressed: true},
 		{Method: get, Path: pathFiring, Handler: s.handleAlertsFiring},
 		{Method: get, Path: pathRadar, Handler: s.handleKeyRadar, Compressed: true},
+		{Method: get, Path: pathBackups, Handler: s.handleBackups, Compressed: true},
 		{Method: get, Path: pathClusterNew, Handler: s.handleClusterNewChoose},
 
 		{Method: get, Path: pathAccounts, Handler: s.handleAccounts, Compressed: true},
@@ -90,6 +91,7 @@ func (s *Server) pageRoutes() []route {
 
 		{Method: get, Path: cluster, Handler: s.handleCluster},
 		{Method: get, Path: cluster + "/history", Handler: s.handleClusterHistory, Compressed: true},
+		{Method: get, Path: cluster + pathBackups, Handler: s.handleClusterBackups, Compressed: true},
 		{Method: get, Path: cluster + "/update", Handler: s.handleClusterUpdateForm},
 		{Method: post, Path: cluster + "/update/review", Handler: s.handleClusterUpdateReview},
 		{Method: post, Path: cluster + "/update", Handler: s.handleClusterUpdate},

@@ -30,6 +30,7 @@ var askedActs = func() map[string]accounts.Act {
 
 	get(accounts.ActClusterRead, "/", pathHome, pathLive, cluster, cluster+"/history", pathWhy)
 	get(accounts.ActAlertRead, pathAlerts, pathFiring)
+	get(accounts.ActBackupRead, pathBackups, cluster+pathBackups)
 	get(accounts.ActAccountRead, pathAccounts, account, pathUpstream)
 	get(accounts.ActAccountCreate, pathAccountNew)
 	post(accounts.ActAccountCreate, pathAccounts)

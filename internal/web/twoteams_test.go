@@ -284,6 +284,22 @@ func newTwoTeams(t *testing.T, kind string) *twoTeams {
 	return w
 }
 
+// plantBackups gives the team's clusters backups and schedules in whose every field it is told whose they are. The next
+// reading takes them away.
+func (w *twoTeams) plantBackups(m *team) {
+	w.t.Helper()
+	for n, cluster := range m.clusters {
+		backup, schedule := fmt.Sprintf("%s-backup-%d", m.name, n), fmt.Sprintf("%s-schedule-%d", m.name, n)
+		m.canaries = append(m.canaries, backup, schedule)
+		w.sql(`INSERT INTO backups (account_id, backup_id, cluster_id, name, stored_as, status, schedule_id, created_at) VALUES ($1, $2, $3, $4, $4, upper($4), $5, now())`,
+			m.account, backup, cluster, m.name, schedule)
+		w.sql(`INSERT INTO backup_schedules (account_id, schedule_id, cluster_id, name, cron, status, watched_at) VALUES ($1, $2, $3, $4, $4, upper($4), now())`, m.account, schedule, cluster, m.name)
+		w.sql(`INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, unsupported, last_status, running, schedules) VALUES ($1, $2, '\x00', $3, $4, 0, 0)
+			ON CONFLICT ON CONSTRAINT cluster_backups_pkey DO UPDATE SET unsupported = excluded.unsupported, last_status = excluded.last_status`,
+			m.account, cluster, m.name, map[int]string{1: strings.ToUpper(m.name)}[n])
+	}
+}
+
 // TestRefusedLabelsKeepTheForm: that a grant goes by a label is said at the field, before and after; nothing that was
 // typed is lost.
 func TestRefusedLabelsKeepTheForm(t *testing.T) {
@@ -467,7 +483,8 @@ func (w *twoTeams) refreshAll() {
 		var left, missing int
 		err := w.db.Pool.QueryRow(ctx, `
 			SELECT (SELECT count(*) FROM refresh WHERE ok_at IS NULL)
-				+ (SELECT count(*) FROM accounts a WHERE NOT EXISTS (SELECT FROM refresh r WHERE r.account_id = a.id AND r.kind = 'keys'))`).Scan(&left)
+				+ (SELECT count(*) FROM accounts a WHERE NOT EXISTS (SELECT FROM refresh r WHERE r.account_id = a.id AND r.kind = 'keys'))
+				+ (SELECT count(*) FROM accounts a WHERE a.generation = 'current' AND NOT EXISTS (SELECT FROM refresh r WHERE r.account_id = a.id AND r.kind = 'backups'))`).Scan(&left)
 		for _, m := range w.teams {
 			for _, id := range m.clusters {
 				var n int
@@ -688,6 +705,9 @@ func TestTwoTeamsNeverSeeAByteOfEachOther(t *testing.T) {
 					routes = w.routes()
 				}
 				for _, m := range w.teams {
+					w.plantBackups(m)
+				}
+				for _, m := range w.teams {
 					// It is their own that they see: otherwise nothing would be shown by this.
 					body := m.browser.visit("/clusters").Body.String()
 					seen := m.clusters
@@ -702,6 +722,11 @@ func TestTwoTeamsNeverSeeAByteOfEachOther(t *testing.T) {
 					for _, field := range []string{"zq" + m.name[2:] + "-0", `value="` + m.name + `"`} {
 						if !strings.Contains(body, field) {
 							t.Errorf("%s does not see %q of its own", m.name, field)
+						}
+					}
+					for page, field := range map[string]string{pathBackups: m.name + "-0", m.path() + pathBackups: m.name + "-backup-0"} {
+						if own := m.browser.visit(page).Body.String(); !strings.Contains(own, field) || strings.Count(own, m.name) < 5 {
+							t.Errorf("%s does not see %q of its own on %s", m.name, field, page)
 						}
 					}
 					if pages := w.crawl(m); pages < 20 {
@@ -774,6 +799,7 @@ func TestTwoTeamsFindWhatIsPlanted(t *testing.T) {
 	t.Parallel()
 	w := newTwoTeams(t, "account")
 	m, o := w.teams[0], w.teams[1]
+	w.plantBackups(o)
 	hx := func(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
 	body := func(text string) func(*httptest.ResponseRecorder) {
 		return func(a *httptest.ResponseRecorder) { a.Body.WriteString(text) }

@@ -63,6 +63,9 @@ func upstreamRow(a accounts.AccountHealth) templates.UpstreamRow {
 		Called: a.Called, Breaker: string(h.Breaker), RetryAt: h.RetryAt, InARow: h.Failures, UnderWay: h.InFlight, Waiting: h.Waiting,
 		LastMinute: h.LastMinute, MostAMinute: h.MostAMinute, Requests: int(h.Requests), Failed: int(h.Failed), AnsweredAt: h.AnsweredAt,
 	}
+	for _, k := range a.Beside {
+		r.Beside = append(r.Beside, templates.UpstreamKind{Kind: k.Kind, OKAt: timeOf(k.OKAt), Failing: k.Failures > 0, Error: asSentence(k.Error)})
+	}
 	for _, f := range h.Recent {
 		r.Recent = append(r.Recent, templates.UpstreamFailure{At: f.At, Op: f.Op, Kind: string(f.Kind), Status: f.Status, Words: asSentence(cmp.Or(f.Words, notToldOfClusters)), TraceID: f.TraceID})
 	}
