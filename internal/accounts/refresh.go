@@ -34,7 +34,7 @@ const (
 	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
 	// slowWorkers do: so the few that hang take no time from those that answer. One that was answered gives it too, while
 	// no more than storingWorkers store: upstream need not wait for Postgres.
-	yieldAfter     = 75 * time.Millisecond
+	yieldAfter     = 60 * time.Millisecond
 	slowWorkers    = 16
 	storingWorkers = 4
 
