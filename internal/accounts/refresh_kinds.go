@@ -44,6 +44,8 @@ const (
 	sideWorkers  = 3
 	sideTroubled = 1
 	sideSlow     = 8
+	// clustersFirst is how long nothing else is read when clusters are behind.
+	clustersFirst = time.Minute
 	// planEvery is how often it is looked whether each account has a row for each kind that it has.
 	planEvery = time.Minute
 )
@@ -195,13 +197,16 @@ func (s *Service) findLabelled(ctx context.Context) error {
 	return nil
 }
 
-// sidePlaces is how many accounts more of a kind may be read now: one at a time while clusters wait for their turn, which are
-// what people look at first.
+// sidePlaces is how many accounts more of a kind may be read now. While clusters wait for their turn, which are what people look
+// at first, it is none for a minute, and then one at a time.
 func (s *Service) sidePlaces(slots chan struct{}) int {
-	if s.refreshing.behind.Load() {
-		return 1 - len(slots)
+	switch since := s.refreshing.behind.Load(); {
+	case since == nil:
+		return cap(slots) - len(slots)
+	case time.Since(*since) < clustersFirst:
+		return 0
 	}
-	return cap(slots) - len(slots)
+	return 1 - len(slots)
 }
 
 // sideLoop reads one kind of all accounts until ctx ends, and returns when all reading has ended.
