@@ -48,8 +48,6 @@ const (
 	// ones take turns; see heavyTurns.
 	largeAnswer = 64 << 10
 	manyRows    = 20
-	// longestPause bounds the pause between two turns.
-	longestPause = 100 * time.Millisecond
 	// upsertAtOnce is how many rows one statement writes.
 	upsertAtOnce = 100
 	// probeAgainTimeout bounds the look at what the key may do, which follows now and then.
@@ -571,17 +569,13 @@ func heavyTurns(db *pgxpool.Pool) int {
 	return max(1, min(int(db.Config().MaxConns)/4, runtime.GOMAXPROCS(0)/2))
 }
 
-// takeTurn waits for the turn to do something heavy, which ends with the function it returns. The next one begins a while after
-// that, a third of what this one took: between two of them, what people wait for has both processors for itself.
+// takeTurn waits for the turn to do something heavy, which ends with the function it returns.
 func (s *Service) takeTurn(ctx context.Context) (done func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
 	select {
 	case s.refreshing.heavy <- struct{}{}:
-		began := time.Now()
-		return func() {
-			time.AfterFunc(min(time.Since(began)/3, longestPause), func() { <-s.refreshing.heavy })
-		}, nil
+		return func() { <-s.refreshing.heavy }, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the turn to take a large listing: %w", ctx.Err())
 	}
