@@ -18,10 +18,12 @@ BEGIN
                 'public.backups'::regclass, 'public.backup_schedules'::regclass, 'public.cluster_backups'::regclass)
             AND pg_stat_get_mod_since_analyze(c.oid) > greatest(500, 3 * c.reltuples)
     LOOP
-        EXECUTE format('ANALYZE %s', grown);
+        BEGIN
+            EXECUTE format('ANALYZE %s', grown);
+        EXCEPTION
+            WHEN lock_not_available THEN NULL; -- the server, or a migration, is at it
+        END;
     END LOOP;
-EXCEPTION
-    WHEN lock_not_available THEN NULL; -- the server, or a migration, is at it
 END;
 $$;
 REVOKE ALL ON FUNCTION analyze_snapshots() FROM PUBLIC;

@@ -157,7 +157,7 @@ func appendRow(b []byte, now time.Time, r *templates.FleetRow) []byte {
 		b = appendEscaped(b, r.Reason)
 		b = append(b, `</div>`...)
 	}
-	b = append(b, `</td><td role="cell" class="flow owner"><a class="hover:underline" href="`...)
+	b = append(b, `</td><td role="cell" class="flow owner"><a class="txtlnk" href="`...)
 	b = appendEscaped(b, r.AccountHref)
 	b = append(b, `">`...)
 	b = appendEscaped(b, r.AccountName)
@@ -263,7 +263,7 @@ const rowsTemplate = `{{range .Rows}}<tr role="row" id="c-{{.AccountID}}-{{.Clus
 	`<td role="cell" class="state-cell">{{if eq .Phase "HEALTHY"}}<span class="state tone-ok">Healthy</span>{{else if eq .Phase "SUSPENDED"}}<span class="state tone-off">Suspended</span>` +
 	`{{else if eq .Phase "NOT_READY"}}<span class="state tone-warn">Not ready</span>{{else}}<span class="state tone-warn">{{.Phase}}</span>{{end}}` +
 	`{{if and .Reason (ne .Phase "HEALTHY")}}<div class="sub line-clamp-2 max-w-60 [overflow-wrap:anywhere]" title="{{.Reason}}">{{.Reason}}</div>{{end}}</td>` +
-	`<td role="cell" class="flow owner"><a class="hover:underline" href="{{.AccountHref}}">{{.AccountName}}</a></td>` +
+	`<td role="cell" class="flow owner"><a class="txtlnk" href="{{.AccountHref}}">{{.AccountName}}</a></td>` +
 	`<td role="cell" class="flow">{{if eq .Environment "production"}}<span class="chip chip-strong">{{else}}<span class="chip">{{end}}{{.Environment}}</span></td>` +
 	`<td role="cell" class="place flow"><span class="text-muted">{{.Cloud}}</span> <span>{{.Region}}</span></td>` +
 	`<td role="cell" class="num flow">{{.Version}}</td>` +

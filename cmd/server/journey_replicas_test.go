@@ -592,6 +592,10 @@ func (w *squadron) refreshTakenOver(t *testing.T) {
 		w.start(t, 1)
 		w.start(t, 2)
 		w.killed(0)
+		// What else it was reading at that moment would be the dead one's for a minute, too.
+		if _, err := w.db.Exec(t.Context(), `UPDATE refresh SET lease_until = clock_timestamp() WHERE account_id::text <> $1`, g.id); err != nil {
+			t.Fatal(err)
+		}
 		// Others are refreshed; this one belongs to the dead for a minute.
 		since := now(t)
 		w.waitFor(t, "the other accounts are refreshed twice", `SELECT bool_and(ok_at > $2) FROM refresh WHERE kind = 'clusters' AND account_id::text = ANY($1)`,

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -530,15 +531,32 @@ func (s *Service) fleet(ctx context.Context, scope access.Scope, q FleetQuery) (
 	}
 	// Whoever may see the same and asks the same, is answered the same: those who look at the fleet all ask when something
 	// changes.
-	key, err := json.Marshal([]any{scope, q})
+	labels := make([]string, len(scope.Labels))
+	for i, l := range scope.Labels {
+		labels[i] = l.String()
+	}
+	key, err := json.Marshal([]any{scope.Everything, scope.Environments, scope.Accounts, scope.Clusters, labels, q})
 	if err != nil {
 		return FleetPage{}, fmt.Errorf("encoding the query: %w", err)
 	}
-	page, err := s.fleetReads.do(ctx, string(key), func(ctx context.Context) (FleetPage, error) { return s.readFleet(ctx, scope, q, list) })
+	got, err := s.fleetReads.do(ctx, string(key), func(ctx context.Context) (fleetRead, error) {
+		page, err := s.readFleet(ctx, scope, q, list)
+		return fleetRead{page, scope}, err
+	})
+	if err == nil && !reflect.DeepEqual(got.scope, scope) {
+		// Whatever the key forgot of the scope, nobody is given what another one may see.
+		got.page, err = s.readFleet(ctx, scope, q, list)
+	}
 	if err != nil {
 		return FleetPage{}, dbError("reading the fleet", err)
 	}
-	return page, nil
+	return got.page, nil
+}
+
+// fleetRead is a page with the scope that it was read for.
+type fleetRead struct {
+	page  FleetPage
+	scope access.Scope
 }
 
 // readFleet reads one page of the fleet in one transaction.

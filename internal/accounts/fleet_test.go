@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -482,4 +483,50 @@ func TestListsLookForAFewWords(t *testing.T) {
 	if err != nil || page.Total != 1 {
 		t.Errorf("%d accounts, %v", page.Total, err)
 	}
+}
+
+// TestFleetIsSharedWithEquals: those who ask at the same moment are given what they may see themselves, whatever kind of scope they see by.
+func TestFleetIsSharedWithEquals(t *testing.T) {
+	r := newRig(t)
+	scopes := map[string]access.Scope{}
+	for _, team := range []string{"search", "ads"} {
+		environment := map[string]Environment{"search": Production, "ads": Staging}[team]
+		id, _ := r.account(t, team, environment)
+		r.fill(t, id, 20)
+		r.exec(t, `UPDATE clusters SET name = $2 || '-' || name, labels = jsonb_build_object('team', $2::text) WHERE account_id = $1`, id, team)
+		var cluster string
+		if err := r.db.Pool.QueryRow(t.Context(), `SELECT min(cluster_id) FROM clusters WHERE account_id = $1`, id).Scan(&cluster); err != nil {
+			t.Fatal(err)
+		}
+		selector, err := access.ParseSelector("team=" + team)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scopes[team+" by labels"] = access.Scope{Labels: []access.Selector{selector}}
+		scopes[team+" by account"] = access.Scope{Accounts: []uuid.UUID{id}}
+		scopes[team+" by cluster"] = access.Scope{Clusters: []access.ClusterRef{{AccountID: id, ClusterID: cluster}}}
+		scopes[team+" by environment"] = access.Scope{Environments: []string{string(environment)}}
+	}
+	var asking sync.WaitGroup
+	for who, scope := range scopes {
+		team, _, _ := strings.Cut(who, " ")
+		for range 4 {
+			asking.Go(func() {
+				for range 25 {
+					page, err := r.svc.fleet(t.Context(), scope, FleetQuery{})
+					if err != nil || len(page.Rows) == 0 {
+						t.Errorf("%s: %d rows, %v", who, len(page.Rows), err)
+						return
+					}
+					for _, row := range page.Rows {
+						if !strings.HasPrefix(row.Name, team+"-") {
+							t.Errorf("%s is given %s", who, row.Name)
+							return
+						}
+					}
+				}
+			})
+		}
+	}
+	asking.Wait()
 }

@@ -75,12 +75,12 @@ const (
 
 // refreshing is the work of keeping snapshots fresh.
 type refreshing struct {
-	random    func() float64            // in [0, 1), for jitter
-	wake      chan struct{}             // something is due or a worker is free
-	working   sync.Map                  // accounts a worker of this process refreshes now
-	settleOwn time.Duration             // see the constant
-	behind    atomic.Pointer[time.Time] // since when clusters of more accounts that are well are due than there are workers; nil: they are not
-	orphaned  atomic.Bool               // a lease of this process may be held by no worker: giving it back failed
+	random    func() float64 // in [0, 1), for jitter
+	wake      chan struct{}  // something is due or a worker is free
+	working   sync.Map       // accounts a worker of this process refreshes now
+	settleOwn time.Duration  // see the constant
+	behind    atomic.Bool    // clusters of more accounts that are well are due than there are workers
+	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
 	alerts    *rate.Limiter // clusters whose alerts are read, of all accounts
@@ -190,13 +190,8 @@ func (s *Service) refreshLoop(ctx context.Context) {
 			s.refreshing.orphaned.Store(true) // the answer may have been lost, not the lease
 			return err
 		}
-		switch since := s.refreshing.behind.Load(); {
-		case failing:
-		case len(leases) < free:
-			s.refreshing.behind.Store(nil)
-		case since == nil:
-			now := time.Now()
-			s.refreshing.behind.Store(&now)
+		if !failing {
+			s.refreshing.behind.Store(len(leases) == free)
 		}
 		for _, l := range leases {
 			slots <- struct{}{}

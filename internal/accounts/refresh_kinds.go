@@ -44,8 +44,8 @@ const (
 	sideWorkers  = 3
 	sideTroubled = 1
 	sideSlow     = 8
-	// clustersFirst is how long nothing else is read when clusters are behind.
-	clustersFirst = time.Minute
+	// besideClusters is how often at most an account of a kind is read while clusters are behind.
+	besideClusters = time.Second
 	// planEvery is how often it is looked whether each account has a row for each kind that it has.
 	planEvery = time.Minute
 )
@@ -197,13 +197,13 @@ func (s *Service) findLabelled(ctx context.Context) error {
 	return nil
 }
 
-// sidePlaces is how many accounts more of a kind may be read now. While clusters wait for their turn, which are what people look
-// at first, it is none for a minute, and then one at a time.
-func (s *Service) sidePlaces(slots chan struct{}) int {
-	switch since := s.refreshing.behind.Load(); {
-	case since == nil:
+// sidePlaces is how many accounts more of a kind may be read now, of which the last one was begun at a time. While clusters wait
+// for their turn, which are what people look at first, it is one a second at most.
+func (s *Service) sidePlaces(slots chan struct{}, last time.Time) int {
+	switch {
+	case !s.refreshing.behind.Load():
 		return cap(slots) - len(slots)
-	case time.Since(*since) < clustersFirst:
+	case time.Since(last) < besideClusters:
 		return 0
 	}
 	return 1 - len(slots)
@@ -215,8 +215,9 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	defer running.Wait()
 	steady, troubled, slow := make(chan struct{}, sideWorkers), make(chan struct{}, sideTroubled), make(chan struct{}, sideSlow)
 	free := make(chan struct{}, 1)
+	var last time.Time
 	dispatch := func(slots chan struct{}, failing bool) error {
-		n := s.sidePlaces(slots)
+		n := s.sidePlaces(slots, last)
 		if n <= 0 {
 			return nil
 		}
@@ -226,6 +227,7 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 		}
 		for _, l := range leases {
 			slots <- struct{}{}
+			last = time.Now()
 			running.Go(func() {
 				defer func() {
 					select {

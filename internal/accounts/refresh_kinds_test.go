@@ -678,8 +678,8 @@ func TestWhatIsSeenByLabelsIsOnScreen(t *testing.T) {
 	}
 }
 
-// TestKindsBesideClustersWaitForThem: while clusters of more accounts are due than there are workers, nothing else is read for a
-// minute, then one account of each other kind at a time, and as many as there are places when that is over.
+// TestKindsBesideClustersWaitForThem: while clusters of more accounts are due than there are workers, one account of each other kind
+// is read a second, and as many as there are places when that is over.
 func TestKindsBesideClustersWaitForThem(t *testing.T) {
 	r := newRig(t)
 	const accounts = 40
@@ -694,7 +694,7 @@ func TestKindsBesideClustersWaitForThem(t *testing.T) {
 	defer func() { stop(); <-ended }()
 	behind := func(want bool) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); (r.svc.refreshing.behind.Load() != nil) != want; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); r.svc.refreshing.behind.Load() != want; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("clusters are behind: %v", !want)
 			}
@@ -702,21 +702,20 @@ func TestKindsBesideClustersWaitForThem(t *testing.T) {
 	}
 	behind(true)
 	slots := make(chan struct{}, sideWorkers)
-	if n := r.svc.sidePlaces(slots); n != 0 {
-		t.Errorf("%d places while clusters wait", n)
+	if n := r.svc.sidePlaces(slots, time.Now()); n != 0 {
+		t.Errorf("%d places while clusters wait, a moment after the last", n)
 	}
-	long := time.Now().Add(-clustersFirst)
-	r.svc.refreshing.behind.Store(&long)
-	if n := r.svc.sidePlaces(slots); n != 1 {
-		t.Errorf("%d places while clusters have waited for long", n)
+	long := time.Now().Add(-2 * besideClusters)
+	if n := r.svc.sidePlaces(slots, long); n != 1 {
+		t.Errorf("%d places while clusters wait, long after the last", n)
 	}
 	slots <- struct{}{}
-	if n := r.svc.sidePlaces(slots); n != 0 {
+	if n := r.svc.sidePlaces(slots, long); n != 0 {
 		t.Errorf("%d places beside the one that is taken", n)
 	}
 	close(hold)
 	behind(false)
-	if n := r.svc.sidePlaces(slots); n != sideWorkers-1 {
+	if n := r.svc.sidePlaces(slots, long); n != sideWorkers-1 {
 		t.Errorf("%d places when no cluster waits", n)
 	}
 }

@@ -61,7 +61,7 @@ type Service struct {
 	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
-	fleetReads sharedReads[FleetPage]
+	fleetReads sharedReads[fleetRead]
 	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings   keyrings
 	firing     firingCounts

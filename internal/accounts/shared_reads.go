@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// sharedReadTimeout bounds a read that several wait for, and which therefore does not end with the request of one.
+// sharedReadTimeout bounds a read that several wait for.
 const sharedReadTimeout = 15 * time.Second
 
 // sharedReads does equal reads that are asked for at once only once. What is asked for while an equal read is under way waits
@@ -22,38 +22,58 @@ type sharedReads[T any] struct {
 
 // sharedRead is one read, for all who wait for it.
 type sharedRead[T any] struct {
-	done  chan struct{}
-	value T
-	err   error
+	read    func(context.Context) (T, error)
+	ctx     context.Context //nolint:containedctx // of all who wait: it ends with the last of them
+	cancel  context.CancelFunc
+	waiting int // guarded by sharedReads.mu
+	done    chan struct{}
+	value   T
+	err     error
 }
 
 // do returns what read returns, which is done once for all who wait with the same key. It returns ctx's error when that
-// ends first; the read goes on for the others.
+// ends first; the read goes on as long as somebody waits.
 func (s *sharedReads[T]) do(ctx context.Context, key string, read func(context.Context) (T, error)) (T, error) {
 	s.mu.Lock()
 	mine, busy := s.next[key]
 	if mine == nil {
-		mine = &sharedRead[T]{done: make(chan struct{})}
+		mine = &sharedRead[T]{read: read, done: make(chan struct{})}
+		mine.ctx, mine.cancel = context.WithTimeout(context.WithoutCancel(ctx), sharedReadTimeout)
 		if s.next == nil {
 			s.next = map[string]*sharedRead[T]{}
 		}
 		s.next[key] = mine
 	}
+	mine.waiting++
 	if !busy {
-		go s.work(context.WithoutCancel(ctx), key, read)
+		go s.work(key)
 	}
 	s.mu.Unlock()
 	select {
 	case <-mine.done:
 		return mine.value, mine.err
 	case <-ctx.Done():
+		s.leave(key, mine)
 		var none T
 		return none, fmt.Errorf("waiting for what others read too: %w", ctx.Err())
 	}
 }
 
+// leave is that one does not wait any more. A read that nobody waits for ends, or does not begin.
+func (s *sharedReads[T]) leave(key string, from *sharedRead[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from.waiting--; from.waiting > 0 {
+		return
+	}
+	from.cancel()
+	if s.next[key] == from {
+		s.next[key] = nil
+	}
+}
+
 // work does the reads of a key one after the other until nobody waits for another.
-func (s *sharedReads[T]) work(ctx context.Context, key string, read func(context.Context) (T, error)) {
+func (s *sharedReads[T]) work(key string) {
 	for {
 		s.mu.Lock()
 		this := s.next[key]
@@ -64,17 +84,16 @@ func (s *sharedReads[T]) work(ctx context.Context, key string, read func(context
 		}
 		s.next[key] = nil
 		s.mu.Unlock()
-		s.once(ctx, this, read)
+		this.do()
 	}
 }
 
-// once does a read. One that panics fails: the process is that of everybody.
-func (s *sharedReads[T]) once(ctx context.Context, this *sharedRead[T], read func(context.Context) (T, error)) {
-	ctx, cancel := context.WithTimeout(ctx, sharedReadTimeout)
-	defer cancel()
-	defer close(this.done)
-	this.err = guarded(ctx, func(ctx context.Context) (err error) {
-		this.value, err = read(ctx)
+// do does the read. One that panics fails: the process is that of everybody.
+func (r *sharedRead[T]) do() {
+	defer r.cancel()
+	defer close(r.done)
+	r.err = guarded(r.ctx, func(ctx context.Context) (err error) {
+		r.value, err = r.read(ctx)
 		return err
 	})
 }

@@ -107,6 +107,39 @@ func TestSharedReadsOutliveWhoAskedFirst(t *testing.T) {
 	})
 }
 
+// TestSharedReadsEndWithTheLastWhoWaits: what nobody waits for any more takes nothing from the others.
+func TestSharedReadsEndWithTheLastWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &sharedReads[string]{}
+		began, ended := 0, 0
+		read := func(ctx context.Context) (string, error) {
+			began++
+			<-ctx.Done()
+			ended++
+			return "", ctx.Err()
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		go func() { _, _ = shared.do(ctx, "fleet", read) }()
+		synctest.Wait()
+		for range 3 {
+			go func() { _, _ = shared.do(ctx, "fleet", read) }()
+		}
+		synctest.Wait()
+		if began != 1 || ended != 0 {
+			t.Fatalf("%d began, %d ended", began, ended)
+		}
+		at := time.Now()
+		leave()
+		synctest.Wait()
+		if began != 1 || ended != 1 || !time.Now().Equal(at) || len(shared.next) != 0 {
+			t.Errorf("when all have left %d have begun and %d ended, %d keys are kept", began, ended, len(shared.next))
+		}
+		if got, err := shared.do(t.Context(), "fleet", func(context.Context) (string, error) { return "read", nil }); got != "read" || err != nil {
+			t.Errorf("who comes later reads %q, %v", got, err)
+		}
+	})
+}
+
 func TestSharedReadsThatHangOrPanicEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &sharedReads[string]{}
