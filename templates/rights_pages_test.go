@@ -60,9 +60,6 @@ func TestNoSpaceBeforeAPunctuationMark(t *testing.T) {
 // TestPagesOfRightsAreNotSqueezed looks at tables and breadcrumbs where they were too narrow to be read: places keep a
 // width in which words fit, and the stroke of a breadcrumb stands at the first line of what it leads to.
 func TestPagesOfRightsAreNotSqueezed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a browser")
-	}
 	pages := samplePages()
 	pages["long-crumbs"] = Crumbs([]Link{{"Grants", "/admin/grants"}, {strings.Repeat("a long title of a grant ", 20), "/x"}})
 	ctx, server := browse(t), servePages(t, pages)

@@ -22,10 +22,9 @@ type sharedReads[T any] struct {
 
 // sharedRead is one read, for all who wait for it.
 type sharedRead[T any] struct {
-	read    func(context.Context) (T, error)
-	ctx     context.Context //nolint:containedctx // of all who wait: it ends with the last of them
-	cancel  context.CancelFunc
-	waiting int // guarded by sharedReads.mu
+	read    func() (T, error)
+	cancel  context.CancelFunc // ends it
+	waiting int                // guarded by sharedReads.mu
 	done    chan struct{}
 	value   T
 	err     error
@@ -37,8 +36,14 @@ func (s *sharedReads[T]) do(ctx context.Context, key string, read func(context.C
 	s.mu.Lock()
 	mine, busy := s.next[key]
 	if mine == nil {
-		mine = &sharedRead[T]{read: read, done: make(chan struct{})}
-		mine.ctx, mine.cancel = context.WithTimeout(context.WithoutCancel(ctx), sharedReadTimeout)
+		of, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedReadTimeout) // all who wait
+		mine = &sharedRead[T]{cancel: cancel, done: make(chan struct{}), read: func() (value T, err error) {
+			err = guarded(of, func(ctx context.Context) (err error) {
+				value, err = read(ctx)
+				return err
+			})
+			return value, err
+		}}
 		if s.next == nil {
 			s.next = map[string]*sharedRead[T]{}
 		}
@@ -92,8 +97,5 @@ func (s *sharedReads[T]) work(key string) {
 func (r *sharedRead[T]) do() {
 	defer r.cancel()
 	defer close(r.done)
-	r.err = guarded(r.ctx, func(ctx context.Context) (err error) {
-		r.value, err = r.read(ctx)
-		return err
-	})
+	r.value, r.err = r.read()
 }

@@ -138,7 +138,9 @@ func TestMetricsMoveWithTheClock(t *testing.T) {
 	node := series(since, "nodes", 1, "cpu")
 	var sums [4]float64
 	for i, by := range []string{"SUM", "MAX", "AVG", "MIN"} {
-		fmt.Sscanf(series(since+"&aggregator=AGGREGATOR_"+by, "cpu")[0], "2026-09-01T12:00:00Z %g", &sums[i]) //nolint:errcheck // zero fails below
+		if _, err := fmt.Sscanf(series(since+"&aggregator=AGGREGATOR_"+by, "cpu")[0], "2026-09-01T12:00:00Z %g", &sums[i]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if !(sums[0] > sums[1] && sums[1] > sums[2] && sums[2] > sums[3] && sums[3] > 0) {
 		t.Errorf("sum, maximum, average and minimum are %v", sums)
