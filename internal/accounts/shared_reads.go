@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// sharedReadTimeout bounds a read that several wait for.
+// sharedReadTimeout bounds a read that several wait for, from when it begins.
 const sharedReadTimeout = 15 * time.Second
 
 // sharedReads does equal reads that are asked for at once only once. What is asked for while an equal read is under way waits
@@ -36,9 +36,11 @@ func (s *sharedReads[T]) do(ctx context.Context, key string, read func(context.C
 	s.mu.Lock()
 	mine, busy := s.next[key]
 	if mine == nil {
-		of, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedReadTimeout) // all who wait
+		of, cancel := context.WithCancel(context.WithoutCancel(ctx)) // all who wait
 		mine = &sharedRead[T]{cancel: cancel, done: make(chan struct{}), read: func() (value T, err error) {
-			err = guarded(of, func(ctx context.Context) (err error) {
+			bounded, end := context.WithTimeout(of, sharedReadTimeout)
+			defer end()
+			err = guarded(bounded, func(ctx context.Context) (err error) {
 				value, err = read(ctx)
 				return err
 			})

@@ -159,3 +159,31 @@ func TestSharedReadsThatHangOrPanicEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestSharedReadsHaveTheirOwnTime: a read that had to wait for a slow one has as much time as that had.
+func TestSharedReadsHaveTheirOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reads sharedReads[int]
+		slow := func(ctx context.Context) (int, error) {
+			select {
+			case <-time.After(sharedReadTimeout - time.Second):
+				return 1, nil
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}
+		failed := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := reads.do(t.Context(), "one", slow)
+				failed <- err
+			}()
+			synctest.Wait()
+		}
+		for range 2 {
+			if err := <-failed; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
