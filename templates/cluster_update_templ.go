@@ -91,7 +91,7 @@ func ClusterUpdate(v ClusterUpdateView) templ.Component {
 				}
 			}
 			if v.Refusal != nil {
-				templ_7745c5c3_Err = Refusal(*v.Refusal).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Refusal(RefusalHeading, *v.Refusal).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -1702,7 +1702,7 @@ func ErrorPage(v ErrorView) templ.Component {
 				}
 			}
 			if v.Refusal != nil {
-				templ_7745c5c3_Err = Refusal(*v.Refusal).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Refusal(RefusalHeading, *v.Refusal).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -69,7 +69,27 @@ func TestScreenshots(t *testing.T) {
 	take("account-light", 1000)
 	s.open("/audit", "audit-index")
 	take("audit-light", 760)
+	s.takesSnapshots(take)
 	s.takesRights(take, st, path)
+}
+
+// takesSnapshots takes the pictures of what is read of all accounts besides their clusters, when all of it has been read.
+func (s *surfer) takesSnapshots(take func(name string, height int64)) {
+	s.t.Helper()
+	waitUntil(s.t, "alerts, keys and backups are read", func() bool {
+		s.open("/backups", "backups-index")
+		return !ask[bool](s, `document.body.innerText.includes("has not been read")`)
+	})
+	for _, page := range []struct{ name, path, bodyID string }{
+		{"alerts", "/alerts", "alerts-index"}, {"key-radar", "/keys", "keys-index"}, {"backups", "/backups", "backups-index"},
+	} {
+		for _, scheme := range []string{"light", "dark"} {
+			s.do(asksFor(scheme))
+			s.open(page.path, page.bodyID)
+			take(page.name+"-"+scheme, 860)
+		}
+	}
+	s.do(asksFor("light"))
 }
 
 // takesRights takes the pictures of who may do what, in light and dark.
