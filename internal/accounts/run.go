@@ -48,7 +48,9 @@ func (s *Service) Run(ctx context.Context) error {
 		{"plan what is read next to clusters", planEvery, s.planSides},
 		{"find what is seen by labels", labelledEvery, s.findLabelled},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
+		{"tell sums of changes made outside", sumsEvery, s.tellSums},
 		{"forget clusters", cleanEvery, s.forgetGone},
+		{"forget notes of clusters", cleanEvery, s.forgetUntold},
 		{"analyze tables of snapshots", statisticsEvery, s.analyzeSnapshots},
 		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
 	} {

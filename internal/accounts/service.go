@@ -54,23 +54,24 @@ type Service struct {
 	beside  beside // refusals that are being recorded without anybody waiting
 	// underway are the operations this process has begun and not ended, which its reconciler
 	// leaves alone however long they take.
-	underway   sync.Map
-	searches   searches
-	verifying  sync.Mutex    // held while the whole log is read
-	exporting  chan struct{} // holds one for each export that runs
-	recheck    time.Duration // how often a long answer asks whether its right still holds
-	signIns    signInFailures
-	refreshing refreshing
-	fleetReads sharedReads[fleetRead]
-	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
-	keyrings   keyrings
-	firing     firingCounts
-	standing   standingCounts
-	breakGlass breakGlassLook
-	keeper     rightsKeeper
-	state      stateWatch
-	hub        *hub
-	metrics    *metrics
+	underway      sync.Map
+	searches      searches
+	verifying     sync.Mutex    // held while the whole log is read
+	exporting     chan struct{} // holds one for each export that runs
+	recheck       time.Duration // how often a long answer asks whether its right still holds
+	signIns       signInFailures
+	refreshing    refreshing
+	outsideBudget int // see the constant
+	fleetReads    sharedReads[fleetRead]
+	labelled      atomic.Pointer[[]uuid.UUID] // see findLabelled
+	keyrings      keyrings
+	firing        firingCounts
+	standing      standingCounts
+	breakGlass    breakGlassLook
+	keeper        rightsKeeper
+	state         stateWatch
+	hub           *hub
+	metrics       *metrics
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -94,7 +95,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
+		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery, outsideBudget: outsideBudget,
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
 			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
