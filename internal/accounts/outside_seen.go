@@ -49,21 +49,44 @@ type OutsidePage struct {
 }
 
 // OutsideChanges lists what was changed outside this console, as far as the member may read the log. Narrowed to an account it is a
-// search, and recorded as one.
+// search, and recorded as one. What may read far back has the bounds of a search: ErrRateLimited, context.DeadlineExceeded.
 func (s *Service) OutsideChanges(ctx context.Context, by audit.Actor, q OutsideQuery) (OutsidePage, error) {
 	part, err := s.logFor(ctx, by, ActAuditRead)
 	if err != nil {
 		return OutsidePage{}, err
 	}
-	query := audit.Query{Act: ActClusterChangedOutside.Name, Account: q.Account, After: q.After, Part: part}
+	query := audit.Query{Act: ActClusterChangedOutside.Name, After: q.After, Part: part}
 	if q.Open {
 		query.Unfollowed = ActClusterAcknowledge.Name
 	}
 	if q.Account != "" {
+		id, err := uuid.Parse(q.Account)
+		if err != nil { // there is no such account, so nothing is looked for
+			return OutsidePage{}, nil
+		}
+		query.Account = id.String()
 		if err := s.noteSearch(ctx, by, searchChange(query)); err != nil {
 			return OutsidePage{}, err
 		}
 	}
+	if q.Open || q.Account != "" || part != nil {
+		done, err := s.searchTurn(ctx)
+		if err != nil {
+			return OutsidePage{}, err
+		}
+		defer done()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, searchTime)
+		defer cancel()
+	}
+	out, err := s.outsideChanges(ctx, part, query)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return OutsidePage{}, fmt.Errorf("listing changes made outside: %w", ctx.Err()) // the database is there, and slow
+	}
+	return out, err
+}
+
+func (s *Service) outsideChanges(ctx context.Context, part *audit.Part, query audit.Query) (OutsidePage, error) {
 	var out OutsidePage
 	// Each act by itself: so each is read from where the log has it, however much else is between.
 	for _, act := range outsideActs() {

@@ -62,6 +62,7 @@ type Service struct {
 	signIns       signInFailures
 	refreshing    refreshing
 	outsideBudget int // see the constant
+	turns         *turns
 	fleetReads    sharedReads[fleetRead]
 	labelled      atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings      keyrings
@@ -95,7 +96,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery, outsideBudget: outsideBudget,
+		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery, outsideBudget: outsideBudget, turns: newTurns(cfg.DB),
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
 			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
