@@ -16,7 +16,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/cloudapi"
 )
 
@@ -136,27 +135,14 @@ type screen struct {
 // onScreen is what is on screen at this process. Of those who see clusters by their labels it is known in which accounts these
 // were when findLabelled last looked.
 func (s *Service) onScreen() screen {
-	var look screen
-	byLabels := false
-	for _, scope := range s.hub.scopes() {
-		look.everything = look.everything || scope.Everything
-		look.environments = append(look.environments, scope.Environments...)
-		look.accounts = append(look.accounts, scope.Accounts...)
-		for _, c := range scope.Clusters {
-			look.accounts = append(look.accounts, c.AccountID)
-		}
-		byLabels = byLabels || len(scope.Labels) > 0
-	}
-	if look.everything {
+	all := s.hub.union()
+	if all.Everything {
 		return screen{everything: true}
 	}
-	if labelled := s.labelled.Load(); byLabels && labelled != nil {
-		look.accounts = append(look.accounts, *labelled...)
+	look := screen{environments: all.Environments, accounts: all.Accounts}
+	if labelled := s.labelled.Load(); len(all.Labels) > 0 && labelled != nil {
+		look.accounts = slices.Concat(look.accounts, *labelled)
 	}
-	slices.Sort(look.environments)
-	look.environments = slices.Compact(look.environments)
-	slices.SortFunc(look.accounts, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	look.accounts = slices.Compact(look.accounts)
 	return look
 }
 
@@ -169,16 +155,8 @@ const (
 
 // findLabelled finds the accounts of the clusters that those with a page open may see by their labels.
 func (s *Service) findLabelled(ctx context.Context) error {
-	var labels []access.Selector
-	for _, scope := range s.hub.scopes() {
-		if scope.Everything { // then all is on screen
-			labels = nil
-			break
-		}
-		labels = append(labels, scope.Labels...)
-	}
 	accounts := []uuid.UUID{}
-	if len(labels) > 0 {
+	if labels := s.hub.union().Labels; len(labels) > 0 { // none when all is on screen
 		enough, err := enoughLabels(labels)
 		if err != nil {
 			return err
