@@ -373,6 +373,11 @@ func (w *Watch) finish(why WatchEnd) {
 
 // tellLoop judges who is told what, until ctx ends.
 func (s *Service) tellLoop(ctx context.Context) {
+	defer func() { // where it panicked, what was to be told is not known any more
+		s.hub.mu.Lock()
+		defer s.hub.mu.Unlock()
+		s.hub.owed = true
+	}()
 	ticks := time.NewTicker(standingEvery)
 	defer ticks.Stop()
 	for {

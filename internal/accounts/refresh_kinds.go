@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -301,15 +300,22 @@ func sideWords(err error) string {
 	return refreshWords(err)
 }
 
-// readSide connects and reads. What panics is an error: one account's nonsense must not end the refreshes of the others.
+// readSide connects and reads. What panics is an error, also in goroutines that the reading guards: one account's nonsense must not end
+// the refreshes of the others.
 func (s *Service) readSide(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
-	defer func() {
-		if broken := recover(); broken != nil {
-			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refresh panicked", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
-				slog.Any("panic", broken), slog.String("stack", string(debug.Stack())))
-			err = &listingError{"The console failed on the answer; its log tells more."}
-		}
-	}()
+	err = guarded(ctx, func(ctx context.Context) (err error) {
+		next, err = s.readSideOf(ctx, k, l)
+		return err
+	})
+	if broken, did := errors.AsType[*panicError](err); did {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refresh panicked", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
+			slog.Any("panic", broken.value), slog.String("stack", broken.stack))
+		err = &listingError{"The console failed on the answer; its log tells more."}
+	}
+	return next, err
+}
+
+func (s *Service) readSideOf(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())
