@@ -253,7 +253,11 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 // refreshSide reads one kind of a leased account and stores it, or stores why that failed. It gives the lease back in
 // every case; where that fails the lease runs out.
 func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
-	next, err := s.readSide(ctx, k, l)
+	var next time.Duration
+	err := s.traced(ctx, k.name, l, func(ctx context.Context) (err error) {
+		next, err = s.readSide(ctx, k, l)
+		return err
+	})
 	switch {
 	case err == nil:
 		err = s.storeSide(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))

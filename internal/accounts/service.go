@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"quartermaster/internal/accounts/access"
@@ -38,6 +39,7 @@ type Config struct {
 	StateEvery   time.Duration    // QM_STATE_CHECK_EVERY; optional, 24 hours when zero
 	Owner        string           // names this process in leases; optional, random when empty
 	Now          func() time.Time // optional, time.Now when nil
+	Tracer       trace.Tracer     // optional: refreshes are not traced when nil
 	// Warnings are what the audit page must say of how the console is set up, each one sentence,
 	// e.g. that the owner's database credentials are in this process. Optional.
 	Warnings []string
