@@ -873,9 +873,9 @@ func eventSentence(v EventView) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var37 string
-		templ_7745c5c3_Var37, templ_7745c5c3_Err = templ.JoinStringErrs(pick(v.Act == "cluster.changed_outside" || v.Act == "cluster.keys_changed_outside", "found a change made outside this console,", eventVerb(v.Outcome)))
+		templ_7745c5c3_Var37, templ_7745c5c3_Err = templ.JoinStringErrs(pick(v.Act == "cluster.changed_outside" || v.Act == "cluster.keys_changed_outside" || v.Act == "account.changed_outside", "found a change made outside this console,", eventVerb(v.Outcome)))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `audit.templ`, Line: 194, Col: 154}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `audit.templ`, Line: 194, Col: 192}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var37))
 		if templ_7745c5c3_Err != nil {

@@ -10,9 +10,16 @@ type HistoryView struct {
 	Cluster string
 	Legacy  bool
 	Gone    bool
+	Untold  *UntoldView // nil: nothing
 	Rows    []HistoryRow
 	First   string
 	Next    string
+}
+
+// UntoldView says how many changes made outside are not among the rows.
+type UntoldView struct {
+	Changes         int
+	FirstAt, LastAt time.Time
 }
 
 // HistoryRow is one operation.
@@ -40,6 +47,8 @@ func historyAct(act string) string {
 		return "Changed outside this console"
 	case "cluster.keys_changed_outside":
 		return "Keys changed outside this console"
+	case "account.changed_outside":
+		return "More changed outside this console"
 	case "cluster.acknowledge_outside":
 		return "Acknowledged a change made outside"
 	}

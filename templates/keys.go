@@ -11,6 +11,7 @@ type KeysView struct {
 	Legacy       bool
 	Gone         bool
 	AdminsFailed string // why the admin keys could not be listed
+	Unreadable   bool   // the account has keys that the console cannot read
 	Offers       []Offer
 	Pending      []PendingKeyView
 	Rows         []KeyRow

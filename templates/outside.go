@@ -19,8 +19,8 @@ type OutsideView struct {
 type OutsideRow struct {
 	Seq          int64
 	Href         string
-	What         string // created, changed or deleted
-	Cluster      string
+	What         string // created, changed or deleted, keys changed, more changed
+	Cluster      string // or of how many the account is told
 	ClusterHref  string
 	Account      string
 	NoticedAt    time.Time

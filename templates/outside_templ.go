@@ -52,7 +52,7 @@ func Outside(v OutsideView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "<p class=\"sub max-w-[60rem]\">Clusters that were made, changed or deleted, and database keys that were made or deleted, without this console: in Qdrant’s own console, or by whoever holds a key. Qdrant Cloud does not tell who it was. A change is noticed when its account is read the next time.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "<p class=\"sub max-w-[60rem]\">Clusters that were made, changed or deleted, and database keys that were made or deleted, without this console: in Qdrant’s own console, or by whoever holds a key. Qdrant Cloud does not tell who it was. A change is noticed when its account is read the next time. Of an account that changes all the time only the first changes of an hour are told one by one; of the others it says how many there were.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -476,15 +476,15 @@ func OutsideChange(v OutsideChangeView) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var21 string
-					templ_7745c5c3_Var21, templ_7745c5c3_Err = templ.JoinStringErrs(v.Change.Reason)
+					templ_7745c5c3_Var21, templ_7745c5c3_Err = templ.JoinStringErrs(v.Change.Reason + pick(v.Change.What == "more changed", "", " So it may be that act’s doing."))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `outside.templ`, Line: 109, Col: 25}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `outside.templ`, Line: 109, Col: 106}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var21))
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, " So it may be that act’s doing.</p>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, "</p>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

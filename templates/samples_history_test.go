@@ -22,6 +22,7 @@ func sampleHistory() HistoryView {
 	v.Rows[3].Key, v.Rows[3].Inferred = "0-pbrvzv…", true
 	v.Rows[4].Email, v.Rows[4].Via = "", "job"
 	v.Next = "/accounts/1/clusters/c/history?after=x"
+	v.Untold = &UntoldView{Changes: 312, FirstAt: before(3 * day), LastAt: before(2 * time.Hour)}
 	return v
 }
 

@@ -18,6 +18,9 @@ func sampleOutside() OutsideView {
 		row("created", time.Hour, ChangeView{"name", "", "tmp-load-test"}, ChangeView{"nodes", "", "1"}, ChangeView{"package_id", "", "7c9f4b60-2222-4333-8444-555555555555"}, ChangeView{"version", "", "v1.17.2"}),
 		row("deleted", 3*day, ChangeView{"labels", "env=production, team=a-long-name-of-a-team-that-wraps", ""}, ChangeView{"name", "tmp-load-test", ""}),
 	}
+	sum := row("more changed", time.Hour, ChangeView{"changes_not_told", "", "3412"}, ChangeView{"of_clusters", "", "orders, checkout-eu, recommendations-canary"})
+	sum.Cluster, sum.Reason = "Several clusters", "Since 2026-11-30T12:00:00Z more was changed than the 1000 changes an hour that the log tells one by one."
+	v.Rows = append(v.Rows, sum)
 	v.Rows = append(v.Rows, row("keys changed", 4*day, ChangeView{"keys_deleted", "nightly reindex (…x8Kq1Z)", ""}, ChangeView{"keys_made", "", "mobile app (…0aTTbw), data science (…Wm2_-q)"}))
 	v.Rows[0].Reason = "An act of this console whose outcome is not known was to change nodes as well."
 	v.Rows[3].Acknowledged = &AcknowledgedView{By: "Olga Operator", Email: "olga@example.test", Note: "Planned: the load test has ended.", At: before(2 * day), Href: "/audit/events/198"}

@@ -95,6 +95,7 @@ func (c *console) open(ctx context.Context) error {
 		GoneFor: s.GoneFor, UpstreamRPS: s.UpstreamRPS, StateAfter: s.StateAfter, StateEvery: s.StateEvery,
 		Warnings: warnings, CheckSchema: func(ctx context.Context, db *pgxpool.Pool) error { return schema.Check(ctx, db) },
 		SlowSearch: func(ctx context.Context, db *pgxpool.Pool) (string, error) { return schema.SlowSearch(ctx, db) },
+		Tracer:     traces.Tracer("quartermaster/internal/accounts"),
 	})
 	if err := c.service.RegisterMetrics(registry); err != nil {
 		return err

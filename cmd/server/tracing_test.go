@@ -88,6 +88,27 @@ func TestTracesTellWhatARequestAsked(t *testing.T) {
 			t.Errorf("there is a span of %s", span.Name)
 		}
 	}
+	refreshes, below := map[string]*tracev1.Span{}, map[string]bool{}
+	for _, span := range to.spans {
+		if kind, is := strings.CutPrefix(span.Name, "refresh "); is {
+			refreshes[string(span.SpanId)] = span
+			said := map[string]string{}
+			for _, a := range span.Attributes {
+				said[a.Key] = a.Value.GetStringValue()
+			}
+			if said["quartermaster.refresh.kind"] != kind || said["quartermaster.account.id"] == "" || said["quartermaster.outcome"] == "" || len(span.ParentSpanId) > 0 {
+				t.Errorf("the span of a refresh says %v", said)
+			}
+		}
+	}
+	for _, span := range to.spans {
+		if refresh := refreshes[string(span.ParentSpanId)]; refresh != nil {
+			below[refresh.Name+" "+span.Name] = true
+		}
+	}
+	if !below["refresh clusters ListClusters"] {
+		t.Errorf("the call that lists clusters is below no refresh: %v", below)
+	}
 	if request == nil || call == nil {
 		t.Fatalf("of %d spans none is the request's (%v) or the call's (%v)", len(to.spans), request != nil, call != nil)
 	}

@@ -154,6 +154,8 @@ var (
 	ActClusterChangedOutside = Act{Name: "cluster.changed_outside", Self: true, TargetKind: KindCluster}
 	// The same of the cluster's database keys: which somebody made or deleted elsewhere.
 	ActClusterKeysOutside = Act{Name: "cluster.keys_changed_outside", Self: true, TargetKind: KindCluster}
+	// The same told of an account: of a key that opens many clusters, and how many changes no event tells of one by one.
+	ActAccountChangedOutside = Act{Name: "account.changed_outside", Self: true, TargetKind: KindAccount}
 	// Somebody who may change the cluster has looked at such a difference. The event's parent is the id of the difference's.
 	ActClusterAcknowledge = Act{Name: "cluster.acknowledge_outside", Needs: access.Needs(access.WriteClusters), TargetKind: KindCluster, Mutates: true, Idempotent: true}
 
@@ -261,7 +263,7 @@ func Acts() []Act {
 		ActManagementKeyCreate, ActManagementKeyDelete, ActManagementKeyDismiss,
 		ActClusterRead, ActClusterCreate, ActClusterUpdate, ActClusterRestart, ActClusterSuspend, ActClusterUnsuspend, ActClusterDelete,
 		ActAlertRead, ActBackupRead,
-		ActClusterChangedOutside, ActClusterKeysOutside, ActClusterAcknowledge,
+		ActClusterChangedOutside, ActClusterKeysOutside, ActAccountChangedOutside, ActClusterAcknowledge,
 		ActKeyRead, ActKeyCreate, ActKeyRotate, ActKeyDelete,
 		ActAdminKeyRead, ActAdminKeyCreate, ActAdminKeyUpdate, ActAdminKeyDelete,
 		ActPackageRead,

@@ -70,7 +70,7 @@ type AlertsPage struct {
 }
 
 // Alerts lists the alerts of all clusters that the member may read, from what was last read of each. ErrBadCursor when After is
-// no cursor of this query, ErrUnavailable.
+// no cursor of this query, ErrRateLimited, ErrUnavailable.
 func (s *Service) Alerts(ctx context.Context, by audit.Actor, q AlertsQuery) (AlertsPage, error) {
 	body, err := json.Marshal([]any{"alerts", q.Text, q.State, q.Severity, q.Account})
 	if err != nil {
@@ -86,6 +86,11 @@ func (s *Service) Alerts(ctx context.Context, by audit.Actor, q AlertsQuery) (Al
 	if scope.None() {
 		return AlertsPage{}, nil
 	}
+	ctx, done, err := s.turns.listing(ctx, by)
+	if err != nil {
+		return AlertsPage{}, err
+	}
+	defer done()
 	var page AlertsPage
 	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		page = AlertsPage{}

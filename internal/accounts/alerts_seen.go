@@ -70,7 +70,8 @@ func (s *Service) refreshAlerts(ctx context.Context, l lease, up *link) (time.Du
 				if ctx.Err() != nil {
 					return
 				}
-				if err := s.refreshAlertsOf(ctx, l, up, id); err != nil {
+				// What panics in here nobody above would catch.
+				if err := guarded(ctx, func(ctx context.Context) error { return s.refreshAlertsOf(ctx, l, up, id) }); err != nil {
 					stop(err)
 					return
 				}

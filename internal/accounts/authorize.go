@@ -275,8 +275,7 @@ func (s *Service) denied(ctx context.Context, by audit.Actor, act Act, on target
 // exist: waiting would tell that there is something to refuse. Run waits for them when it ends.
 func (s *Service) deniedBeside(ctx context.Context, by audit.Actor, act Act, on target, missing string) {
 	if e, now := s.countDenial(by, act, on, missing); now {
-		ctx = context.WithoutCancel(ctx)
-		s.beside.start(func() { s.appendDenial(ctx, e) })
+		s.beginBeside(ctx, func(ctx context.Context) { s.appendDenial(ctx, e) })
 	}
 }
 

@@ -103,7 +103,7 @@ var (
 var failedBackup = []string{cloudapi.BackupFailed, cloudapi.BackupFailedToSync, cloudapi.BackupNotFound}
 
 // Backups lists all clusters whose backups the member may read, with what these come to, from what was last listed of each account.
-// ErrBadCursor when After is no cursor of this query, ErrUnavailable.
+// ErrBadCursor when After is no cursor of this query, ErrRateLimited, ErrUnavailable.
 func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (BackupsPage, error) {
 	body, err := json.Marshal([]any{"backups", q.Text, q.State, q.Account, q.Environment})
 	if err != nil {
@@ -120,6 +120,11 @@ func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (
 	if scope.None() {
 		return BackupsPage{}, nil
 	}
+	ctx, done, err := s.turns.listing(ctx, by)
+	if err != nil {
+		return BackupsPage{}, err
+	}
+	defer done()
 	of := rights.Visible(schedulesNeed)
 	who, now := principal{by.Issuer, by.Subject}, s.now()
 	counted, known := s.standing.known(who, scope, of, now)

@@ -7,10 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"quartermaster/internal/audit"
 	"quartermaster/internal/cloudapi"
@@ -79,10 +79,18 @@ func (s *Service) AskClusterCreate(ctx context.Context, by audit.Actor, accountI
 	place, other := formReading{s: s, by: by, fresh: fresh, keep: keep, form: &f}, formReading{s: s, by: by, fresh: fresh, keep: keep, form: &rest}
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
-	var both sync.WaitGroup
-	both.Go(func() { place.place(ctx) })
-	both.Go(func() { other.rest(ctx) })
-	both.Wait()
+	var both errgroup.Group
+	for _, half := range []func(context.Context){place.place, other.rest} {
+		both.Go(func() error {
+			return guarded(ctx, func(ctx context.Context) error {
+				half(ctx)
+				return nil
+			})
+		})
+	}
+	if err := both.Wait(); err != nil {
+		return ClusterForm{}, fmt.Errorf("reading the form: %w", err)
+	}
 	f.Releases, f.Quotas, f.Asked.Name, f.Asked.Version = rest.Releases, rest.Quotas, rest.Asked.Name, rest.Asked.Version
 	f.Problems = map[string]string{}
 	maps.Copy(f.Problems, place.problems)

@@ -20,7 +20,8 @@ const historyLimit = 50
 type ClusterHistory struct {
 	Cluster ClusterDetail
 	Entries []HistoryEntry
-	Next    string // opaque; empty on the last page
+	Next    string         // opaque; empty on the last page
+	Untold  *UntoldChanges // made outside, and not among the entries; nil: there are none
 }
 
 // HistoryEntry is one operation, with what whoever may read the cluster may know of it: not from where and in which
@@ -63,6 +64,9 @@ func (s *Service) ClusterHistory(ctx context.Context, by audit.Actor, ref Cluste
 		return ClusterHistory{}, dbError("reading the history of a cluster", err)
 	}
 	h := ClusterHistory{Cluster: detail}
+	if h.Untold, err = s.untoldOf(ctx, ref); err != nil {
+		return ClusterHistory{}, err
+	}
 	if page.Next != 0 {
 		if h.Next, err = s.encodeCursor(cursor{Query: query, Number: page.Next, Account: ref.AccountID, Cluster: ref.ClusterID}); err != nil {
 			return ClusterHistory{}, err

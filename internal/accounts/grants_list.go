@@ -347,8 +347,7 @@ func (s *Service) addNobody(ctx context.Context, grants []Grant) error {
 // hiddenGrant answers who may not see a grant as if there were none, after as long: what the record of it says is looked
 // up beside.
 func (s *Service) hiddenGrant(ctx context.Context, by audit.Actor, act Act, book *rightsBook, row endedGrantRow) error {
-	ctx = context.WithoutCancel(ctx)
-	s.beside.start(func() {
+	s.beginBeside(ctx, func(ctx context.Context) {
 		look, err := s.lookAt(ctx, s.cfg.DB, by, book, []endedGrantRow{row})
 		if err != nil {
 			look = s.grantSight(by, book).unnamed()

@@ -31,6 +31,8 @@ type ClusterKeys struct {
 	Offers  map[string]Offer // by act: what is offered on keys here at all
 	// AdminsFailed says why the admin keys could not be listed; empty when they were.
 	AdminsFailed string
+	// Unreadable: upstream lists keys of the account that the console cannot read, and any of them may open the cluster.
+	Unreadable bool
 }
 
 // ClusterKey is a database key that opens a cluster, and what this console knows of it.
@@ -145,7 +147,7 @@ func (s *Service) Keys(ctx context.Context, by audit.Actor, ref ClusterRef) (Clu
 	if err != nil {
 		return ClusterKeys{}, err
 	}
-	page := ClusterKeys{Account: detail.Account, Cluster: detail.Cluster, Gone: detail.Gone, AdminsFailed: list.adminsFailed}
+	page := ClusterKeys{Account: detail.Account, Cluster: detail.Cluster, Gone: detail.Gone, AdminsFailed: list.adminsFailed, Unreadable: len(list.unreadable) > 0}
 	if page.Pending, err = s.pendingKeys(ctx, known); err != nil {
 		return ClusterKeys{}, err
 	}

@@ -24,6 +24,21 @@ type keyList struct {
 	// adminsFailed says why the admin keys are not among them. They come from an API that upstream gives
 	// up, and must not take the others with them.
 	adminsFailed string
+	unreadable   []unreadableKey // listed, too
+}
+
+// unreadableKey is a key of which the console cannot tell what it opens.
+type unreadableKey struct {
+	admin bool
+	cloudapi.UnreadableKey
+}
+
+// add adds what an answer of one kind lists.
+func (l *keyList) add(admin bool, of cloudapi.KeyListing) {
+	l.keys = append(l.keys, of.Keys...)
+	for _, k := range of.Unreadable {
+		l.unreadable = append(l.unreadable, unreadableKey{admin, k})
+	}
 }
 
 // ringAt names a list: another key or another API of the account may be shown other keys.
@@ -128,19 +143,21 @@ func (s *Service) databaseKeys(ctx context.Context, by audit.Actor, a Account) (
 }
 
 func readKeys(ctx context.Context, up cloud, g cloudapi.Generation) (keyList, error) {
+	var list keyList
 	if g == cloudapi.PAV1 {
 		admins, err := up.AdminKeys(ctx, "")
-		return keyList{keys: admins}, err
+		list.add(true, admins)
+		return list, err
 	}
 	named, err := up.DatabaseKeys(ctx, "")
 	if err != nil {
 		return keyList{}, err
 	}
-	list := keyList{keys: named}
+	list.add(false, named)
 	if admins, err := up.AdminKeys(ctx, ""); err != nil {
 		list.adminsFailed = reasonOf(err)
 	} else {
-		list.keys = append(list.keys, admins...)
+		list.add(true, admins)
 	}
 	return list, nil
 }

@@ -332,7 +332,7 @@ func (s *Service) RotateKey(ctx context.Context, by audit.Actor, ref ClusterRef,
 		if err != nil {
 			return cloudapi.DatabaseKey{}, cloudapi.Secret{}, fmt.Errorf("listing keys: %w", err)
 		}
-		if !slices.ContainsFunc(listed, func(k cloudapi.DatabaseKey) bool { return k.ID == old.ID }) {
+		if !slices.ContainsFunc(listed.Keys, func(k cloudapi.DatabaseKey) bool { return k.ID == old.ID }) {
 			return cloudapi.DatabaseKey{}, cloudapi.Secret{}, &ConflictError{Reason: goneMeanwhile}
 		}
 		return up.cloud.CreateDatabaseKey(ctx, asked)

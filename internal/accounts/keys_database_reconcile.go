@@ -13,19 +13,24 @@ import (
 // lookForDatabaseKey tells what became of an act on a database key from upstream's list of keys.
 func (s *Service) lookForDatabaseKey(ctx context.Context, act Act, o audit.OpenOperation, up *link) (verdict, error) {
 	attempt := o.Attempt
-	var listed []cloudapi.DatabaseKey
+	var list cloudapi.KeyListing
 	var err error
 	if act.TargetKind == KindAdminKey {
-		listed, err = up.cloud.AdminKeys(ctx, "")
+		list, err = up.cloud.AdminKeys(ctx, "")
 	} else {
-		listed, err = up.cloud.DatabaseKeys(ctx, "")
+		list, err = up.cloud.DatabaseKeys(ctx, "")
 	}
 	if err != nil {
 		return verdict{}, fmt.Errorf("listing keys: %w", err)
 	}
 	defer s.keyrings.drop(up.account.ID)
+	listed := list.Keys
 	if makesKey(act.Name) {
-		return s.lookForNewKey(ctx, act, o, listed)
+		found, err := s.lookForNewKey(ctx, act, o, listed)
+		if err == nil && found.outcome == audit.Failed && len(list.Unreadable) > 0 {
+			return verdict{outcome: audit.Unknown, reason: unreadableReason}, nil
+		}
+		return found, err
 	}
 	i := slices.IndexFunc(listed, func(k cloudapi.DatabaseKey) bool { return k.ID == attempt.Target.ID })
 	switch {
@@ -34,13 +39,18 @@ func (s *Service) lookForDatabaseKey(ctx context.Context, act Act, o audit.OpenO
 			return verdict{outcome: audit.OK, reason: "Upstream shows the key with the clusters that were asked for."}, nil
 		}
 		return verdict{outcome: audit.Failed, reason: "Upstream shows the key with other clusters."}, nil
-	case act.Name == ActAdminKeyUpdate.Name:
+	case act.Name == ActAdminKeyUpdate.Name && len(list.Unreadable) == 0:
 		return verdict{outcome: audit.Unknown, reason: "The key does not exist any more."}, nil
 	case i >= 0:
 		return verdict{outcome: audit.Failed, reason: "Upstream still lists the key."}, nil
+	case len(list.Unreadable) > 0:
+		return verdict{outcome: audit.Unknown, reason: unreadableReason}, nil
 	}
 	return verdict{outcome: audit.OK, reason: "Upstream does not list the key any more."}, nil
 }
+
+// unreadableReason is why nothing is concluded from that a list does not have a key.
+const unreadableReason = "Upstream lists keys that the console cannot read, and any of them may be it."
 
 // lookForNewKey looks for the one key that a lost attempt can have made: like what was asked for, made
 // since, and not known from another operation.

@@ -92,7 +92,7 @@ type RadarPage struct {
 var radarNeeds = access.Needs(access.ReadAPIKeys, access.ReadClusters)
 
 // KeyRadar lists the database keys of all clusters that the member may read, from what was last listed of each account, by when
-// they end. ErrBadCursor when After is no cursor of this query, ErrUnavailable.
+// they end. ErrBadCursor when After is no cursor of this query, ErrRateLimited, ErrUnavailable.
 func (s *Service) KeyRadar(ctx context.Context, by audit.Actor, q RadarQuery) (RadarPage, error) {
 	body, err := json.Marshal([]any{"keys", q.Text, q.End, q.Account})
 	if err != nil {
@@ -109,6 +109,11 @@ func (s *Service) KeyRadar(ctx context.Context, by audit.Actor, q RadarQuery) (R
 	if scope.None() {
 		return RadarPage{}, nil
 	}
+	ctx, done, err := s.turns.listing(ctx, by)
+	if err != nil {
+		return RadarPage{}, err
+	}
+	defer done()
 	var page RadarPage
 	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		page = RadarPage{Counts: map[KeyEnd]int{}}

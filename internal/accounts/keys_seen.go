@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,7 @@ import (
 //   - A key that is missing is ours when an outcome tells that it was deleted, and left alone while such an act is open. It counts
 //     as deleted only when two listings in a row do not have it, or, when more than half are missing at once, for a
 //     while. Where its clusters are gone, too, it went with them, and that is told of them.
+//   - A key that is listed and cannot be read is not missing. While one is listed of which not even the id can be read, none is.
 //
 // Attempts are in the log before upstream is called, and the log is read after the listing: so no key of ours is taken for
 // somebody else's. The first listing is where comparing begins.
@@ -34,6 +36,8 @@ const (
 	massMissing = 15 * time.Minute
 	// maxKeysTold bounds the keys that one event names.
 	maxKeysTold = 50
+	// maxKeyEvents is how many clusters a key opens of which each has an event of its own. What opens more is told of the account.
+	maxKeyEvents = 100
 	// maxListedKeys bounds a listing. Past it it is not believed.
 	maxListedKeys = 50_000
 )
@@ -50,6 +54,7 @@ type seenKey struct {
 	CreatedAt *time.Time
 	ExpiresAt *time.Time
 	MissingAt *time.Time `json:"-"`
+	More      int        `db:"-"` // so many clusters it opens besides; known only of what was just listed
 }
 
 // keyAt tells keys of an account apart.
@@ -84,7 +89,7 @@ func seenKeyOf(k cloudapi.DatabaseKey) seenKey {
 		return &t
 	}
 	seen := seenKey{
-		Admin: k.Admin, KeyID: plain(k.ID), Name: plain(k.Name), Mark: plain(KeyMark(k)), CreatedBy: plain(k.CreatedBy),
+		Admin: k.Admin, KeyID: plain(k.ID), Name: plain(k.Name), Mark: plain(KeyMark(k)), CreatedBy: plain(k.CreatedBy), More: k.More,
 		CreatedAt: moment(k.CreatedAt), ExpiresAt: moment(k.ExpiresAt), Clusters: []string{}, Access: []string{},
 	}
 	for _, id := range k.Clusters {
@@ -113,15 +118,11 @@ func (s *Service) refreshKeys(ctx context.Context, l lease, up *link) (time.Dura
 	if len(list.keys) > maxListedKeys {
 		return 0, &listingError{"Qdrant Cloud listed more keys than the console takes."}
 	}
-	read := keyReading{listed: map[keyAt]seenKey{}, unread: list.adminsFailed}
-	for _, k := range list.keys {
-		seen := seenKeyOf(k)
-		read.listed[seen.at()] = seen
-	}
+	read := keyReadingOf(list)
 	inOrder := slices.SortedFunc(maps.Values(read.listed), func(a, b seenKey) int {
 		return cmp.Or(cmp.Compare(a.kind(), b.kind()), cmp.Compare(a.KeyID, b.KeyID))
 	})
-	if read.digest, err = digestOf([]any{inOrder, read.unread}); err != nil {
+	if read.digest, err = digestOf([]any{inOrder, read.words(), read.namedIDs()}); err != nil {
 		return 0, err
 	}
 	var before []byte
@@ -154,9 +155,47 @@ func (s *Service) refreshKeys(ctx context.Context, l lease, up *link) (time.Dura
 
 // keyReading is what one reading found.
 type keyReading struct {
-	listed map[keyAt]seenKey
-	unread string // why admin keys are not among them; empty: they are
-	digest []byte
+	listed     map[keyAt]seenKey
+	unread     string         // why admin keys are not among them; empty: they are
+	unreadable []string       // why keys cannot be read that are listed besides
+	named      map[keyAt]bool // those of them of which the id can be read
+	cut        int            // so many keys name more clusters than are kept
+	digest     []byte
+}
+
+func keyReadingOf(list keyList) keyReading {
+	read := keyReading{listed: map[keyAt]seenKey{}, named: map[keyAt]bool{}, unread: list.adminsFailed}
+	for _, k := range list.keys {
+		seen := seenKeyOf(k)
+		read.listed[seen.at()] = seen
+		if k.More > 0 {
+			read.cut++
+		}
+	}
+	for _, k := range list.unreadable {
+		read.unreadable = append(read.unreadable, k.Reason)
+		if k.ID != "" {
+			read.named[keyAt{k.admin, plain(k.ID)}] = true
+		}
+	}
+	return read
+}
+
+func (r keyReading) namedIDs() []string {
+	ids := []string{}
+	for at := range r.named {
+		ids = append(ids, at.id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// lacks reports whether a key that is known is missing from what was read.
+func (r keyReading) lacks(k seenKey) bool {
+	if _, listed := r.listed[k.at()]; listed || r.named[k.at()] {
+		return false
+	}
+	return len(r.named) == len(r.unreadable) // else it may be any of those
 }
 
 func (s *Service) knownKeys(ctx context.Context, accountID uuid.UUID) (map[keyAt]seenKey, error) {
@@ -200,12 +239,12 @@ func (s *Service) judgeKeys(ctx context.Context, l lease, up *link, read keyRead
 			judged.write = append(judged.write, k)
 		}
 	}
-	for at, k := range known {
+	for _, k := range known {
 		if k.Admin && read.unread != "" {
 			continue
 		}
 		alive++
-		if _, listed := read.listed[at]; !listed {
+		if read.lacks(k) {
 			missing = append(missing, k)
 		}
 	}
@@ -320,7 +359,8 @@ func (s *Service) ownKeys(ctx context.Context, accountID uuid.UUID, fresh, missi
 // maxOpenLooked is how many open operations the log gives at once.
 const maxOpenLooked = 500
 
-// tellOfKeys makes the events about keys that somebody else made or deleted, one for each of their clusters.
+// tellOfKeys makes the events about keys that somebody else made or deleted, one for each of their clusters. A key that opens many is
+// told of the account, and noted at the clusters.
 func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *judgedKeys, made, deleted []seenKey) error {
 	if len(made)+len(deleted) == 0 {
 		return nil
@@ -331,44 +371,44 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 	}
 	type both struct{ made, deleted []string }
 	of := map[string]*both{}
-	at := func(id string) *both {
-		if of[id] == nil {
-			of[id] = &both{}
+	// tell reports whether the key's events fit among those of this refresh. They always do when they are the first. Of keys that
+	// do not fit nothing is stored, so that the next refresh tells of them.
+	tell := func(k seenKey, field string, into func(*both) *[]string) bool {
+		there := slices.DeleteFunc(slices.Clone(k.Clusters), func(id string) bool { return clusters[id].gone })
+		wide := len(there) > maxKeyEvents
+		more := 1
+		if !wide {
+			more = len(slices.DeleteFunc(slices.Clone(there), func(id string) bool { return of[id] != nil }))
 		}
-		return of[id]
-	}
-	// Of keys that do not fit into the events of one refresh nothing is stored, so that the next one tells of them.
-	fits := func(k seenKey) bool {
-		more := 0
-		for _, id := range k.Clusters {
-			if of[id] == nil {
-				more++
+		if before := len(of) + len(judged.events); before > 0 && before+more > maxOutsideEvents {
+			judged.waits = true
+			return false
+		}
+		if wide {
+			sides := [2]any{nil, []string{fmt.Sprintf("%s opens %d clusters", k.told(), len(there)+k.More)}}
+			if field == "keys_deleted" {
+				sides = [2]any{sides[1], nil}
 			}
+			judged.events = append(judged.events, outsideEvent{change: audit.Change{field: sides}, about: there})
+			return true
 		}
-		return len(of)+more <= maxOutsideEvents
+		for _, id := range there {
+			if of[id] == nil {
+				of[id] = &both{}
+			}
+			names := into(of[id])
+			*names = append(*names, k.told())
+		}
+		return true
 	}
 	for _, k := range made {
-		if !fits(k) {
-			judged.waits = true
-			continue
-		}
-		judged.write = append(judged.write, k)
-		for _, id := range k.Clusters {
-			if !clusters[id].gone {
-				at(id).made = append(at(id).made, k.told())
-			}
+		if tell(k, "keys_made", func(b *both) *[]string { return &b.made }) {
+			judged.write = append(judged.write, k)
 		}
 	}
 	for _, k := range deleted {
-		if !fits(k) {
-			judged.waits = true
-			continue
-		}
-		judged.deleted = append(judged.deleted, k)
-		for _, id := range k.Clusters {
-			if !clusters[id].gone {
-				at(id).deleted = append(at(id).deleted, k.told())
-			}
+		if tell(k, "keys_deleted", func(b *both) *[]string { return &b.deleted }) {
+			judged.deleted = append(judged.deleted, k)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(of)) {
@@ -503,8 +543,15 @@ func (s *Service) storeKeys(ctx context.Context, l lease, read keyReading, judge
 
 // words say for people what of the keys could not be read.
 func (r keyReading) words() string {
-	if r.unread == "" {
-		return ""
+	var all []string
+	if r.unread != "" {
+		all = append(all, "Admin keys could not be listed: "+r.unread)
 	}
-	return "Admin keys could not be listed: " + r.unread
+	if n := len(r.unreadable); n > 0 {
+		all = append(all, fmt.Sprintf("The console could not read %d of the keys that Qdrant Cloud listed, so these are not shown, and they may open any cluster: %s.", n, strings.TrimSuffix(r.unreadable[0], ".")))
+	}
+	if r.cut > 0 {
+		all = append(all, fmt.Sprintf("Of %d admin keys not all clusters are shown that they open: they open more than the console takes of one, or name some in a way that it cannot read.", r.cut))
+	}
+	return strings.Join(all, " ")
 }

@@ -29,8 +29,14 @@ const (
 	// gatherTime is how long changes are gathered after some were told, so that a thousand accounts are not a
 	// thousand questions about sessions.
 	gatherTime = 25 * time.Millisecond
-	// standingTimeout bounds such a question.
+	// standingTimeout bounds such a question, and labelsTimeout the one for labels: those who do not go by labels must not
+	// wait long for it.
 	standingTimeout = 5 * time.Second
+	labelsTimeout   = time.Second
+	// maxJudged bounds the clusters of which labels are asked for at once, and maxBacklog those that one who comes back is told of. Past it
+	// they look at everything.
+	maxJudged  = 10_000
+	maxBacklog = 500
 	// maxRecent and recentTime bound what is remembered for those who come back.
 	maxRecent  = 4096
 	recentTime = 5 * time.Minute
@@ -85,8 +91,10 @@ type Watch struct {
 	end      WatchEnd
 
 	// Only the hub's loop touches these, and whoever makes the watch before it is known.
-	backlog []change // remembered ones that were not judged yet
-	scope   *access.Scope
+	backlog []change // remembered ones that were not judged yet, one an account
+	late    bool     // what was remembered could not be judged: they are to look as soon as it is known that they may
+	book    *rightsBook
+	scope   *access.Scope  // where they may read clusters by that book
 	grants  []access.Grant // what the member's rights are the sum of
 }
 
@@ -110,7 +118,21 @@ func (w *Watch) Next(now time.Time) (News, bool) {
 func (w *Watch) Close() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	delete(w.hub.watches, w)
+	w.hub.forget(w)
+}
+
+// join adds a watch. The caller holds hub.mu.
+func (h *hub) join(w *Watch) {
+	h.watches[w] = struct{}{}
+	h.seen = nil
+}
+
+// forget takes a watch away. The caller holds hub.mu.
+func (h *hub) forget(w *Watch) {
+	if _, there := h.watches[w]; there {
+		delete(h.watches, w)
+		h.seen = nil
+	}
 }
 
 // wake says that there is news. The caller holds hub.mu.
@@ -156,17 +178,48 @@ type hub struct {
 	arrived []change      // not judged yet
 	owed    bool          // everybody is to look again as soon as it can be judged who may
 	wake    chan struct{} // there is something to judge
+	seen    *access.Scope // see union; nil: the watches are other ones, or look at something else
 }
 
-// scopes are those of the open streams.
-func (h *hub) scopes() []access.Scope {
+// union is what all watches together look at; Everything says nothing of the rest. Nobody may change it.
+func (h *hub) union() access.Scope {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	scopes := make([]access.Scope, 0, len(h.watches))
-	for w := range h.watches {
-		scopes = append(scopes, *w.scope)
+	if h.seen == nil {
+		all := h.gather()
+		h.seen = &all
 	}
-	return scopes
+	return *h.seen
+}
+
+// gather makes the union. The caller holds hub.mu.
+func (h *hub) gather() access.Scope {
+	environments, accounts, labels := map[string]bool{}, map[uuid.UUID]bool{}, map[string]access.Selector{}
+	for w := range h.watches {
+		if w.scope.Everything {
+			return access.Scope{Everything: true}
+		}
+	}
+	for w := range h.watches {
+		for _, e := range w.scope.Environments {
+			environments[e] = true
+		}
+		for _, id := range w.scope.Accounts {
+			accounts[id] = true
+		}
+		for _, c := range w.scope.Clusters {
+			accounts[c.AccountID] = true
+		}
+		for _, l := range w.scope.Labels {
+			labels[l.String()] = l
+		}
+	}
+	all := access.Scope{Environments: slices.Sorted(maps.Keys(environments)), Accounts: slices.Collect(maps.Keys(accounts))}
+	slices.SortFunc(all.Accounts, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	for _, text := range slices.Sorted(maps.Keys(labels)) {
+		all.Labels = append(all.Labels, labels[text])
+	}
+	return all
 }
 
 func newHub() *hub {
@@ -238,11 +291,11 @@ func (h *hub) deaf() {
 // ErrRateLimited when they, or all together, watch too often already; ErrNothingToTell; ErrStopping.
 func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watch, error) {
 	w := &Watch{hub: s.hub, by: by, session: session.ID, ready: make(chan struct{}, 1), accounts: map[uuid.UUID]bool{}}
-	scope := s.visible(by, ActClusterRead)
-	if scope.None() {
+	heard := s.audienceOf(w, s.keeper.book.Load(), s.now())
+	if heard.scope.None() {
 		return nil, ErrNothingToTell
 	}
-	w.scope, w.grants = &scope, s.rights(by).Grants()
+	w.sees(heard)
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -260,21 +313,41 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 	}
 	if !after.IsZero() {
 		after = after.Add(-recentMargin)
-		if h.since.IsZero() || after.Before(h.since) {
+		if known := !h.since.IsZero() && !after.Before(h.since); !known || !w.remembers(h.recent, after) {
 			w.lookAgain()
-		} else {
-			for _, c := range h.recent {
-				if c.at.After(after) {
-					w.backlog = append(w.backlog, c)
-				}
-			}
 		}
 	}
-	h.watches[w] = struct{}{}
-	if len(w.backlog) > 0 {
-		h.nudge()
-	}
+	h.join(w)
 	return w, nil
+}
+
+// remembers makes the backlog of what is remembered since a time: each account once, each cluster once. It is false when that is so much that
+// looking at everything is less. Nobody is woken for it: the next second does.
+func (w *Watch) remembers(recent []change, after time.Time) bool {
+	at := map[uuid.UUID]int{}
+	seen := map[access.ClusterRef]bool{}
+	for _, c := range recent {
+		if !c.at.After(after) {
+			continue
+		}
+		i, known := at[c.account]
+		if !known {
+			i = len(w.backlog)
+			at[c.account] = i
+			w.backlog = append(w.backlog, change{account: c.account, at: c.at})
+		}
+		for _, id := range c.clusters {
+			if ref := (access.ClusterRef{AccountID: c.account, ClusterID: id}); !seen[ref] {
+				seen[ref] = true
+				w.backlog[i].clusters = append(w.backlog[i].clusters, id)
+			}
+		}
+		if len(w.backlog) > maxUntold || len(seen) > maxBacklog {
+			w.backlog = nil
+			return false
+		}
+	}
+	return true
 }
 
 // StopWatching ends all watches and takes no new ones: what would go on for ever must not hold up a stop.
@@ -295,11 +368,16 @@ func (w *Watch) finish(why WatchEnd) {
 		clear(w.accounts)
 		w.wake()
 	}
-	delete(w.hub.watches, w)
+	w.hub.forget(w)
 }
 
 // tellLoop judges who is told what, until ctx ends.
 func (s *Service) tellLoop(ctx context.Context) {
+	defer func() { // where it panicked, what was to be told is not known any more
+		s.hub.mu.Lock()
+		defer s.hub.mu.Unlock()
+		s.hub.owed = true
+	}()
 	ticks := time.NewTicker(standingEvery)
 	defer ticks.Stop()
 	for {
@@ -322,12 +400,37 @@ func (s *Service) tellLoop(ctx context.Context) {
 // audience is what one session may be told.
 type audience struct {
 	rights access.Rights
-	scope  access.Scope
+	book   *rightsBook
+	scope  *access.Scope
+	grants []access.Grant
 	live   bool
 }
 
-// tellOnce ends watches whose session has ended or whose member may read nothing any more, and tells the others what arrived and they may read now. When
-// neither can be told, because Postgres does not answer, nobody is told anything, and everybody looks again afterwards.
+// audienceOf is what a watch's member may be told by a book at a time. Where they hold what they held, their scope is the one that
+// the watch has: making it anew for hundreds of members and accounts each second costs more than everything else here.
+func (s *Service) audienceOf(w *Watch, book *rightsBook, now time.Time) audience {
+	rights := s.rightsBy(book, w.by, now)
+	to := audience{rights: rights, book: book, grants: rights.Grants(), live: true}
+	if w.scope != nil && w.book == book && reflect.DeepEqual(w.grants, to.grants) {
+		to.scope = w.scope
+		return to
+	}
+	scope := rights.Visible(ActClusterRead.Needs)
+	to.scope = &scope
+	return to
+}
+
+// sees keeps what was judged of the member. The caller holds hub.mu, or is the only one who knows the watch.
+func (w *Watch) sees(to audience) {
+	if w.scope != to.scope {
+		w.hub.seen = nil
+	}
+	w.book, w.scope, w.grants = to.book, to.scope, to.grants
+}
+
+// tellOnce ends watches whose session has ended or whose member may read nothing any more, and tells the others what arrived and they may
+// read now. Neither waits for labels. When it cannot be asked who may be told, because Postgres does not answer, nobody is told anything,
+// and everybody looks again afterwards.
 func (s *Service) tellOnce(ctx context.Context) {
 	h := s.hub
 	h.mu.Lock()
@@ -339,56 +442,87 @@ func (s *Service) tellOnce(ctx context.Context) {
 		return
 	}
 	heard, err := s.audiences(ctx, watches)
-	var labels map[access.ClusterRef]map[string]string
-	if err == nil {
-		labels, err = s.labelsToJudge(ctx, heard, watches, arrived)
-	}
 	if err != nil {
 		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.owed = h.owed || everything || len(arrived) > 0
-		h.mu.Unlock()
+		for _, w := range watches {
+			w.late, w.backlog = w.late || len(w.backlog) > 0, nil
+		}
 		return
 	}
+	watches = h.standing(watches, heard, everything)
+	if everything {
+		return
+	}
+	labels, known := s.labelsToJudge(ctx, heard, watches, arrived)
 	told := make([][]uuid.UUID, len(watches))
+	of := map[uuid.UUID][]uuid.UUID{} // by session: several pages may share one
 	for i, w := range watches {
-		if to := heard[w.session]; to.live {
-			told[i] = to.readable(slices.Concat(w.backlog, arrived), labels)
+		to := heard[w.session]
+		if !known && len(to.scope.Labels) > 0 {
+			continue
+		}
+		accounts, judged := of[w.session]
+		if !judged {
+			accounts = to.readable(arrived, labels)
+			of[w.session] = accounts
+		}
+		told[i] = accounts
+		if len(w.backlog) > 0 {
+			told[i] = append(to.readable(w.backlog, labels), accounts...)
 		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, w := range watches {
-		to := heard[w.session]
+		if !known && len(heard[w.session].scope.Labels) > 0 && (len(arrived) > 0 || len(w.backlog) > 0) {
+			w.lookAgain()
+		}
 		w.backlog = nil
-		if !to.live {
-			w.finish(WatchSessionEnded)
-			continue
-		}
-		if to.scope.None() {
-			w.finish(WatchNothing)
-			continue
-		}
-		grants := to.rights.Grants()
-		if !reflect.DeepEqual(w.grants, grants) {
-			w.rights = true
-			w.lookAgain()
-		} else if everything || !reflect.DeepEqual(*w.scope, to.scope) {
-			w.lookAgain()
-		}
-		w.scope, w.grants = &to.scope, grants
 		for _, account := range told[i] {
 			w.tell(account)
 		}
 	}
 }
 
+// standing ends the watches whose time is over, tells those to look who must for another reason than what arrived, and returns those that
+// may be told of that.
+func (h *hub) standing(watches []*Watch, heard map[uuid.UUID]audience, everything bool) []*Watch {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(watches, func(w *Watch) bool {
+		to := heard[w.session]
+		if !to.live {
+			w.finish(WatchSessionEnded)
+			return true
+		}
+		if to.scope.None() {
+			w.finish(WatchNothing)
+			return true
+		}
+		switch {
+		case !reflect.DeepEqual(w.grants, to.grants):
+			w.rights = true
+			w.lookAgain()
+		case everything || w.late || !reflect.DeepEqual(*w.scope, *to.scope):
+			w.lookAgain()
+		}
+		if w.late = false; everything {
+			w.backlog = nil
+		}
+		w.sees(to)
+		return false
+	})
+}
+
 // audiences asks which sessions are live, and what their members may read now.
 func (s *Service) audiences(ctx context.Context, watches []*Watch) (map[uuid.UUID]audience, error) {
 	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
 	defer cancel()
-	by := map[uuid.UUID]audit.Actor{}
+	by := map[uuid.UUID]*Watch{}
 	for _, w := range watches {
-		by[w.session] = w.by
+		by[w.session] = w
 	}
 	if err := s.freshRights(ctx); err != nil {
 		return nil, err
@@ -405,39 +539,58 @@ func (s *Service) audiences(ctx context.Context, watches []*Watch) (map[uuid.UUI
 	now, book := s.now(), s.keeper.book.Load()
 	heard := map[uuid.UUID]audience{}
 	for _, row := range stored {
-		who := by[row.ID]
-		blocked := who.Issuer != InternalIssuer && book.blocked[principal{who.Issuer, who.Subject}]
-		if !s.live(row, now) || blocked {
-			continue
+		w := by[row.ID]
+		blocked := w.by.Issuer != InternalIssuer && book.blocked[principal{w.by.Issuer, w.by.Subject}]
+		if s.live(row, now) && !blocked {
+			heard[row.ID] = s.audienceOf(w, book, now)
 		}
-		rights := s.rightsBy(book, who, now)
-		heard[row.ID] = audience{rights: rights, scope: rights.Visible(ActClusterRead.Needs), live: true}
 	}
 	return heard, nil
 }
 
-// labelsToJudge reads the labels of the clusters that changed, when somebody's rights go by labels.
-func (s *Service) labelsToJudge(ctx context.Context, heard map[uuid.UUID]audience, watches []*Watch, arrived []change) (map[access.ClusterRef]map[string]string, error) {
-	byLabels := false
-	for _, to := range heard {
-		byLabels = byLabels || len(to.scope.Labels) > 0
+// labelsToJudge reads the labels of the clusters that changed, when somebody's rights go by labels. It is false when they are not known:
+// Postgres does not answer in time, or too much arrived. One whose backlog does not fit besides looks at everything the next time.
+func (s *Service) labelsToJudge(ctx context.Context, heard map[uuid.UUID]audience, watches []*Watch, arrived []change) (labels map[access.ClusterRef]map[string]string, known bool) {
+	asked := map[access.ClusterRef]bool{}
+	add := func(changes []change) bool {
+		for _, c := range changes {
+			for _, id := range c.clusters {
+				asked[access.ClusterRef{AccountID: c.account, ClusterID: id}] = true
+				if len(asked) > maxJudged+maxBacklog {
+					return false
+				}
+			}
+		}
+		return true
 	}
-	changes := arrived
-	for _, w := range watches {
-		changes = append(changes[:len(changes):len(changes)], w.backlog...)
-	}
-	var accounts []uuid.UUID
-	var clusters []string
-	for _, c := range changes {
-		for _, id := range c.clusters {
-			accounts, clusters = append(accounts, c.account), append(clusters, id)
+	for i, byLabels := 0, false; i < len(watches); i++ {
+		w := watches[i]
+		if len(heard[w.session].scope.Labels) == 0 {
+			continue
+		}
+		if !byLabels {
+			if byLabels = true; !add(arrived) {
+				return nil, false
+			}
+		}
+		if len(w.backlog) > 0 && (len(asked) > maxJudged || !add(w.backlog)) {
+			w.late, w.backlog = true, nil
 		}
 	}
-	if !byLabels || len(clusters) == 0 {
-		return nil, nil
+	if len(asked) == 0 {
+		return nil, true
 	}
-	ctx, cancel := context.WithTimeout(ctx, standingTimeout)
+	labels, err := s.labelsOf(ctx, asked)
+	return labels, err == nil
+}
+
+func (s *Service) labelsOf(ctx context.Context, asked map[access.ClusterRef]bool) (map[access.ClusterRef]map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, labelsTimeout)
 	defer cancel()
+	accounts, clusters := make([]uuid.UUID, 0, len(asked)), make([]string, 0, len(asked))
+	for ref := range asked {
+		accounts, clusters = append(accounts, ref.AccountID), append(clusters, ref.ClusterID)
+	}
 	rows, err := s.cfg.DB.Query(ctx, `
 		SELECT c.account_id, c.cluster_id, c.labels FROM clusters c
 		JOIN unnest($1::uuid[], $2::text[]) AS t (account_id, cluster_id) ON c.account_id = t.account_id AND c.cluster_id = t.cluster_id`, accounts, clusters)
@@ -463,6 +616,9 @@ func (s *Service) labelsToJudge(ctx context.Context, heard map[uuid.UUID]audienc
 func (a audience) readable(changes []change, labels map[access.ClusterRef]map[string]string) []uuid.UUID {
 	var accounts []uuid.UUID
 	for _, c := range changes {
+		if len(accounts) > maxUntold { // whoever is told of so many looks at everything
+			break
+		}
 		may := a.rights.Allows(ActClusterRead.Needs, access.Target{AccountID: c.account}) ||
 			slices.ContainsFunc(c.clusters, func(id string) bool {
 				return a.rights.Allows(ActClusterRead.Needs, access.Target{

@@ -81,6 +81,7 @@ func readChange(payload string, at time.Time) (change, bool) {
 // listenLoop keeps one dedicated connection that listens, until ctx ends. Whenever it is a new one, everybody is told
 // to look again: nobody knows what was said while there was none.
 func (s *Service) listenLoop(ctx context.Context) {
+	defer s.hub.deaf()
 	wait := listenRetryFirst
 	for ctx.Err() == nil {
 		began, heard := time.Now(), false

@@ -17,39 +17,80 @@ import (
 // recorded again, which costs a few lines in the log and loses none.
 const maxSearches = 10_000
 
-// A search may read the whole log. These bounds leave the database to everybody else meanwhile.
+// A search may read the whole log, and each other one is a line more in it. These bounds leave the database to everybody else meanwhile,
+// and the log readable.
 const (
 	searchesAtOnce = 2
-	searchWait     = 2 * time.Second  // until another's search has ended
-	searchTime     = 15 * time.Second // of one search
-	longestSearch  = 200              // bytes of a text to look for: matching takes its length times the log's
+	// searchesAMinute is how many different searches a member may make.
+	searchesAMinute = 30
+	searchWait      = 2 * time.Second  // until another's search has ended
+	searchTime      = 15 * time.Second // of one search
+	longestSearch   = 200              // bytes of a text to look for: matching takes its length times the log's
 )
 
 // searches remembers which searches of each session are on record, and lets a few run at once.
 type searches struct {
 	mu       sync.Mutex
 	recorded map[searchKey]struct{}
+	made     map[principal]searchCount
 	running  chan struct{}
 }
 
-// turn waits for a place among the searches that run. The caller gives it back with done.
-func (m *searches) turn(ctx context.Context) (done func(), err error) {
+// searchCount is how many searches a member had recorded within a minute.
+type searchCount struct {
+	since time.Time
+	n     int
+}
+
+// searchTurn waits for a place among the searches that run. The caller gives it back with done. ErrRateLimited when others' take too long.
+func (s *Service) searchTurn(ctx context.Context) (done func(), err error) {
+	m := &s.searches
 	m.mu.Lock()
 	if m.running == nil {
 		m.running = make(chan struct{}, searchesAtOnce)
 	}
 	running := m.running
 	m.mu.Unlock()
-	wait := time.NewTimer(searchWait)
-	defer wait.Stop()
+	waiting, stop := context.WithTimeout(ctx, searchWait)
+	defer stop()
+	limited := func() error {
+		if ctx.Err() != nil {
+			return fmt.Errorf("waiting for other searches: %w", ctx.Err())
+		}
+		return fmt.Errorf("waiting for other searches: %w", ErrRateLimited)
+	}
 	select {
 	case running <- struct{}{}:
-		return func() { <-running }, nil
-	case <-wait.C:
-		return nil, fmt.Errorf("waiting for other searches: %w", ErrRateLimited)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for other searches: %w", ctx.Err())
+	case <-waiting.Done():
+		return nil, limited()
 	}
+	back, err := s.turns.place(waiting)
+	if err != nil {
+		<-running
+		return nil, limited()
+	}
+	return func() {
+		back()
+		<-running
+	}, nil
+}
+
+// admit counts a search that is to be recorded; false when the member has made too many.
+func (m *searches) admit(who principal, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, counted := m.made[who]
+	if !counted || elapsed(now, c.since, time.Minute) {
+		c = searchCount{since: now}
+	}
+	if c.n++; c.n > searchesAMinute {
+		return false
+	}
+	if m.made == nil || len(m.made) >= maxSearches {
+		m.made = map[principal]searchCount{}
+	}
+	m.made[who] = c
+	return true
 }
 
 // searchKey is a digest of member, session and query.
@@ -75,7 +116,7 @@ func (m *searches) remember(key searchKey) {
 // before it answers, once but for searches made at the same moment; paging through the results and the unfiltered list are no searches.
 // Who may read a part of the log finds what is in it and nothing else, whatever q.Part says.
 // ErrAuditUnavailable when the search cannot be recorded, *InvalidError when a text to look for is
-// too long, ErrRateLimited when others' searches take too long, context.DeadlineExceeded when this
+// too long, ErrRateLimited when others' searches take too long or the member makes too many, context.DeadlineExceeded when this
 // one does.
 func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) (audit.Page, error) {
 	part, err := s.logFor(ctx, by, ActAuditRead)
@@ -90,7 +131,7 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 		if err := s.noteSearch(ctx, by, asked); err != nil {
 			return audit.Page{}, err
 		}
-		done, err := s.searches.turn(ctx)
+		done, err := s.searchTurn(ctx)
 		if err != nil {
 			return audit.Page{}, err
 		}
@@ -110,11 +151,14 @@ func (s *Service) SearchLog(ctx context.Context, by audit.Actor, q audit.Query) 
 	return page, nil
 }
 
-// noteSearch records a search, once in a session.
+// noteSearch records a search, once in a session. ErrRateLimited when the member makes too many different ones.
 func (s *Service) noteSearch(ctx context.Context, by audit.Actor, asked audit.Change) error {
 	key := searchKey(sha256.Sum256(fmt.Appendf(nil, "%q", []string{by.Issuer, by.Subject, by.Session, fmt.Sprint(asked)})))
 	if s.searches.known(key) {
 		return nil
+	}
+	if !s.searches.admit(principal{by.Issuer, by.Subject}, s.now()) {
+		return fmt.Errorf("recording more than %d searches in a minute: %w", searchesAMinute, ErrRateLimited)
 	}
 	if err := s.appendEvent(ctx, singleEvent(installation(KindAudit), by, ActAuditSearch, asked)); err != nil {
 		return err

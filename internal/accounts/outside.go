@@ -56,8 +56,9 @@ type judgement struct {
 
 // outsideEvent is one change made outside, without what the account is called now.
 type outsideEvent struct {
-	id, name, reason string
+	id, name, reason string // of the cluster
 	change           audit.Change
+	about            []string // the clusters that it is about when it is told of the account and of no single one
 }
 
 // drift is one cluster before and now; a nil side does not exist.
@@ -441,7 +442,8 @@ func settingText(v any) string {
 	return string(text)
 }
 
-// recordOutside records what was found, as the last statement of the transaction that stores it.
+// recordOutside records what was found, as the last statement of the transaction that stores it. What is more than an account
+// may have in an hour is counted instead, and told in sums; see outside_sums.go.
 func (s *Service) recordOutside(ctx context.Context, tx pgx.Tx, l lease, act Act, found []outsideEvent) error {
 	if len(found) == 0 {
 		return nil
@@ -450,12 +452,23 @@ func (s *Service) recordOutside(ctx context.Context, tx pgx.Tx, l lease, act Act
 	if err != nil {
 		return err
 	}
-	events := make([]audit.Event, len(found))
-	for i, f := range found {
+	single, err := s.withinBudget(ctx, tx, account, found)
+	if err != nil {
+		return err
+	}
+	events := make([]audit.Event, len(single))
+	for i, f := range single {
 		on := target{Account: account.ref(), Kind: KindCluster, ID: f.id, Name: f.name}
-		e := singleEvent(on, JobActor("refresh"), act, f.change)
+		of := act
+		if f.id == "" {
+			on, of = accountTarget(account.ref()), ActAccountChangedOutside
+		}
+		e := singleEvent(on, JobActor("refresh"), of, f.change)
 		e.ID, e.Reason = uuid.Must(uuid.NewV7()), f.reason
 		events[i] = e
+	}
+	if len(events) == 0 {
+		return nil
 	}
 	return s.recordLast(ctx, tx, events[0], events[1:]...)
 }

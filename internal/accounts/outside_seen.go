@@ -26,7 +26,7 @@ type OutsideQuery struct {
 	After   int64  // keyset: only events with a smaller number
 }
 
-// OutsideChange is one change of a cluster that nobody made with this console.
+// OutsideChange is one change of a cluster that nobody made with this console, or several of an account's that are told together.
 type OutsideChange struct {
 	audit.Stored
 	Acknowledged *Acknowledgement // nil: nobody has
@@ -49,21 +49,44 @@ type OutsidePage struct {
 }
 
 // OutsideChanges lists what was changed outside this console, as far as the member may read the log. Narrowed to an account it is a
-// search, and recorded as one.
+// search, and recorded as one. What may read far back has the bounds of a search: ErrRateLimited, context.DeadlineExceeded.
 func (s *Service) OutsideChanges(ctx context.Context, by audit.Actor, q OutsideQuery) (OutsidePage, error) {
 	part, err := s.logFor(ctx, by, ActAuditRead)
 	if err != nil {
 		return OutsidePage{}, err
 	}
-	query := audit.Query{Act: ActClusterChangedOutside.Name, Account: q.Account, After: q.After, Part: part}
+	query := audit.Query{Act: ActClusterChangedOutside.Name, After: q.After, Part: part}
 	if q.Open {
 		query.Unfollowed = ActClusterAcknowledge.Name
 	}
 	if q.Account != "" {
+		id, err := uuid.Parse(q.Account)
+		if err != nil { // there is no such account, so nothing is looked for
+			return OutsidePage{}, nil
+		}
+		query.Account = id.String()
 		if err := s.noteSearch(ctx, by, searchChange(query)); err != nil {
 			return OutsidePage{}, err
 		}
 	}
+	if q.Open || q.Account != "" || part != nil {
+		done, err := s.searchTurn(ctx)
+		if err != nil {
+			return OutsidePage{}, err
+		}
+		defer done()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, searchTime)
+		defer cancel()
+	}
+	out, err := s.outsideChanges(ctx, part, query)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return OutsidePage{}, fmt.Errorf("listing changes made outside: %w", ctx.Err()) // the database is there, and slow
+	}
+	return out, err
+}
+
+func (s *Service) outsideChanges(ctx context.Context, part *audit.Part, query audit.Query) (OutsidePage, error) {
 	var out OutsidePage
 	// Each act by itself: so each is read from where the log has it, however much else is between.
 	for _, act := range outsideActs() {
@@ -88,7 +111,9 @@ func (s *Service) OutsideChanges(ctx context.Context, by audit.Actor, q OutsideQ
 const outsideLimit = 50
 
 // outsideActs are the acts of changes made outside.
-func outsideActs() []Act { return []Act{ActClusterChangedOutside, ActClusterKeysOutside} }
+func outsideActs() []Act {
+	return []Act{ActClusterChangedOutside, ActClusterKeysOutside, ActAccountChangedOutside}
+}
 
 // IsOutside reports whether an act is one of changes made outside: then its actor is who noticed.
 func IsOutside(act string) bool {
@@ -118,7 +143,7 @@ func (s *Service) OutsideChange(ctx context.Context, by audit.Actor, seq int64) 
 	}
 	one[0].Acknowledge = Offer{Act: ActClusterAcknowledge.Name, Offered: true}
 	if rights := s.rights(by); !rights.Allows(ActClusterAcknowledge.Needs, on.access()) {
-		one[0].Acknowledge.Offered, one[0].Acknowledge.Reason = false, "You need "+rights.Missing(ActClusterAcknowledge.Needs, on.access())+" on the cluster."
+		one[0].Acknowledge.Offered, one[0].Acknowledge.Reason = false, "You need "+rights.Missing(ActClusterAcknowledge.Needs, on.access())+" on the "+on.Kind+"."
 	}
 	return one[0], nil
 }
@@ -151,7 +176,7 @@ func acknowledgementOf(e audit.Stored) *Acknowledgement {
 	return a
 }
 
-// outsideTarget is the cluster of an event as rights see it: with the environment and labels that are known here, and without when
+// outsideTarget is the cluster of an event, or the account, as rights see it: with the environment and labels that are known here, and without when
 // the account or the cluster is not known any more.
 func (s *Service) outsideTarget(ctx context.Context, e audit.Event) (target, error) {
 	on := target{Kind: KindCluster, ID: e.Target.ID, Name: e.Target.Name}
@@ -166,6 +191,9 @@ func (s *Service) outsideTarget(ctx context.Context, e audit.Event) (target, err
 		on.Account = account.ref()
 	case !errors.Is(err, ErrNotFound):
 		return target{}, err
+	}
+	if e.Target.Kind == KindAccount {
+		return accountTarget(on.Account), nil
 	}
 	var labels string
 	err = s.cfg.DB.QueryRow(ctx, `SELECT labels::text FROM clusters WHERE account_id = $1 AND cluster_id = $2`, accountID, on.ID).Scan(&labels)
@@ -182,7 +210,7 @@ func (s *Service) outsideTarget(ctx context.Context, e audit.Event) (target, err
 }
 
 // AcknowledgeOutside records that a member has looked at a change made outside, with a note. It is recorded once: false when somebody
-// had before. ErrNotFound when the member may not read such a change, *ForbiddenError when they may not change the cluster,
+// had before. ErrNotFound when the member may not read such a change, *ForbiddenError when they may not change the cluster, or all of the account's where it is about several,
 // *InvalidError at the note.
 func (s *Service) AcknowledgeOutside(ctx context.Context, by audit.Actor, seq int64, note string) (bool, error) {
 	c, err := s.OutsideChange(ctx, by, seq)

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
 )
@@ -149,8 +151,13 @@ func TestOutsideNarrowedToAnAccountIsASearch(t *testing.T) {
 			t.Errorf("list %+v", list)
 		}
 	}
-	if list := s.outsideOf(by, OutsideQuery{Account: "x"}); len(list) != 0 {
-		t.Errorf("of an account that does not exist: %+v", list)
+	for _, none := range []string{"x", "%", uuid.NewString(), strings.Repeat("x", 4000)} { // what is no id at all is not looked for
+		if list := s.outsideOf(by, OutsideQuery{Account: none}); len(list) != 0 {
+			t.Errorf("of account %.20s, which does not exist: %+v", none, list)
+		}
+	}
+	if list := s.outsideOf(by, OutsideQuery{Account: "{" + strings.ToUpper(account.ID.String()) + "}"}); len(list) != 1 {
+		t.Errorf("list %+v", list)
 	}
 	if n := len(s.eventsOf(ActAuditSearch)) - before; n != 2 {
 		t.Errorf("%d searches are recorded, want one for each account", n)

@@ -3,6 +3,8 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -140,11 +142,17 @@ func (s *Service) readOffers(ctx context.Context, by audit.Actor, page *Packages
 		running.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			read[i], failed[i] = s.packagesOf(ctx, by, page.Account, page.Provider, r.ID)
+			failed[i] = guarded(ctx, func(ctx context.Context) (err error) {
+				read[i], err = s.packagesOf(ctx, by, page.Account, page.Provider, r.ID)
+				return err
+			})
 		})
 	}
 	running.Wait()
 	for i, r := range places {
+		if broken, did := errors.AsType[*panicError](failed[i]); did {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "reading packages panicked", slog.String("region", r.ID), slog.Any("error", broken))
+		}
 		if failed[i] != nil {
 			if page.Missing == nil {
 				page.Missing = map[string]string{}

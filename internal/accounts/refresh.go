@@ -282,7 +282,7 @@ func (s *Service) takeBack(ctx context.Context) error {
 // refresh reads the clusters of a leased account and stores them, or stores why that failed. It
 // gives the lease back in every case; where that fails takeBack does.
 func (s *Service) refresh(ctx context.Context, l lease) {
-	err := s.refreshClusters(ctx, l)
+	err := s.traced(ctx, kindClusters, l, func(ctx context.Context) error { return s.refreshClusters(ctx, l) })
 	switch {
 	case err == nil:
 		s.metrics.refreshes.WithLabelValues("ok").Inc()

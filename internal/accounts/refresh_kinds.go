@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/cloudapi"
 )
 
@@ -136,27 +134,14 @@ type screen struct {
 // onScreen is what is on screen at this process. Of those who see clusters by their labels it is known in which accounts these
 // were when findLabelled last looked.
 func (s *Service) onScreen() screen {
-	var look screen
-	byLabels := false
-	for _, scope := range s.hub.scopes() {
-		look.everything = look.everything || scope.Everything
-		look.environments = append(look.environments, scope.Environments...)
-		look.accounts = append(look.accounts, scope.Accounts...)
-		for _, c := range scope.Clusters {
-			look.accounts = append(look.accounts, c.AccountID)
-		}
-		byLabels = byLabels || len(scope.Labels) > 0
-	}
-	if look.everything {
+	all := s.hub.union()
+	if all.Everything {
 		return screen{everything: true}
 	}
-	if labelled := s.labelled.Load(); byLabels && labelled != nil {
-		look.accounts = append(look.accounts, *labelled...)
+	look := screen{environments: all.Environments, accounts: all.Accounts}
+	if labelled := s.labelled.Load(); len(all.Labels) > 0 && labelled != nil {
+		look.accounts = slices.Concat(look.accounts, *labelled)
 	}
-	slices.Sort(look.environments)
-	look.environments = slices.Compact(look.environments)
-	slices.SortFunc(look.accounts, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	look.accounts = slices.Compact(look.accounts)
 	return look
 }
 
@@ -169,16 +154,8 @@ const (
 
 // findLabelled finds the accounts of the clusters that those with a page open may see by their labels.
 func (s *Service) findLabelled(ctx context.Context) error {
-	var labels []access.Selector
-	for _, scope := range s.hub.scopes() {
-		if scope.Everything { // then all is on screen
-			labels = nil
-			break
-		}
-		labels = append(labels, scope.Labels...)
-	}
 	accounts := []uuid.UUID{}
-	if len(labels) > 0 {
+	if labels := s.hub.union().Labels; len(labels) > 0 { // none when all is on screen
 		enough, err := enoughLabels(labels)
 		if err != nil {
 			return err
@@ -277,7 +254,11 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 // refreshSide reads one kind of a leased account and stores it, or stores why that failed. It gives the lease back in
 // every case; where that fails the lease runs out.
 func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
-	next, err := s.readSide(ctx, k, l)
+	var next time.Duration
+	err := s.traced(ctx, k.name, l, func(ctx context.Context) (err error) {
+		next, err = s.readSide(ctx, k, l)
+		return err
+	})
 	switch {
 	case err == nil:
 		err = s.storeSide(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))
@@ -324,15 +305,22 @@ func sideWords(err error) string {
 	return refreshWords(err)
 }
 
-// readSide connects and reads. What panics is an error: one account's nonsense must not end the refreshes of the others.
+// readSide connects and reads. What panics is an error, also in goroutines that the reading guards: one account's nonsense must not end
+// the refreshes of the others.
 func (s *Service) readSide(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
-	defer func() {
-		if broken := recover(); broken != nil {
-			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refresh panicked", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
-				slog.Any("panic", broken), slog.String("stack", string(debug.Stack())))
-			err = &listingError{"The console failed on the answer; its log tells more."}
-		}
-	}()
+	err = guarded(ctx, func(ctx context.Context) (err error) {
+		next, err = s.readSideOf(ctx, k, l)
+		return err
+	})
+	if broken, did := errors.AsType[*panicError](err); did {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "refresh panicked", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
+			slog.Any("panic", broken.value), slog.String("stack", broken.stack))
+		err = &listingError{"The console failed on the answer; its log tells more."}
+	}
+	return next, err
+}
+
+func (s *Service) readSideOf(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())

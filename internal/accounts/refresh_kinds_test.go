@@ -626,7 +626,7 @@ func TestWhatIsDueHasItsTurn(t *testing.T) {
 	r.exec(t, `UPDATE refresh SET next_at = now() - interval '30 seconds'`)
 	r.exec(t, `UPDATE refresh SET unhealthy = true WHERE account_id = $1`, sick)
 	r.exec(t, `UPDATE refresh SET next_at = now() - interval '10 minutes' WHERE account_id = $1`, old)
-	r.svc.hub.watches[&Watch{scope: &access.Scope{Accounts: []uuid.UUID{shown}}}] = struct{}{}
+	r.svc.hub.join(&Watch{scope: &access.Scope{Accounts: []uuid.UUID{shown}}})
 	var order []string
 	for range names {
 		leases, err := r.svc.lease(t.Context(), false, 1)
@@ -663,7 +663,7 @@ func TestWhatIsSeenByLabelsIsOnScreen(t *testing.T) {
 		t.Errorf("nobody looks: %v", got)
 	}
 	watch := &Watch{scope: &access.Scope{Labels: []access.Selector{selector}}}
-	r.svc.hub.watches[watch] = struct{}{}
+	r.svc.hub.join(watch)
 	if got := look(); len(got) != 1 || got[0] != shown {
 		t.Errorf("one looks who sees by labels: %v, want %s", got, shown)
 	}
@@ -671,7 +671,7 @@ func TestWhatIsSeenByLabelsIsOnScreen(t *testing.T) {
 	if got := look(); len(got) != 0 {
 		t.Errorf("the label is gone: %v", got)
 	}
-	delete(r.svc.hub.watches, watch)
+	r.svc.hub.forget(watch)
 	r.exec(t, `UPDATE clusters SET labels = '{"team": "search"}'`)
 	if got := look(); len(got) != 0 {
 		t.Errorf("the page is closed: %v", got)

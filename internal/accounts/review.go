@@ -340,7 +340,7 @@ func (s *Service) readReview(ctx context.Context, by audit.Actor, act Act, at ti
 	if err := s.authorize(ctx, by, act, installation(KindReview)); err != nil {
 		return err
 	}
-	done, err := s.searches.turn(ctx)
+	done, err := s.searchTurn(ctx)
 	if err != nil {
 		return err
 	}

@@ -31,12 +31,20 @@ const (
 func (s *Service) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	s.planState()
-	running.Go(func() { s.refreshLoop(ctx) })
-	for _, k := range s.sideKinds() {
-		running.Go(func() { s.sideLoop(ctx, k) })
+	endless := func(name string, loop func(ctx context.Context)) {
+		running.Go(func() {
+			s.repeat(ctx, name, retryFirst, func(ctx context.Context) error {
+				loop(ctx)
+				return nil
+			})
+		})
 	}
-	running.Go(func() { s.listenLoop(ctx) })
-	running.Go(func() { s.tellLoop(ctx) })
+	endless("refresh clusters", s.refreshLoop)
+	for _, k := range s.sideKinds() {
+		endless("refresh "+k.name, func(ctx context.Context) { s.sideLoop(ctx, k) })
+	}
+	endless("listen for changes", s.listenLoop)
+	endless("tell of changes", s.tellLoop)
 	for _, job := range []struct {
 		name  string
 		every time.Duration
@@ -48,7 +56,9 @@ func (s *Service) Run(ctx context.Context) error {
 		{"plan what is read next to clusters", planEvery, s.planSides},
 		{"find what is seen by labels", labelledEvery, s.findLabelled},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
+		{"tell sums of changes made outside", sumsEvery, s.tellSums},
 		{"forget clusters", cleanEvery, s.forgetGone},
+		{"forget notes of clusters", cleanEvery, s.forgetUntold},
 		{"analyze tables of snapshots", statisticsEvery, s.analyzeSnapshots},
 		{"compare the tables with the log", min(stateWake, s.cfg.StateAfter, s.cfg.StateEvery), s.watchState},
 	} {
@@ -134,10 +144,32 @@ func (s *Service) repeat(ctx context.Context, name string, every time.Duration, 
 func guarded(ctx context.Context, do func(ctx context.Context) error) (err error) {
 	defer func() {
 		if broken := recover(); broken != nil {
-			err = fmt.Errorf("panic: %v\n%s", broken, debug.Stack())
+			err = &panicError{broken, string(debug.Stack())}
 		}
 	}()
 	return do(ctx)
+}
+
+// panicError is what guarded makes of a panic.
+type panicError struct {
+	value any
+	stack string
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+// beginBeside begins work that nobody waits for. When it panics that is logged.
+func (s *Service) beginBeside(ctx context.Context, work func(ctx context.Context)) {
+	ctx = context.WithoutCancel(ctx)
+	s.beside.start(func() {
+		err := guarded(ctx, func(ctx context.Context) error {
+			work(ctx)
+			return nil
+		})
+		if err != nil {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "work that nobody waits for failed", slog.Any("error", err))
+		}
+	})
 }
 
 // flushSums records what was summed and whose minute is over.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"quartermaster/internal/accounts/access"
@@ -38,6 +39,7 @@ type Config struct {
 	StateEvery   time.Duration    // QM_STATE_CHECK_EVERY; optional, 24 hours when zero
 	Owner        string           // names this process in leases; optional, random when empty
 	Now          func() time.Time // optional, time.Now when nil
+	Tracer       trace.Tracer     // optional: refreshes are not traced when nil
 	// Warnings are what the audit page must say of how the console is set up, each one sentence,
 	// e.g. that the owner's database credentials are in this process. Optional.
 	Warnings []string
@@ -54,24 +56,26 @@ type Service struct {
 	beside  beside // refusals that are being recorded without anybody waiting
 	// underway are the operations this process has begun and not ended, which its reconciler
 	// leaves alone however long they take.
-	underway   sync.Map
-	searches   searches
-	verifying  sync.Mutex    // held while the whole log is read
-	exporting  chan struct{} // holds one for each export that runs
-	recheck    time.Duration // how often a long answer asks whether its right still holds
-	signIns    signInFailures
-	refreshing refreshing
-	attention  attention
-	fleetReads sharedReads[fleetRead]
-	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
-	keyrings   keyrings
-	firing     firingCounts
-	standing   standingCounts
-	breakGlass breakGlassLook
-	keeper     rightsKeeper
-	state      stateWatch
-	hub        *hub
-	metrics    *metrics
+	underway      sync.Map
+	searches      searches
+	verifying     sync.Mutex    // held while the whole log is read
+	exporting     chan struct{} // holds one for each export that runs
+	recheck       time.Duration // how often a long answer asks whether its right still holds
+	signIns       signInFailures
+	refreshing    refreshing
+	outsideBudget int // see the constant
+	turns         *turns
+	attention     attention
+	fleetReads    sharedReads[fleetRead]
+	labelled      atomic.Pointer[[]uuid.UUID] // see findLabelled
+	keyrings      keyrings
+	firing        firingCounts
+	standing      standingCounts
+	breakGlass    breakGlassLook
+	keeper        rightsKeeper
+	state         stateWatch
+	hub           *hub
+	metrics       *metrics
 }
 
 // New returns a Service. It starts nothing; Run does.
@@ -95,7 +99,7 @@ func New(cfg Config) *Service {
 		cfg.Owner = uuid.NewString()
 	}
 	return &Service{
-		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
+		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery, outsideBudget: outsideBudget, turns: newTurns(cfg.DB),
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
 			heavy: make(chan struct{}, heavyTurns(cfg.DB)), turnWait: turnWait, alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),

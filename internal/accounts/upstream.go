@@ -22,10 +22,10 @@ type cloud interface {
 	UnsuspendCluster(ctx context.Context, id string) error
 	DeleteCluster(ctx context.Context, id string, deleteBackups bool) error
 
-	DatabaseKeys(ctx context.Context, cluster string) ([]cloudapi.DatabaseKey, error)
+	DatabaseKeys(ctx context.Context, cluster string) (cloudapi.KeyListing, error)
 	CreateDatabaseKey(ctx context.Context, n cloudapi.NewDatabaseKey) (cloudapi.DatabaseKey, cloudapi.Secret, error)
 	DeleteDatabaseKey(ctx context.Context, cluster, id string) error
-	AdminKeys(ctx context.Context, cluster string) ([]cloudapi.DatabaseKey, error)
+	AdminKeys(ctx context.Context, cluster string) (cloudapi.KeyListing, error)
 	CreateAdminKey(ctx context.Context, clusters []string) (cloudapi.DatabaseKey, cloudapi.Secret, error)
 	UpdateAdminKey(ctx context.Context, id string, clusters []string) (cloudapi.DatabaseKey, error)
 	DeleteAdminKey(ctx context.Context, id string) error

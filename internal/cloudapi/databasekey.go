@@ -16,13 +16,26 @@ const (
 	maxKeyClusters = 1000
 )
 
+// KeyListing are the keys that one answer lists.
+type KeyListing struct {
+	Keys       []DatabaseKey
+	Unreadable []UnreadableKey // listed, too, and what they open cannot be read
+}
+
+// UnreadableKey is a key that is listed in a way that is not known here.
+type UnreadableKey struct {
+	ID     string // empty when that cannot be read either
+	Reason string // in words for people
+}
+
 // DatabaseKey is an API key of a cluster, never its secret: of cluster.auth.v2, or an admin key of the
 // deprecated cluster.auth.v1, which is also the only kind that pa/v1 has.
 type DatabaseKey struct {
 	ID        string
 	Admin     bool     // of version 1: manages everything in all of its clusters, never expires
 	Name      string   // empty for an admin key
-	Clusters  []string // one, or of an admin key at least one
+	Clusters  []string // one, or of an admin key at least one; each once
+	More      int      // so many clusters it names besides, of an admin key: they are too many, or cannot be read
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: never
 	Access    KeyAccess
@@ -60,14 +73,61 @@ const (
 	AccessReadWrite = "READ_WRITE"
 )
 
-// DatabaseKeys returns the version 2 keys of a cluster, or of the whole account for an empty id.
-func (api *CurrentAPI) DatabaseKeys(ctx context.Context, cluster string) ([]DatabaseKey, error) {
-	return listOf(ctx, api.conn, OpListDatabaseAPIKeysV2, nil, clusterQuery("clusterId", cluster), "items", api.conn.databaseKey)
+// DatabaseKeys returns the version 2 keys of a cluster, or of the whole account for an empty id. A list of which no key at all
+// can be read is Malformed.
+func (api *CurrentAPI) DatabaseKeys(ctx context.Context, cluster string) (KeyListing, error) {
+	return api.keys(ctx, OpListDatabaseAPIKeysV2, cluster, api.conn.databaseKey)
 }
 
-// AdminKeys returns the version 1 keys of a cluster, or of the whole account for an empty id.
-func (api *CurrentAPI) AdminKeys(ctx context.Context, cluster string) ([]DatabaseKey, error) {
-	return listOf(ctx, api.conn, OpListDatabaseAPIKeysV1, nil, clusterQuery("clusterId", cluster), "items", api.conn.adminKey)
+// AdminKeys returns the version 1 keys of a cluster, or of the whole account for an empty id, as DatabaseKeys does.
+func (api *CurrentAPI) AdminKeys(ctx context.Context, cluster string) (KeyListing, error) {
+	return api.keys(ctx, OpListDatabaseAPIKeysV1, cluster, api.conn.adminKey)
+}
+
+func (api *CurrentAPI) keys(ctx context.Context, op Op, cluster string, decode func(node) (DatabaseKey, error)) (KeyListing, error) {
+	answer, err := api.conn.Do(ctx, op, nil, clusterQuery("clusterId", cluster), nil)
+	if err != nil {
+		return KeyListing{}, err
+	}
+	list := gatherKeys(decode)
+	_, err = members(answer.Body, "items", list.add)
+	return list.end(api.conn, op, answer, err)
+}
+
+// keyGathering collects the keys of one answer. Whoever is told what a key opens relies on that no other does, so one that cannot
+// be read is counted and not left out.
+type keyGathering struct {
+	decode func(node) (DatabaseKey, error)
+	got    KeyListing
+}
+
+func gatherKeys(decode func(node) (DatabaseKey, error)) *keyGathering {
+	return &keyGathering{decode: decode}
+}
+
+func (g *keyGathering) add(raw json.RawMessage) error {
+	n, err := parseNode(raw)
+	var key DatabaseKey
+	if err == nil {
+		key, err = g.decode(n)
+	}
+	if err != nil {
+		g.got.Unreadable = append(g.got.Unreadable, UnreadableKey{ID: idOf(raw), Reason: clean(err.Error(), maxMessageRunes)})
+		return nil
+	}
+	g.got.Keys = append(g.got.Keys, key)
+	return nil
+}
+
+// end returns what was gathered, and an error where that is nothing but unreadable.
+func (g *keyGathering) end(c *Conn, op Op, answer Answer, err error) (KeyListing, error) {
+	if err == nil && len(g.got.Keys) == 0 && len(g.got.Unreadable) > 0 {
+		err = errors.New(g.got.Unreadable[0].Reason)
+	}
+	if err != nil {
+		return KeyListing{}, c.misshapen(op, answer, err)
+	}
+	return g.got, nil
 }
 
 // CreateDatabaseKey makes a key and returns it with its secret, which is in this answer and nowhere
@@ -146,8 +206,14 @@ func (c *Conn) adminKey(n node) (DatabaseKey, error) {
 		return DatabaseKey{}, err
 	}
 	key := DatabaseKey{ID: id, Admin: true, CreatedAt: n.time("createdAt"), Prefix: n.words("prefix"), Access: KeyAccess{Global: AccessManage}}
-	for _, cluster := range texts(n.list("clusterIds"), maxKeyClusters) {
-		if isIdentifier(cluster) {
+	named := map[string]bool{}
+	for _, item := range n.list("clusterIds") {
+		switch cluster := scalar(item); {
+		case named[cluster]:
+		case len(key.Clusters) == maxKeyClusters || !isIdentifier(cluster):
+			key.More++
+		default:
+			named[cluster] = true
 			key.Clusters = append(key.Clusters, cluster)
 		}
 	}
@@ -169,7 +235,7 @@ func keyAccess(rules []node) KeyAccess {
 	if len(rules) == 0 {
 		return KeyAccess{Global: AccessManage}
 	}
-	var access KeyAccess
+	access := KeyAccess{Unreadable: len(rules) > maxAccessRules}
 	for _, rule := range rules[:min(maxAccessRules, len(rules))] {
 		global, collection := rule.object("globalAccess"), rule.object("collectionAccess")
 		switch {
@@ -254,8 +320,8 @@ func checkSecret(value string) error {
 }
 
 // DatabaseKeys is not in pa/v1: it has admin keys only.
-func (*LegacyAPI) DatabaseKeys(context.Context, string) ([]DatabaseKey, error) {
-	return nil, lacks("DatabaseKeys", "keys with a name or an end")
+func (*LegacyAPI) DatabaseKeys(context.Context, string) (KeyListing, error) {
+	return KeyListing{}, lacks("DatabaseKeys", "keys with a name or an end")
 }
 
 // CreateDatabaseKey is not in pa/v1.
@@ -268,20 +334,16 @@ func (*LegacyAPI) DeleteDatabaseKey(context.Context, string, string) error {
 	return lacks("DeleteDatabaseKey", "keys with a name or an end")
 }
 
-// AdminKeys returns the keys of a cluster, or of the whole account for an empty id.
-func (api *LegacyAPI) AdminKeys(ctx context.Context, cluster string) ([]DatabaseKey, error) {
+// AdminKeys returns the keys of a cluster, or of the whole account for an empty id. A list of which no key at all can be read is
+// Malformed.
+func (api *LegacyAPI) AdminKeys(ctx context.Context, cluster string) (KeyListing, error) {
 	answer, err := api.conn.Do(ctx, OpPAListAPIKeys, nil, clusterQuery("cluster_id", cluster), nil)
 	if err != nil {
-		return nil, err
+		return KeyListing{}, err
 	}
-	read := reading[DatabaseKey]{decode: api.conn.adminKey}
-	if err = topList(answer.Body, read.add); err == nil {
-		err = read.failure()
-	}
-	if err != nil {
-		return nil, api.conn.misshapen(OpPAListAPIKeys, answer, err)
-	}
-	return read.items, nil
+	list := gatherKeys(api.conn.adminKey)
+	err = topList(answer.Body, list.add)
+	return list.end(api.conn, OpPAListAPIKeys, answer, err)
 }
 
 // CreateAdminKey makes a key for the clusters and returns it with its secret, which is in this answer

@@ -179,11 +179,11 @@ func TestKeysOfTheCurrentAPI(t *testing.T) {
 		}
 		for _, of := range []string{cluster, ""} {
 			listed, err := api.DatabaseKeys(t.Context(), of)
-			i := slices.IndexFunc(listed, func(k cloudapi.DatabaseKey) bool { return k.ID == made.ID })
+			i := slices.IndexFunc(listed.Keys, func(k cloudapi.DatabaseKey) bool { return k.ID == made.ID })
 			if err != nil || i < 0 {
 				t.Fatalf("%s is not listed: %v", name, err)
 			}
-			if diff := cmp.Diff(made, listed[i]); diff != "" {
+			if diff := cmp.Diff(made, listed.Keys[i]); diff != "" {
 				t.Errorf("%s (-made +listed):\n%s", name, diff)
 			}
 		}
@@ -192,13 +192,13 @@ func TestKeysOfTheCurrentAPI(t *testing.T) {
 		}
 	}
 	admins, err := api.AdminKeys(t.Context(), "")
-	if err != nil || len(admins) == 0 {
-		t.Fatalf("%d admin keys, %v", len(admins), err)
+	if err != nil || len(admins.Keys) == 0 {
+		t.Fatalf("%d admin keys, %v", len(admins.Keys), err)
 	}
-	if of, err := api.AdminKeys(t.Context(), admins[0].Clusters[0]); err != nil || len(of) == 0 || len(of) > len(admins) {
-		t.Errorf("%d admin keys of a cluster, %v", len(of), err)
+	if of, err := api.AdminKeys(t.Context(), admins.Keys[0].Clusters[0]); err != nil || len(of.Keys) == 0 || len(of.Keys) > len(admins.Keys) {
+		t.Errorf("%d admin keys of a cluster, %v", len(of.Keys), err)
 	}
-	if err := api.DeleteAdminKey(t.Context(), admins[0].ID); err != nil {
+	if err := api.DeleteAdminKey(t.Context(), admins.Keys[0].ID); err != nil {
 		t.Error(err)
 	}
 	if len(wire.seen) != 5 {
@@ -219,7 +219,7 @@ func TestKeysOfPAV1(t *testing.T) {
 	}
 	for _, of := range []string{cluster, ""} {
 		listed, err := api.AdminKeys(t.Context(), of)
-		if err != nil || !slices.ContainsFunc(listed, func(k cloudapi.DatabaseKey) bool { return cmp.Equal(k, made) }) {
+		if err != nil || !slices.ContainsFunc(listed.Keys, func(k cloudapi.DatabaseKey) bool { return cmp.Equal(k, made) }) {
 			t.Errorf("listed %+v, %v", listed, err)
 		}
 	}
@@ -238,16 +238,16 @@ func TestKeysOfPAV1(t *testing.T) {
 func TestKeysInEverySpelling(t *testing.T) {
 	w := newWorld(t)
 	current, legacy := w.fixture(cloudapi.Current), w.fixture(cloudapi.PAV1)
-	read := func() map[string][]cloudapi.DatabaseKey {
+	read := func() map[string]cloudapi.KeyListing {
 		api, old := cloudapi.NewCurrentAPI(w.connect(current)), cloudapi.NewLegacyAPI(w.connect(legacy))
-		return map[string][]cloudapi.DatabaseKey{
+		return map[string]cloudapi.KeyListing{
 			"named": must(t, result(api.DatabaseKeys(t.Context(), ""))), "admin": must(t, result(api.AdminKeys(t.Context(), ""))), "pa/v1": must(t, result(old.AdminKeys(t.Context(), ""))),
 		}
 	}
 	want := read()
 	for kind, keys := range want {
-		if len(keys) == 0 {
-			t.Errorf("%s: no keys", kind)
+		if len(keys.Keys) == 0 || len(keys.Unreadable) > 0 {
+			t.Errorf("%s: %d keys, unreadable %v", kind, len(keys.Keys), keys.Unreadable)
 		}
 	}
 	for _, spelling := range []string{`{"unset":"null"}`, `{"unset":"zero"}`, `{"unset":"empty"}`, `{"snake_case":true}`, `{"numeric_enums":true}`} {

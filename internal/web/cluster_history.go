@@ -46,6 +46,8 @@ func historyView(p templates.Page, ref accounts.ClusterRef, q historyQuery, h ac
 	}
 	if q.After != "" {
 		v.First = historyPath(ref)
+	} else if u := h.Untold; u != nil {
+		v.Untold = &templates.UntoldView{Changes: u.Changes, FirstAt: u.FirstAt, LastAt: u.LastAt}
 	}
 	if h.Next != "" {
 		v.Next = withQuery(historyPath(ref), url.Values{"after": {h.Next}})

@@ -91,7 +91,7 @@ func keysView(p templates.Page, ref accounts.ClusterRef, list accounts.ClusterKe
 	v := templates.KeysView{
 		Page: p, Crumbs: keysCrumbs(ref, list.Account, list.Cluster), Tabs: clusterTabs(clusterPath(ref.AccountID, ref.ClusterID), keysPath(ref)),
 		Cluster: named(list.Cluster.Name, ref.ClusterID), Legacy: list.Account.Generation == cloudapi.PAV1, Gone: list.Gone,
-		AdminsFailed: asSentence(list.AdminsFailed), Offers: keysOffers(ref, list.Offers),
+		AdminsFailed: asSentence(list.AdminsFailed), Unreadable: list.Unreadable, Offers: keysOffers(ref, list.Offers),
 	}
 	for _, pending := range list.Pending {
 		v.Pending = append(v.Pending, templates.PendingKeyView{Name: pending.Name, By: pending.By, Since: pending.Since, Unknown: pending.Unknown})

@@ -94,6 +94,11 @@ func outsideRow(c accounts.OutsideChange) templates.OutsideRow {
 		}
 	}
 	switch exists := c.Change["exists"]; {
+	case c.Act == accounts.ActAccountChangedOutside.Name:
+		row.Cluster, row.What = "Several clusters", "more changed"
+		if _, sum := c.Change["changes_not_told"]; !sum {
+			row.What = "keys changed"
+		}
 	case c.Act == accounts.ActClusterKeysOutside.Name:
 		row.What = "keys changed"
 	case exists[1] == true:
@@ -129,8 +134,12 @@ func (s *Server) renderOutsideChange(c echo.Context, status int, form acknowledg
 	if change.Act == accounts.ActClusterKeysOutside.Name {
 		title = "Keys of " + v.Change.Cluster + " were changed outside"
 	}
+	several := change.Act == accounts.ActAccountChangedOutside.Name
+	if several {
+		title = "Several clusters of " + v.Change.Account + " were changed outside"
+	}
 	v.Page = s.page(c, title, "audit-outside-change", "audit")
-	if id, err := uuid.Parse(change.Account.ID); err == nil {
+	if id, err := uuid.Parse(change.Account.ID); err == nil && !several {
 		v.HistoryHref = historyPath(accounts.ClusterRef{AccountID: id, ClusterID: change.Target.ID})
 	}
 	if change.Acknowledge.Offered && change.Acknowledged == nil {

@@ -1,0 +1,2 @@
+DROP TABLE outside_untold;
+DROP TABLE outside_sums;
