@@ -212,26 +212,26 @@ func TestLiveNewsIsNotLost(t *testing.T) {
 		cluster[name] = ask[string](s, `document.querySelector('[data-testid=cluster-row][data-account="`+st.accounts[name].id+`"][data-phase=HEALTHY]').dataset.cluster`)
 	}
 	change := func(account, phase string) {
-		t.Helper()
-		st.control(t, http.MethodPost, "outside", map[string]any{"act": "phase", "account": st.accounts[account].cloud, "cluster": cluster[account], "phase": phase})
+		s.t.Helper()
+		st.control(s.t, http.MethodPost, "outside", map[string]any{"act": "phase", "account": st.accounts[account].cloud, "cluster": cluster[account], "phase": phase})
 	}
 	shows := func(account, phase string) string {
 		return `document.querySelector('[data-cluster="` + cluster[account] + `"]')?.dataset.phase === "` + phase + `"`
 	}
 	// tells makes a change, and waits until the tab was told of it.
 	tells := func(account, phase string) {
-		t.Helper()
+		s.t.Helper()
 		ask[int](s, `told.length = 0`)
 		change(account, phase)
-		st.waitFor(t, "the console knows it", `SELECT EXISTS (SELECT FROM clusters WHERE cluster_id = $1 AND phase = $2)`, cluster[account], phase)
+		st.waitFor(s.t, "the console knows it", `SELECT EXISTS (SELECT FROM clusters WHERE cluster_id = $1 AND phase = $2)`, cluster[account], phase)
 		s.until(`told.some((said) => said.event === "changed" && said.data.includes("` + st.accounts[account].id + `"))`)
 	}
 	within := func(most time.Duration, what, expression string) {
-		t.Helper()
+		s.t.Helper()
 		began := time.Now()
 		s.until(expression)
 		if took := time.Since(began); took > most {
-			t.Errorf("%s: it took %s, want %s at most", what, took, most)
+			s.t.Errorf("%s: it took %s, want %s at most", what, took, most)
 		}
 	}
 
