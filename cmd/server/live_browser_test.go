@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -165,4 +166,149 @@ func TestLivePagesInTenTabs(t *testing.T) {
 	// The session ends in one place, and the pages say so.
 	liveAwait[int](tabs[1], `(async () => (await fetch("/logout", { method: "POST", redirect: "manual" })).status)()`)
 	tabs[2].until(`document.querySelector("#notice").innerText.includes("Your session has ended")`)
+}
+
+// liveHold has a tab note what its browser's stream says, in told, and lets it stop one answer to a request for the list:
+// hold.next = "hold" stops the next one on its way until hold.release(), "fail" puts a failure in its place. What of
+// the list it shows was read by the console before.
+const liveHold = `(() => {
+	window.told = [];
+	window.listens = new BroadcastChannel("quartermaster-live");
+	listens.onmessage = ({ data }) => told.push(data);
+	window.hold = { next: "", asked: 0, held: false };
+	const real = window.fetch;
+	window.fetch = async (address, how) => {
+		const answer = await real(address, how);
+		if (!String(address).startsWith("/clusters")) return answer;
+		hold.asked++;
+		const now = hold.next;
+		hold.next = "";
+		if (now === "hold") {
+			hold.held = true;
+			await new Promise((resolve) => { hold.release = () => { hold.held = false; resolve(); return true; }; });
+		}
+		if (now === "fail") {
+			hold.failed = true;
+			return new Response("<p>It fails.</p>", { status: 503, headers: { "HX-Retarget": "#notice", "HX-Reswap": "innerHTML" } });
+		}
+		return answer;
+	};
+	return true;
+})()`
+
+// TestLiveNewsIsNotLost: a change that is told while a list is being asked for is shown as soon as that is over, whoever
+// asks for it, and one whose list failed is shown with the next interval; a browser whose clock is set back goes on
+// looking; and a tab that is hidden leaves the stream to another at once, whatever it is at.
+func TestLiveNewsIsNotLost(t *testing.T) {
+	st := openStage(t, "QM_POLL_MIN=500ms", "QM_POLL_MAX=500ms")
+	s, finish := openBrowser(t, st.about.URL, true)
+	defer finish()
+	s.do(chromedp.Navigate(st.about.URL + "/login?login_hint=admin%40example.test&return_to=%2Fclusters"))
+	s.until(`document.body?.id === "clusters-index"`)
+	ask[bool](s, liveHold)
+	waitUntil(t, "it reads the stream", func() bool { return liveStreams(t, st.devProgram) == "1" })
+	cluster := map[string]string{}
+	for _, name := range []string{production, staging} {
+		cluster[name] = ask[string](s, `document.querySelector('[data-testid=cluster-row][data-account="`+st.accounts[name].id+`"][data-phase=HEALTHY]').dataset.cluster`)
+	}
+	change := func(account, phase string) {
+		s.t.Helper()
+		st.control(s.t, http.MethodPost, "outside", map[string]any{"act": "phase", "account": st.accounts[account].cloud, "cluster": cluster[account], "phase": phase})
+	}
+	shows := func(account, phase string) string {
+		return `document.querySelector('[data-cluster="` + cluster[account] + `"]')?.dataset.phase === "` + phase + `"`
+	}
+	// tells makes a change, and waits until the tab was told of it.
+	tells := func(account, phase string) {
+		s.t.Helper()
+		ask[int](s, `told.length = 0`)
+		change(account, phase)
+		st.waitFor(s.t, "the console knows it", `SELECT EXISTS (SELECT FROM clusters WHERE cluster_id = $1 AND phase = $2)`, cluster[account], phase)
+		s.until(`told.some((said) => said.event === "changed" && said.data.includes("` + st.accounts[account].id + `"))`)
+	}
+	within := func(most time.Duration, what, expression string) {
+		s.t.Helper()
+		began := time.Now()
+		s.until(expression)
+		if took := time.Since(began); took > most {
+			s.t.Errorf("%s: it took %s, want %s at most", what, took, most)
+		}
+	}
+
+	whole := s
+	one := func(name string, test func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			s = &surfer{t: t, ctx: whole.ctx, base: whole.base, scripts: true}
+			test(t)
+		})
+	}
+	one("a change while another is asked for", func(t *testing.T) {
+		ask[string](s, `hold.next = "hold"`)
+		change(production, "SUSPENDED")
+		s.until(`hold.held`)
+		tells(staging, "SUSPENDED")
+		ask[bool](s, `hold.release()`)
+		within(3*time.Second, "the second change", shows(staging, "SUSPENDED"))
+		within(3*time.Second, "the first change", shows(production, "SUSPENDED"))
+	})
+	one("a change while somebody filters", func(t *testing.T) {
+		ask[string](s, `hold.next = "hold"`)
+		ask[bool](s, `document.querySelector("#filters [name=q]").dispatchEvent(new Event("input", { bubbles: true }))`)
+		s.until(`hold.held`)
+		tells(staging, "HEALTHY")
+		ask[bool](s, `hold.release()`)
+		within(3*time.Second, "the change", shows(staging, "HEALTHY"))
+	})
+	one("a look that failed", func(t *testing.T) {
+		ask[string](s, `hold.next = "fail"`)
+		change(production, "HEALTHY")
+		s.until(`hold.failed`)
+		within(13*time.Second, "the change", shows(production, "HEALTHY")) // the interval is ten seconds
+	})
+	one("the clock is set back", func(t *testing.T) {
+		ask[bool](s, `(() => {
+			dispatchEvent(new KeyboardEvent("keydown", { key: "Shift" }));
+			const real = Date.now;
+			Date.now = () => real() - 3600_000;
+			hold.asked = 0;
+			return true;
+		})()`)
+		within(13*time.Second, "looking at intervals", `hold.asked > 0`)
+		tells(staging, "SUSPENDED")
+		within(3*time.Second, "a change", shows(staging, "SUSPENDED"))
+	})
+	one("a hidden tab hands over", func(t *testing.T) {
+		// It hears of a console whose clock is an hour ahead, and then of one whose clock is right.
+		ask[bool](s, `new BroadcastChannel("quartermaster-live").postMessage({ event: "beat", data: "", id: `+strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)+` }), true`)
+		tells(production, "SUSPENDED")
+		// The stream fails twice, so that the next failure would be waited after for four seconds, and then says nothing.
+		ask[bool](s, `(() => {
+			const real = window.fetch;
+			window.streams = 0;
+			window.fetch = (address, how) => {
+				if (address !== "/live") return real(address, how);
+				window.last = Number(how.headers["Last-Event-ID"]);
+				if (++streams < 3) return Promise.reject(new TypeError("no network"));
+				return new Promise((_, reject) => how.signal.addEventListener("abort", () => reject(how.signal.reason)));
+			};
+			return true;
+		})()`)
+		liveHidden(s, "true")
+		waitUntil(t, "nobody reads the stream", func() bool { return liveStreams(t, st.devProgram) == "0" })
+		liveHidden(s, "false")
+		s.until(`streams > 0`)
+		if ahead := time.Until(time.UnixMilli(ask[int64](s, `last`))); ahead > time.Minute {
+			t.Errorf("it asks for what came after a time to come, in %s", ahead)
+		}
+		other, _ := liveTab(t, s)
+		s.until(`streams === 3`)
+		liveHidden(s, "true")
+		began := time.Now()
+		waitUntil(t, "the other tab reads the stream", func() bool { return liveStreams(t, st.devProgram) == "1" })
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("another tab had no stream for %s", took)
+		}
+		change(staging, "HEALTHY")
+		other.until(shows(staging, "HEALTHY"))
+	})
 }

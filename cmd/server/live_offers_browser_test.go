@@ -127,3 +127,25 @@ func TestLiveOffersEndWithTheSession(t *testing.T) {
 	}
 	s.isAccessible(axeSource(t))
 }
+
+// TestLiveOffersOfAPageThatLeadsElsewhere: a form whose address leads to another page after the member's rights changed
+// stays with what was typed, and says so; nothing of the other page is taken for its own.
+func TestLiveOffersOfAPageThatLeadsElsewhere(t *testing.T) {
+	st := openStage(t)
+	v := st.visitor(t, admin)
+	st.liveGives(t, v, "account-admin", "account", st.accounts[production].id)
+	grant := st.liveGives(t, v, "viewer", "account", st.accounts[production].id)
+	s, finish := openBrowser(t, st.about.URL, true)
+	defer finish()
+	s.signIn(nobody, "clusters-index")
+	s.open(grant+"/delete", "grant-delete")
+	s.types("reason", "typed-by-nora")
+	waitUntil(t, "it reads the stream", func() bool { return liveStreams(t, st.devProgram) == "1" })
+	st.liveTakes(t, v, grant)
+	s.until(`document.body.dataset.retired === "moved"`)
+	s.says("Not any more: this page leads elsewhere now.")
+	if got := ask[string](s, `JSON.stringify([document.querySelector('[name="reason"]').value, document.body.id, document.querySelector("main form[method=post] button").getAttribute("aria-disabled")])`); got != `["typed-by-nora","grant-delete","true"]` {
+		t.Errorf("what was typed, the page, its button: %s", got)
+	}
+	s.isAccessible(axeSource(t))
+}

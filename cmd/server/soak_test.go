@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -42,7 +43,18 @@ type soak struct {
 	kept    []footprint // by the third console, at moments of the soak
 	own     []soaked    // changed by people through the consoles, and by nobody else
 	outside []soaked    // changed by somebody else, and by nobody here
+	unwell  soaked      // moves between phases, and nothing else of it changes
+	phase   string      // of unwell
+	keys    []soakedKey // database keys that somebody else made
+	backups []string    // ids of backups that somebody else made
 	sent    atomic.Int64
+	short   bool // nobody waits for the leases of dead consoles
+}
+
+// soakedKey is a database key that somebody else made, and may have deleted.
+type soakedKey struct {
+	cluster, id, name string
+	deleted           bool
 }
 
 // soaked is a cluster of it.
@@ -50,8 +62,9 @@ type soaked struct{ path, id, name string }
 
 // TestSoak has every fault of the sandbox happen at random, by a seed, while people look and act, somebody else changes
 // clusters, and consoles are killed and started. In the end nothing may have been lost or doubled: each act has
-// its attempt and its outcome, and was sent once; each change made outside is told once, and none is invented; every account is
-// well again by itself; and the console that ran all the time keeps no more and no more. The first third of the soak fills
+// its attempt and its outcome, and was sent once; each change made outside, of clusters and of their database keys, is told once, and none
+// is invented; every account is well again by itself in everything that is read of it, and what is known of keys, alerts and
+// backups is what there is; and the console that ran all the time keeps no more and no more. The first third of the soak fills
 // caches and pools; then what it keeps is flat: the least of the last third is no more than the least of the second one, in
 // memory that was alive after a collection of garbage, in resident memory and in goroutines; see flat. SOAK is how long it goes on, SOAK_SEED makes the same
 // faults again.
@@ -71,6 +84,7 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("SOAK=%s SOAK_SEED=%d", long, seed)
 	s := openSoak(t, seed)
+	s.short = long < 2*time.Minute
 	s.control(t, http.MethodPost, "random", map[string]any{"seed": seed, "share": soakShare, "latency_ms": 300})
 	people := newCrowd(t)
 	s.look(t, people)
@@ -90,6 +104,7 @@ func TestSoak(t *testing.T) {
 	s.recovers(t)
 	s.nothingIsLost(t)
 	s.outsideIsToldOnce(t)
+	s.keysAreToldOnce(t)
 	t.Logf("%d kills; %d calls at the sandbox", kills, sum(s.calls(t)))
 	for _, wrong := range flat(s.kept) {
 		t.Error(wrong)
@@ -125,6 +140,9 @@ func openSoak(t *testing.T, seed uint64) *soak {
 		path, id = s.newCluster(t, production, fmt.Sprintf("soak-outside-%d", i))
 		s.outside = append(s.outside, soaked{path, id, fmt.Sprintf("soak-outside-%d", i)})
 	}
+	s.unwell.path, s.unwell.id = s.newCluster(t, production, "soak-unwell")
+	s.phase = "HEALTHY"
+	s.control(t, http.MethodPost, "account", map[string]any{"account": s.accounts[production].cloud, "quotas": map[string]any{"database_keys": 100}})
 	s.stopAll(t)
 	for i := range s.members {
 		more := []string{}
@@ -135,6 +153,7 @@ func openSoak(t *testing.T, seed uint64) *soak {
 	}
 	s.ready(t)
 	s.waitFor(t, "every change so far is told", `SELECT NOT EXISTS (SELECT FROM clusters WHERE base IS NOT NULL)`)
+	s.waitFor(t, "everything was read once", `SELECT bool_and(ok_at IS NOT NULL) FROM refresh`)
 	if err := s.db.QueryRow(t.Context(), `SELECT seq FROM audit.head`).Scan(&s.from); err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +223,12 @@ func (s *soak) disturb(t *testing.T, long time.Duration) (kills int) {
 			change["act"], change["name"] = "rename", c.name
 		}
 		s.control(t, http.MethodPost, "outside", change)
+		switch n % 4 {
+		case 0:
+			s.changeKeys(t, n, *c)
+		case 2:
+			s.changeBeside(t, n, *c)
+		}
 		time.Sleep(time.Duration(200+s.random.IntN(400)) * time.Millisecond)
 		if time.Now().Before(kill) {
 			continue
@@ -228,12 +253,70 @@ func (s *soak) disturb(t *testing.T, long time.Duration) (kills int) {
 	return kills
 }
 
-// recovers waits until every account is well, all acts have ended, and what was read is judged; nobody helps, but for the
-// minute that leases of dead consoles are held, which a short soak does not wait for.
+const (
+	// soakKeys is how many database keys of somebody else's there are at most at a time, and soakBackups how many backups they make.
+	soakKeys    = 6
+	soakBackups = 9
+)
+
+// changeKeys has somebody else make a database key, or delete one that was made before.
+func (s *soak) changeKeys(t *testing.T, n int, c soaked) {
+	t.Helper()
+	living := []*soakedKey{}
+	for i := range s.keys {
+		if !s.keys[i].deleted {
+			living = append(living, &s.keys[i])
+		}
+	}
+	change := map[string]any{"account": s.accounts[production].cloud}
+	if len(living) == soakKeys || len(living) > 2 && s.random.IntN(2) == 0 {
+		k := living[s.random.IntN(len(living))]
+		change["act"], change["cluster"], change["key"] = "delete_key", k.cluster, k.id
+		s.control(t, http.MethodPost, "outside", change)
+		k.deleted = true
+		return
+	}
+	name := fmt.Sprintf("soak-key-%d", n)
+	change["act"], change["cluster"], change["name"] = "create_key", c.id, name
+	var made struct {
+		Key string `json:"key"`
+	}
+	if err := json.Unmarshal(s.control(t, http.MethodPost, "outside", change), &made); err != nil {
+		t.Fatal(err)
+	}
+	s.keys = append(s.keys, soakedKey{cluster: c.id, id: made.Key, name: name})
+}
+
+// changeBeside has somebody else make a backup, and a cluster fall ill or become well again.
+func (s *soak) changeBeside(t *testing.T, n int, c soaked) {
+	t.Helper()
+	if s.phase = "NOT_READY"; s.random.IntN(2) == 0 {
+		s.phase = "HEALTHY"
+	}
+	s.control(t, http.MethodPost, "outside", map[string]any{"act": "phase", "account": s.accounts[production].cloud, "cluster": s.unwell.id, "phase": s.phase})
+	if len(s.backups) == soakBackups {
+		return
+	}
+	var made struct {
+		Backup string `json:"backup"`
+	}
+	if err := json.Unmarshal(s.control(t, http.MethodPost, "outside", map[string]any{
+		"act": "create_backup", "account": s.accounts[production].cloud, "cluster": c.id, "name": fmt.Sprintf("soak-backup-%d", n),
+	}), &made); err != nil {
+		t.Fatal(err)
+	}
+	s.backups = append(s.backups, made.Backup)
+}
+
+// recovers waits until every account is well in everything that is read of it, all acts have ended, what was read is judged, and
+// what there is upstream is known; nobody helps, but for the minute that leases of dead consoles are held, which a short
+// soak does not wait for.
 func (s *soak) recovers(t *testing.T) {
 	t.Helper()
-	if _, err := s.db.Exec(t.Context(), `UPDATE refresh SET lease_until = clock_timestamp() WHERE lease_until > clock_timestamp() + interval '45 seconds'`); err != nil {
-		t.Fatal(err)
+	if s.short {
+		if _, err := s.db.Exec(t.Context(), `UPDATE refresh SET lease_until = clock_timestamp() WHERE lease_until > clock_timestamp() + interval '45 seconds'`); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var since time.Time
 	if err := s.db.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&since); err != nil {
@@ -241,7 +324,7 @@ func (s *soak) recovers(t *testing.T) {
 	}
 	waitWithin(t, 3*time.Minute, "every account is well by itself", func() bool {
 		var well bool
-		err := s.db.QueryRow(t.Context(), `SELECT bool_and(ok_at > $1 AND failures = 0 AND error = '') FROM refresh WHERE kind = 'clusters'`, since).Scan(&well)
+		err := s.db.QueryRow(t.Context(), `SELECT bool_and(ok_at > $1 AND failures = 0 AND error = '') FROM refresh`, since).Scan(&well)
 		return err == nil && well
 	})
 	waitWithin(t, 2*time.Minute, "all acts have ended, and all changes are judged", func() bool {
@@ -252,6 +335,20 @@ func (s *soak) recovers(t *testing.T) {
 	for _, c := range s.outside {
 		s.waitFor(t, "the console knows what "+c.name+" is called", `SELECT EXISTS (SELECT FROM clusters WHERE cluster_id = $1 AND name = $2)`, c.id, c.name)
 	}
+	names := []string{}
+	for _, k := range s.keys {
+		if !k.deleted {
+			names = append(names, k.name)
+		}
+	}
+	slices.Sort(names)
+	s.waitFor(t, "the console knows the keys", `SELECT coalesce(array_agg(name ORDER BY name COLLATE "C"), '{}') = $1 FROM database_keys WHERE name LIKE 'soak-key-%'`, names)
+	s.waitFor(t, "the console knows the backups", `SELECT count(*) = cardinality($1::text[]) FROM backups WHERE backup_id = ANY($1)`, s.backups)
+	firing := 0
+	if s.phase == "NOT_READY" {
+		firing = 1
+	}
+	s.waitFor(t, "the console knows which alerts fire", `SELECT count(*) = $2 FROM cluster_alerts WHERE cluster_id = $1 AND state = 'FIRING'`, s.unwell.id, firing)
 }
 
 // nothingIsLost: each act has one attempt and one outcome, or one more where the first was inferred; upstream was asked
@@ -344,6 +441,63 @@ func (s *soak) outsideIsToldOnce(t *testing.T) {
 	}
 	if n := s.events(t, `seq > $1 AND act = 'cluster.changed_outside' AND target_id <> ALL($2)`, s.from, known); n != 0 {
 		t.Errorf("%d changes were told of clusters that nobody changed", n)
+	}
+}
+
+// toldKey finds the name of a key in what an event tells of keys.
+var toldKey = regexp.MustCompile(`soak-key-\d+`)
+
+// keysAreToldOnce: of a key that somebody else made and that is there in the end it is told once that it was made; of one that was
+// deleted both is told once, or neither where nobody saw it; and nothing is told of any other key.
+func (s *soak) keysAreToldOnce(t *testing.T) {
+	t.Helper()
+	made, deleted := map[string]int{}, map[string]int{}
+	clusters := map[string]string{} // by key
+	for _, k := range s.keys {
+		clusters[k.name] = k.cluster
+	}
+	rows, err := s.db.Query(t.Context(), `
+		SELECT target_id, convert_from(body, 'UTF8')::jsonb->'change' FROM audit.events WHERE seq > $1 AND act = 'cluster.keys_changed_outside' ORDER BY seq`, s.from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var target string
+	var raw []byte
+	if _, err := pgx.ForEachRow(rows, []any{&target, &raw}, func() error {
+		var change map[string][2]json.RawMessage
+		if err := json.Unmarshal(raw, &change); err != nil {
+			return err
+		}
+		told := 0
+		for field, of := range map[string]map[string]int{"keys_made": made, "keys_deleted": deleted} {
+			for _, side := range change[field] {
+				for _, name := range toldKey.FindAllString(string(side), -1) {
+					told++
+					of[name]++
+					if clusters[name] != target {
+						t.Errorf("a key is told of cluster %s that is none of it: %s", target, raw)
+					}
+				}
+			}
+		}
+		if told == 0 {
+			t.Errorf("a change of keys that nobody made is told of %s: %s", target, raw)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, k := range s.keys {
+		n, gone := made[k.name], deleted[k.name]
+		seen += n
+		if want := fmt.Sprintf("%d times made, %d times deleted", n, gone); k.deleted && (n != gone || n > 1) || !k.deleted && (n != 1 || gone != 0) {
+			t.Errorf("%s, which was deleted in the end: %t, is told as %s", k.name, k.deleted, want)
+		}
+	}
+	t.Logf("%d keys were made by somebody else, %d were seen", len(s.keys), seen)
+	if len(s.keys) == 0 {
+		t.Error("no key was made")
 	}
 }
 

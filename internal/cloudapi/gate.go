@@ -79,7 +79,7 @@ type gate struct {
 // ticket is a call that waits for its turn.
 type ticket struct {
 	class class
-	probe bool
+	probe bool        // set with the turn
 	ready chan *Error // nil: go
 }
 
@@ -181,7 +181,9 @@ func (g *gate) waits() (n int) {
 }
 
 // enter waits for a turn: a token of the budget and a place among the calls under way. It refuses at
-// once where the turn would come after ctx's deadline, too many wait already, or the breaker is open.
+// once where the turn would come after ctx's deadline, too many wait already, or the breaker lets none
+// through. A breaker that lets one through to find out is asked again when its turn comes: who waits
+// finds out nothing, and must not keep others from it.
 func (g *gate) enter(ctx context.Context, op Op, who class) (turn, *Error) {
 	if err := ctx.Err(); err != nil {
 		return turn{}, givenUp(op, err)
@@ -191,8 +193,7 @@ func (g *gate) enter(ctx context.Context, op Op, who class) (turn, *Error) {
 	}
 	g.mu.Lock()
 	now := g.all.now()
-	probe, resting := g.breaker.admit(now, who)
-	if resting != nil {
+	if resting := g.breaker.refuses(now, who); resting != nil {
 		g.mu.Unlock()
 		resting.Op = op
 		return turn{}, resting
@@ -200,11 +201,11 @@ func (g *gate) enter(ctx context.Context, op Op, who class) (turn, *Error) {
 	wait := g.estimate(now, who)
 	deadline, bounded := ctx.Deadline()
 	if len(g.waiting[who]) >= maxWaiting || bounded && wait > 0 && time.Until(deadline) <= wait {
-		g.breaker.withdraw(probe)
+		refused := g.crowded(now, op, who, wait)
 		g.mu.Unlock()
-		return turn{}, crowded(op, wait)
+		return turn{}, refused
 	}
-	t := &ticket{class: who, probe: probe, ready: make(chan *Error, 1)}
+	t := &ticket{class: who, ready: make(chan *Error, 1)}
 	g.waiting[who] = append(g.waiting[who], t)
 	g.handOut(now)
 	g.mu.Unlock()
@@ -216,10 +217,10 @@ func (g *gate) enter(ctx context.Context, op Op, who class) (turn, *Error) {
 	}
 	g.mu.Lock()
 	if g.drop(t) {
-		g.breaker.withdraw(probe)
+		refused := g.crowded(g.all.now(), op, who, 0)
 		g.mu.Unlock()
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return turn{}, crowded(op, time.Second)
+			return turn{}, refused
 		}
 		return turn{}, givenUp(op, ctx.Err())
 	}
@@ -251,8 +252,16 @@ func (g *gate) drop(t *ticket) bool {
 	return true
 }
 
-// estimate is how long a call waits for its token behind those that go before it, at least.
+// estimate is how long a call waits at least: for its token behind those that go before it, and as
+// polling for what a 429 asked for.
 func (g *gate) estimate(now time.Time, who class) time.Duration {
+	if who == polling {
+		return max(g.tokenIn(now, who), g.heldBack.Sub(now))
+	}
+	return g.tokenIn(now, who)
+}
+
+func (g *gate) tokenIn(now time.Time, who class) time.Duration {
 	if g.limiter == nil {
 		return 0
 	}
@@ -281,11 +290,17 @@ func (g *gate) handOut(now time.Time) {
 			g.wakeIn(wait)
 			return
 		}
+		t := g.waiting[who][0]
+		g.waiting[who] = slices.Delete(g.waiting[who], 0, 1)
+		probe, resting := g.breaker.admit(now, who)
+		if resting != nil {
+			t.ready <- resting
+			continue
+		}
+		t.probe = probe
 		if g.limiter != nil {
 			g.limiter.AllowN(now, 1)
 		}
-		t := g.waiting[who][0]
-		g.waiting[who] = slices.Delete(g.waiting[who], 0, 1)
 		switch {
 		case who == polling:
 			g.passedOver = 0
@@ -382,7 +397,6 @@ func (g *gate) judge(now time.Time, what told) {
 func (g *gate) turnAway(now time.Time) {
 	for c := range g.waiting {
 		for _, t := range g.waiting[c] {
-			g.breaker.withdraw(t.probe)
 			t.ready <- g.breaker.refusal(now)
 		}
 		g.waiting[c] = nil
@@ -405,9 +419,13 @@ func givenUp(op Op, err error) *Error {
 	return &Error{Kind: Unavailable, Op: op, Timeout: errors.Is(err, context.DeadlineExceeded), Message: "The call was given up before it was sent.", cause: err}
 }
 
-func crowded(op Op, wait time.Duration) *Error {
-	return &Error{Kind: RateLimited, Op: op, RetryAfter: max(wait, time.Second).Truncate(time.Second),
-		Message: "Too many calls for this account are waiting; this one was not sent."}
+// crowded is what a call is told whose turn did not come, or would come too late.
+func (g *gate) crowded(now time.Time, op Op, who class, wait time.Duration) *Error {
+	words := "Too many calls for this account are waiting; this one was not sent."
+	if until := g.heldBack.Sub(now); who == polling && until > 0 {
+		words, wait = "Qdrant Cloud asked for fewer calls of this account; this one was not sent.", max(wait, until)
+	}
+	return &Error{Kind: RateLimited, Op: op, RetryAfter: max(wait, time.Second).Truncate(time.Second), Message: words}
 }
 
 // BreakerState says whether calls of an account are sent.
@@ -444,19 +462,25 @@ func (b *breaker) state(now time.Time) BreakerState {
 	return HalfOpen
 }
 
-// admit lets a call through or says why not.
-func (b *breaker) admit(now time.Time, who class) (probe bool, refused *Error) {
-	switch b.state(now) {
-	case Closed:
-		return false, nil
-	case HalfOpen:
-		if who == acting || b.probes == 0 {
-			b.probes++
-			return true, nil
-		}
-	case Open:
+// refuses says why a call is not let through now; nil when it is.
+func (b *breaker) refuses(now time.Time, who class) *Error {
+	switch state := b.state(now); {
+	case state == Closed, state == HalfOpen && (who == acting || b.probes == 0):
+		return nil
 	}
-	return false, b.refusal(now)
+	return b.refusal(now)
+}
+
+// admit lets a call through or says why not. One that finds out is a probe.
+func (b *breaker) admit(now time.Time, who class) (probe bool, refused *Error) {
+	if refused := b.refuses(now, who); refused != nil {
+		return false, refused
+	}
+	if b.state(now) == Closed {
+		return false, nil
+	}
+	b.probes++
+	return true, nil
 }
 
 // refusal is what a call is told that is not sent.

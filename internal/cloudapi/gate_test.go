@@ -322,8 +322,73 @@ func TestTooManyRequestsHoldsPollingBack(t *testing.T) {
 	}
 }
 
-// TestOneBadAccount: 46 of 50 accounts are asked in the same time whether the other four are well or
-// hang and fail, which each do with many calls at once.
+// TestHeldBackPollingFindsNothingOut: polling that a 429 keeps away, on an account whose breaker is half-open, does not
+// keep people from finding out: their reads are sent. Where its time would come after its deadline it is refused at once.
+func TestHeldBackPollingFindsNothingOut(t *testing.T) {
+	for _, held := range []struct {
+		name    string
+		seconds string
+		waits   bool
+	}{{"longer than its deadline", "60", false}, {"for two seconds", "2", true}} {
+		t.Run(held.name, func(t *testing.T) {
+			t.Parallel()
+			var well, busy atomic.Bool
+			u := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+				switch {
+				case busy.CompareAndSwap(true, false):
+					w.Header().Set("Retry-After", held.seconds)
+					answer(w, 429, `{"code":8}`)
+				case !well.Load():
+					answer(w, 503, `{}`)
+				default:
+					answer(w, 200, `{"items":[]}`)
+				}
+			}, breaking(20*time.Millisecond))
+			busy.Store(true)
+			if e := failed(t, gateAct(t.Context(), gateConn(u, "a"))); e.Kind != RateLimited {
+				t.Fatal(e)
+			}
+			start := time.Now()
+			for range 3 {
+				_ = gateRead(t.Context(), gateConn(u, "a"))
+			}
+			eventually(t, "half-open", func() bool { h, _ := u.client.Health("a"); return h.Breaker == HalfOpen })
+			well.Store(true)
+
+			polled := make(chan error, 1)
+			go func() { polled <- gateRead(t.Context(), gateConn(u, "a", background)) }()
+			if held.waits {
+				eventually(t, "polling waits", func() bool { h, _ := u.client.Health("a"); return h.Waiting == 1 })
+			} else {
+				e := failed(t, <-polled)
+				if e.Kind != RateLimited || e.RetryAfter < 30*time.Second || !strings.Contains(e.Public(), "asked for fewer calls") {
+					t.Errorf("polling: %+v", e)
+				}
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("polling was refused after %s, want at once", took)
+				}
+			}
+			if err := gateRead(t.Context(), gateConn(u, "a")); err != nil {
+				t.Errorf("a person's read: %v", err)
+			}
+			if h, _ := u.client.Health("a"); h.Breaker != Closed {
+				t.Errorf("it answered: %+v", h)
+			}
+			if !held.waits {
+				return
+			}
+			if err := <-polled; err != nil {
+				t.Errorf("polling: %v", err)
+			}
+			if took := time.Since(start); took < 1500*time.Millisecond {
+				t.Errorf("polling went on after %s", took)
+			}
+		})
+	}
+}
+
+// TestOneBadAccount: 46 accounts are asked in the same time whether twelve others are well or hang and fail, of which each
+// wants more calls at once than it has places, and all together more than there are connections.
 func TestOneBadAccount(t *testing.T) {
 	const latency = 50 * time.Millisecond
 	var bad atomic.Bool
@@ -345,9 +410,9 @@ func TestOneBadAccount(t *testing.T) {
 			return gateConn(u, budget, func(c *ConnConfig) { c.RequestID = name })
 		}
 		others := sync.WaitGroup{}
-		for i := range 4 {
-			name := []string{"hung", "failing"}[i%2]
-			for range 30 {
+		for i := range 12 {
+			name := []string{"hung", "hung", "failing"}[i%3]
+			for range 40 {
 				others.Go(func() { _ = gateRead(t.Context(), as(fmt.Sprint(name, i), name)) })
 			}
 		}
@@ -372,7 +437,7 @@ func TestOneBadAccount(t *testing.T) {
 	quiet := round()
 	bad.Store(true)
 	if took := round(); took > quiet*5/4+20*time.Millisecond {
-		t.Errorf("the good accounts took %s beside four bad ones, and %s beside none", took, quiet)
+		t.Errorf("the good accounts took %s beside twelve bad ones, and %s beside none", took, quiet)
 	}
 }
 

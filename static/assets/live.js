@@ -10,14 +10,20 @@
   const stillGood = 35_000; // the stream says something every 15 s
   const atLeast = 30_000; // so often a page asks for itself, whatever the stream says
   let heard = -Infinity; // when this tab last heard of the stream
-  const looked = new Map(); // when a region last asked, by its id
+  const looked = new Map(); // when a region last asked, by its id; -Infinity where that failed
+  const flying = new Map(); // requests under way, and the id of the region whose place the answer takes
+  // age is how long ago something was, in milliseconds. What is to come was before the clock was set back: long ago.
+  const age = (at) => {
+    const passed = Date.now() - at;
+    return passed < 0 ? Infinity : passed;
+  };
 
   // A region does not ask while the page is hidden, or somebody types or drags; what was said meanwhile waits.
   let lastKey = 0, pressed = false;
   addEventListener("keydown", () => { lastKey = Date.now(); }, true);
   addEventListener("pointerdown", () => { pressed = true; }, true);
   for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => { pressed = false; }, true);
-  const busy = () => document.hidden || pressed || Date.now() - lastKey < 1500;
+  const busy = () => document.hidden || pressed || age(lastKey) < 1500;
   const due = new Set(); // ids of regions that are to ask
   let waiting = 0;
   const ask = () => {
@@ -27,20 +33,23 @@
       if (!document.hidden) waiting = setTimeout(ask, 300);
       return;
     }
-    const later = []; // a calm region does not ask more often than it says
+    const under = new Set(flying.values());
+    const later = [];
+    let wait = Infinity;
     for (const region of regions()) {
       if (!due.delete(region.id) || region.dataset.stopped) continue;
-      const early = (looked.get(region.id) ?? -Infinity) + Number(region.dataset.liveCalm ?? 0) - Date.now();
-      if (early > 0) {
-        later.push([region.id, early]);
+      // What is on its way may have been read before; htmx would drop a second request. The end of the first asks again.
+      const early = under.has(region.id) ? Infinity : Number(region.dataset.liveCalm ?? 0) - age(looked.get(region.id) ?? -Infinity);
+      if (early > 0) { // a calm region does not ask more often than it says
+        later.push(region.id);
+        wait = Math.min(wait, early);
         continue;
       }
-      looked.set(region.id, Date.now());
       htmx.trigger(region, "live");
     }
     due.clear();
-    for (const [id] of later) due.add(id);
-    if (later.length) waiting = setTimeout(ask, Math.min(...later.map(([, early]) => early)) + 10);
+    for (const id of later) due.add(id);
+    if (wait < Infinity) waiting = setTimeout(ask, wait + 10);
   };
   const look = (accounts) => {
     for (const region of regions()) {
@@ -49,8 +58,8 @@
     ask();
   };
 
-  // retire has what the page offers stay in its place, and say why it is not offered any more: "session", "right" or
-  // "gone". What was typed stays, too, so that it can be copied. Links and buttons keep the focus, for whoever is there.
+  // retire has what the page offers stay in its place, and say why it is not offered any more: "session", "right",
+  // "gone" or "moved". What was typed stays, too, so that it can be copied. Links and buttons keep the focus, for whoever is there.
   const acts = "main form[method=post] :is(button:not([type=button]), input[type=submit]), main [data-offers] a, main :is(a.btn-primary, a.btn-danger, a.btn-danger-quiet)";
   const retire = (why) => {
     if (document.body.dataset.retired) return;
@@ -80,14 +89,22 @@
   }, true);
   const lasting = { 401: "session", 403: "right", 404: "gone" };
   // recheck asks for the page again, after the member's rights changed: its offers become what they are now.
+  let checking = false, checkAgain = false;
   const recheck = async () => {
     if (!("again" in document.body.dataset)) return;
+    checkAgain = checking; // what is on its way may have been decided before
+    if (checking) return;
+    checking = true;
     try {
       const answer = await fetch(location.href, {
         cache: "no-store", headers: { "HX-Request": "true", "HX-Boosted": "true", "X-Quartermaster-Background": "1" },
       });
       const lost = lasting[answer.status];
       if (!answer.ok && !lost) return;
+      if (!lost && (answer.redirected || answer.headers.has("HX-Redirect"))) {
+        retire("moved"); // another page says nothing of what this one offers
+        return;
+      }
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (lost) {
         const said = one("[data-error]", fresh);
@@ -100,21 +117,32 @@
         if (!now) offers.remove();
         else if (now.outerHTML !== offers.outerHTML) offers.replaceWith(now);
       }
-    } catch { /* the next change of rights asks again */ }
+    } catch { /* the next change of rights asks again */ } finally {
+      checking = false;
+      if (checkAgain) recheck();
+    }
   };
 
   const live = (event) => event.target.closest?.("[data-live]");
   const source = (event) => event.detail?.ctx?.sourceEvent?.type;
   // The stream makes looking at intervals needless, but for a cluster that moves: not all that is told of it is a change
   // of the cluster.
-  const needless = (region) => Date.now() - heard < stillGood && !("liveMoving" in region.dataset) &&
-    Date.now() - (looked.get(region.id) ?? loaded) < atLeast;
+  const needless = (region) => age(heard) < stillGood && !("liveMoving" in region.dataset) && age(looked.get(region.id) ?? loaded) < atLeast;
   const loaded = Date.now();
   document.addEventListener("htmx:before:request", (event) => {
-    const region = live(event);
-    if (!region) return;
-    if (source(event) === "every" && (busy() || region.dataset.stopped || needless(region))) event.preventDefault();
-    else looked.set(region.id, Date.now());
+    const region = live(event), { ctx } = event.detail;
+    if (region && source(event) === "every" && (busy() || region.dataset.stopped || needless(region))) {
+      event.preventDefault();
+      return;
+    }
+    if (region) looked.set(region.id, Date.now());
+    flying.set(ctx, ctx.target?.id ?? "");
+  });
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+    const id = flying.get(ctx);
+    if (!flying.delete(ctx)) return;
+    if (!(ctx.response?.status < 400) || ctx.status.startsWith("error")) looked.set(id, -Infinity);
+    setTimeout(ask); // htmx lets the next one through when this event is over
   });
   const lost = one("#lost");
   const show = (gone) => { if (lost && lost.hidden === gone) lost.hidden = !gone; };
@@ -165,13 +193,13 @@
     if (event === "look" || (event === "end" && data !== "again")) look();
     if ((event === "look" && data === "rights") || (event === "end" && data === "nothing")) recheck();
     else if (event === "changed") look(data.split(" "));
-    if (id > since) since = id;
+    since = id; // also where it is less: another console's clock, or one that was set right
   };
   channel.onmessage = ({ data: said }) => {
     if (said.hello === undefined) {
       if (!document.hidden && (said.to ?? tab) === tab) take(said);
     } else if (keptFrom < Infinity) {
-      if (said.hello + 2000 < keptFrom) channel.postMessage({ to: said.tab, event: "look", id: since });
+      if (said.hello + 2000 < keptFrom || said.hello > since + stillGood) channel.postMessage({ to: said.tab, event: "look", id: since });
       else for (const one of kept) if (one.id + 2000 > said.hello) channel.postMessage({ to: said.tab, ...one });
     }
   };
@@ -184,6 +212,10 @@
   };
 
   const pause = (ms, signal) => new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve();
+      return;
+    }
     const timer = setTimeout(resolve, ms * (0.75 + Math.random() / 2));
     signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
   });
@@ -226,8 +258,8 @@
       const give = () => one.abort();
       stop.addEventListener("abort", give, { once: true });
       // A connection that died unnoticed, as over a night, says nothing any more.
-      const watch = setInterval(() => { if (Date.now() - heard > stillGood + 10_000) one.abort(); }, 5_000);
-      heard = Math.max(heard, Date.now() - stillGood);
+      const watch = setInterval(() => { if (age(heard) > stillGood + 10_000) one.abort(); }, 5_000);
+      if (age(heard) > stillGood) heard = Date.now() - stillGood;
       let wait;
       try {
         wait = await read(one.signal);
