@@ -732,7 +732,7 @@ func TestEveryReadAnswers(t *testing.T) {
 		"/api/account/v1/suggest-company?name=northwind", "/api/iam/v1/accounts/" + acc + "/permissions", "/api/iam/v1/accounts/" + acc + "/effective-permissions",
 		"/api/iam/v1/accounts/" + acc + "/roles/" + role, "/api/iam/v1/accounts/" + acc + "/users/" + user + "/roles", "/api/iam/v1/accounts/" + acc + "/roles/" + role + "/users",
 		"/api/booking/v1/accounts/" + acc + "/packages/" + pkgID + "?" + place, "/api/booking/v1/packages?" + place + "&minResources.ram=16GiB&gpu=false",
-		"/api/booking/v1/accounts/" + acc + "/packages?cloudProviderId=hybrid", "/api/booking/v1/accounts/" + acc + "/inference-models?" + place,
+		"/api/booking/v1/accounts/" + acc + "/packages?cloudProviderId=hybrid&tier=PACKAGE_TIER_STANDARD", "/api/booking/v1/accounts/" + acc + "/inference-models?" + place,
 		"/api/booking/v1/accounts/" + acc + "/packages?" + place + "&statuses=PACKAGE_STATUS_DEACTIVATED&statuses=PACKAGE_STATUS_ACTIVE&multiAz=true&tier=PACKAGE_TIER_PREMIUM",
 		"/api/booking/v1/accounts/" + acc + "/storage-tiers?" + place, "/api/platform/v1/cloud-providers", "/api/platform/v1/accounts/" + acc + "/cloud-providers",
 		"/api/platform/v1/cloud-providers/gcp/regions", "/api/platform/v1/cloud-providers/gcp/regions/us-east4", "/api/platform/v1/accounts/" + acc + "/cloud-providers/azure/regions",

@@ -266,11 +266,13 @@ func TestPricesDifferByRegion(t *testing.T) {
 	base := "/api/booking/v1/accounts/" + f.CloudAccountID
 	prices := func(region string) map[string]float64 {
 		t.Helper()
-		list := b.call(f, "GET", base+"/packages?cloudProviderId=aws&cloudProviderRegionId="+region, nil).want(t, 200)
-		items, _ := list.get("items").([]any)
 		out := map[string]float64{}
-		for i := range items {
-			out[list.get("items", i, "name").(string)], _ = list.get("items", i, "unitIntPricePerHour").(float64)
+		for _, tier := range []string{"STANDARD", "PREMIUM"} {
+			list := b.call(f, "GET", base+"/packages?cloudProviderId=aws&cloudProviderRegionId="+region+"&tier=PACKAGE_TIER_"+tier, nil).want(t, 200)
+			items, _ := list.get("items").([]any)
+			for i := range items {
+				out[list.get("items", i, "name").(string)], _ = list.get("items", i, "unitIntPricePerHour").(float64)
+			}
 		}
 		return out
 	}

@@ -32,7 +32,8 @@
 //   - Missing payment details refuse what costs more an hour than before, FAILED_PRECONDITION; an account
 //     that is not entitled may not create or update clusters nor create database keys, PERMISSION_DENIED.
 //   - A cluster's update options are the newer releases that are neither withdrawn nor at their end.
-//   - A package has the same id in all regions of a provider, and a price for each.
+//   - A package has the same id in all regions of a provider, and a price for each. An account may have packages of either tier: its own
+//     says which are listed when none is asked for. pa/v1 knows no tiers and lists all.
 //   - A management key may delete itself, also when it is the last.
 //   - pa/v1 asks the permissions of the corresponding rpc and does not show clusters in regions its enum
 //     does not know. A cluster being deleted has marked_for_deletion_at and no phase there. What an older
@@ -112,8 +113,8 @@
 //
 // /_sandbox/backups counts backups that take their time, by hand or by schedule; what is left out stays as it is. It outlives the program.
 //
-// /_sandbox/account takes {account, quotas: {clusters, nodes, database_keys, free_clusters}, payment: "ok"
-// or "missing", entitled: true or false}. What is left out stays as it is; all of it is kept in the state file.
+// /_sandbox/account takes {account, quotas: {clusters, nodes, database_keys, free_clusters}, tier: "standard" or
+// "premium", payment: "ok" or "missing", entitled: true or false}. What is left out stays as it is; all of it is kept in the state file.
 //
 // /_sandbox/catalogue takes {region_unavailable: {provider, region}, package_deactivated: {provider, name},
 // release_end_of_life: version, restore: true}. restore puts back all that was taken away before, and is done

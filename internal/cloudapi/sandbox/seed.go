@@ -80,7 +80,7 @@ type accountPlan struct {
 	owner                       string
 	generation, environment     string
 	registered, spare           bool
-	free                        bool
+	free, premium               bool
 	clusters                    []clusterPlan
 	environments                []environmentPlan
 }
@@ -134,7 +134,7 @@ func (g *seeder) plans() []accountPlan {
 	return []accountPlan{
 		{
 			slug: "production", name: "Northwind Search Production", company: "Northwind Retail", domain: "northwind-retail.example",
-			owner: "maria.lindqvist", generation: "current", environment: "production", registered: true,
+			owner: "maria.lindqvist", generation: "current", environment: "production", registered: true, premium: true,
 			environments: []environmentPlan{{"Berlin data centre", "openshift", "qdrant-berlin"}},
 			clusters: []clusterPlan{
 				{"product-search-eu", providerAWS, "eu-central-1", "mx16-premium", 3, "v1.17.2", 0, phaseHealthy, 702, "team=search,tier=critical", "audit replicas cost"},
@@ -258,6 +258,9 @@ func (g *seeder) account(p accountPlan) *account {
 		keysV2: map[string]msg{}, settled: g.now.Truncate(day).Add(-2*day - time.Nanosecond), invites: map[string]msg{},
 		roles: map[string]msg{}, users: map[string]msg{}, userRoles: map[string][]string{}, environments: map[string]msg{},
 		quotas: quotas{Clusters: max(25, 2*len(p.clusters)), Nodes: 10, DatabaseKeys: 20, FreeClusters: 1},
+	}
+	if a.tier = tierStandard; p.premium {
+		a.tier = tierPremium
 	}
 	created := g.now.Add(-740 * day)
 	a.resource = msg{

@@ -33,8 +33,9 @@ type account struct {
 	fixture        *Fixture
 	resource       msg // account.v1.Account
 	quotas         quotas
-	paymentMissing bool // what costs more is refused
-	notEntitled    bool // may look but not act
+	tier           enumValue // of the packages that are listed when none is asked for
+	paymentMissing bool      // what costs more is refused
+	notEntitled    bool      // may look but not act
 	clusters       map[string]*cluster
 	managementKeys map[string]*managementKey
 	keysV1         map[string]msg // cluster.auth.v1.DatabaseApiKey
@@ -99,6 +100,7 @@ type accountFile struct {
 	Fixture        *fixtureFile               `json:"fixture,omitempty"`
 	Resource       json.RawMessage            `json:"resource"`
 	Quotas         quotas                     `json:"quotas"`
+	Tier           enumValue                  `json:"tier,omitempty"` // 0, as in older files: standard
 	PaymentMissing bool                       `json:"payment_missing,omitempty"`
 	NotEntitled    bool                       `json:"not_entitled,omitempty"`
 	Clusters       []clusterFile              `json:"clusters"`
@@ -295,7 +297,7 @@ func (s *Sandbox) encodeState() ([]byte, error) {
 
 func (s *Sandbox) encodeAccount(a *account) accountFile {
 	out := accountFile{
-		ID: a.id, Order: a.order, Resource: s.encodeMessage("account.v1.Account", a.resource), Quotas: a.quotas,
+		ID: a.id, Order: a.order, Resource: s.encodeMessage("account.v1.Account", a.resource), Quotas: a.quotas, Tier: a.tier,
 		PaymentMissing: a.paymentMissing, NotEntitled: a.notEntitled,
 		Messages: map[string]json.RawMessage{}, UserRoles: a.userRoles, OwnerID: a.ownerID,
 	}
@@ -359,7 +361,7 @@ func (s *Sandbox) decodeAccount(af accountFile, seed int64, now time.Time) (*acc
 	}
 	a := &account{
 		id: af.ID, order: af.Order, quotas: af.Quotas, paymentMissing: af.PaymentMissing, notEntitled: af.NotEntitled, clusters: map[string]*cluster{}, managementKeys: map[string]*managementKey{},
-		userRoles: af.UserRoles, ownerID: af.OwnerID,
+		userRoles: af.UserRoles, ownerID: af.OwnerID, tier: max(af.Tier, tierStandard),
 	}
 	if f := af.Fixture; f != nil {
 		a.fixture = &Fixture{f.Name, f.Generation, af.ID, fixtureKey(seed, af.ID), f.Environment, f.Registered, f.Spare}
