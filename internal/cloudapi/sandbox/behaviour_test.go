@@ -311,10 +311,6 @@ func TestRefusals(t *testing.T) {
 	if got := b.create(f, edit(newCluster("many"), "configuration.numberOfNodes", 11)); got.status != 400 || got.get("code") != float64(9) {
 		t.Errorf("more nodes than the quota: %s", got.body)
 	}
-	id := b.clusterNamed(f, "product-search-eu")
-	if got := b.call(f, "DELETE", clustersPath(f)+"/"+id+"?force=true", nil); got.status != 400 {
-		t.Errorf("force on a managed cluster: %d", got.status)
-	}
 }
 
 func TestQuotaOfClusters(t *testing.T) {

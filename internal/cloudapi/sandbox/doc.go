@@ -50,8 +50,16 @@
 //     fires, it last fired in this minute, and when it fires again it has another id.
 //   - A backup takes 15 seconds and half a second for each GiB, which is a share of the cluster's disks, and a restore as long. Free
 //     clusters have none; without payment details none is made. A cluster that does not run cannot be backed up, and a schedule's backup
-//     of it is SKIPPED; one whose state is not known makes FAILED_TO_SYNC. Suspending or deleting a cluster while it is backed up or
-//     restored makes that fail. A backup that is being restored cannot be deleted, and a deletion takes five seconds.
+//     of it is SKIPPED; one that is FAILED_TO_SYNC, or managed and UNKNOWN, makes FAILED_TO_SYNC. Suspending or deleting a cluster while it is
+//     backed up or restored makes that fail. A backup that is being restored cannot be deleted, not with its schedule either, and a
+//     deletion takes five seconds. What is being deleted cannot be deleted again, but by force: FAILED_PRECONDITION.
+//   - A schedule is FAILED_TO_SYNC or NOT_FOUND when its cluster is. One that was set to be DISABLED or NOT_FOUND makes no backups.
+//   - A hybrid cluster that is UNKNOWN is one whose agent is silent. Its backups are all UNKNOWN then, and it cannot be backed up by hand.
+//     Deletions of its backups wait until it is in another phase. Its own deletion makes it DELETING for good: force ends that, and so does
+//     POST /_sandbox/outside that puts it into DELETING once more. Force does not ask for a phase: it is clients that do.
+//   - A backup is restored with the package it was made of, and when that cannot be booked any more with the cheapest one that has as much
+//     memory, CPU and GPU and is multi-AZ when that was; the disk stays as large. Without one: FAILED_PRECONDITION. A new cluster whose restore
+//     fails is FAILED_TO_CREATE.
 //   - The current API has no phases for backups and restores: a cluster that is backed up stays as it is, one that is restored is
 //     UPDATING, and one whose restore failed is FAILED_TO_UPDATE. pa/v1 has words for them: BackupRunning, Restoring, FailedToRestore.
 //   - Schedules are in UTC. The definition's pattern lets pass what is no schedule: INVALID_ARGUMENT at the field. Six fields begin with
@@ -79,7 +87,8 @@
 //	DELETE /_sandbox/calls     starts counting anew
 //	POST   /_sandbox/clock     {advance: "1h"} moves the sandbox's clock ahead -> {now}
 //	POST   /_sandbox/keys      {account, permissions: [...]} -> {id, management_key}; {revoke: key}
-//	POST   /_sandbox/backups   {account, cluster, fail_backups, fail_restores} so many of the next ones fail -> both, as they are then
+//	POST   /_sandbox/backups   {account, cluster, fail_backups, fail_restores} so many of the next ones fail -> both, as they are then;
+//	                           {account, backup or schedule or restore, status} gives one of them a status, see below
 //	POST   /_sandbox/account   what an account may do, see below -> the same, as it is then
 //	POST   /_sandbox/catalogue what the platform offers no more, see below
 //	POST   /_sandbox/outside   a change by somebody else, see below
@@ -111,7 +120,10 @@
 // Calls are counted when they arrive, whatever becomes of them; those of accounts that do not exist
 // under "".
 //
-// /_sandbox/backups counts backups that take their time, by hand or by schedule; what is left out stays as it is. It outlives the program.
+// /_sandbox/backups counts backups that take their time, by hand or by schedule, and restores of the cluster's backups into whichever
+// cluster; what is left out stays as it is. A status is one of BackupStatus, BackupScheduleStatus or BackupRestoreStatus, with or without
+// its prefix: RUNNING ends in SUCCEEDED after 15 seconds, ACTIVE lets a schedule follow its cluster again, and UNKNOWN is for backups of hybrid
+// clusters. All of it outlives the program.
 //
 // /_sandbox/account takes {account, quotas: {clusters, nodes, database_keys, free_clusters}, tier: "standard" or
 // "premium", payment: "ok" or "missing", entitled: true or false}. What is left out stays as it is; all of it is kept in the state file.
@@ -134,9 +146,12 @@
 //	create_key      {cluster, name, days} a database key of version 2 that ends then; 0 days: never -> {key}
 //	delete_key      {cluster, key} by the id of a database key of either version
 //	create_backup   {cluster, name, days} kept for so long; 0 days: for ever -> {backup}
+//	rename_backup   {cluster, backup, name}
 //	delete_backup   {cluster, backup} by its id
 //	restore_backup  {cluster, backup}
+//	create_cluster_from_backup {backup, name} -> {cluster}
 //	create_schedule {cluster, name, schedule, days} -> {schedule}
+//	update_schedule {cluster, schedule, cron, name, days} by its id; what is left out stays as it is
 //	delete_schedule {cluster, schedule, delete_backups} by its id
 //	revoke_key      {key} by the id of a management key
 package sandbox

@@ -39,7 +39,7 @@ func (r *request) mergeMask() error {
 		if err != nil {
 			return err
 		}
-		stored = sch.message(r.account.id)
+		stored = sch.message(r.account)
 	default:
 		return refuse(codeInvalidArgument, "%s takes no update mask", r.op.Name)
 	}

@@ -145,6 +145,12 @@ func (c *cluster) usual(phase enumValue, restarting bool) time.Duration {
 	return 0
 }
 
+// silent reports whether the agent of a hybrid cluster has not reported for so long that nothing is known of it: then deletions wait for
+// the agent.
+func (c *cluster) silent() bool {
+	return c.provider() == providerHybrid && (c.phase == phaseUnknown || c.phase == phaseDeleting && c.until.IsZero())
+}
+
 // enter begins a phase at now; moving phases end after their usual time.
 func (c *cluster) enter(phase enumValue, reason string, now time.Time, scale float64) {
 	began := c.ailsSince()
@@ -247,6 +253,8 @@ func (c *cluster) next() (phase enumValue, reason string) {
 		return phaseSuspended, ""
 	case c.phase == phaseUpdating && c.restore != nil && c.restore.status == restoreFailed:
 		return phaseFailedToUpdate, restoreFailedReason
+	case c.phase == phaseCreating && c.restore != nil && c.restore.status == restoreFailed:
+		return phaseFailedToCreate, restoreFailedReason
 	}
 	return phaseHealthy, ""
 }
@@ -294,7 +302,7 @@ func (c *cluster) nodes(now time.Time) []nodeView {
 	case phaseSuspending, phaseDeleting:
 		for i := range n {
 			state := nodeHealthy
-			if i < turn {
+			if i < turn && !c.silent() {
 				state = nodeSuspended
 			}
 			add(state, c.running.Version, c.nodesSince)

@@ -458,6 +458,14 @@ func (g *seeder) situation(c *cluster, cp clusterPlan) {
 	case phaseFailedToSync:
 		ago(9 * time.Hour)
 		c.reason = "The cloud agent of this environment could not apply the configuration: storage class \"fast-ssd\" has reached its quota."
+		if cp.provider != providerHybrid {
+			c.reason = "The configuration could not be applied in the region."
+			return
+		}
+		c.sick = map[int]msg{0: {
+			"condition": enumValue(1), "condition_message": "0/6 nodes are available: 6 node(s) did not have a volume to bind.",
+			"actions": []any{msg{"kind": enumValue(2), "description": "Why a node cannot be scheduled", "url": "https://qdrant.tech/documentation/hybrid-cloud/"}},
+		}}
 	case phaseRecoveryMode:
 		ago(26 * time.Hour)
 		c.reason = "Qdrant is in recovery mode after it ran out of memory. Scale up or delete collections, then restart."
@@ -466,8 +474,8 @@ func (g *seeder) situation(c *cluster, cp clusterPlan) {
 		if strings.Contains(cp.extra, "pending") {
 			c.reason = "1 of 1 nodes is not ready."
 			c.sick = map[int]msg{0: {
-				"condition": enumValue(1), "condition_message": "0/12 nodes are available: 12 Insufficient memory.",
-				"actions": []any{msg{"kind": enumValue(2), "description": "Why a node cannot be scheduled", "url": "https://qdrant.tech/documentation/cloud/cluster-monitoring/"}},
+				"condition": enumValue(2), "condition_message": "Back-off pulling image qdrant: the registry did not answer in time.",
+				"actions": []any{msg{"kind": enumValue(2), "description": "Why a node does not start", "url": "https://qdrant.tech/documentation/cloud/cluster-monitoring/"}},
 			}}
 			return
 		}
