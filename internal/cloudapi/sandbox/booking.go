@@ -209,9 +209,11 @@ func (r *request) listStorageTiers() (msg, error) {
 }
 
 func (r *request) listInferenceModels() (msg, error) {
-	provider, _, err := r.place()
-	if err != nil || provider == providerHybrid {
-		return msg{}, err
+	if r.in.str("cloud_provider_id") == providerHybrid {
+		return nil, invalidField("cloud_provider_id", "value must not be hybrid")
+	}
+	if _, _, err := r.place(); err != nil {
+		return nil, err
 	}
 	model := func(name, title, vendor string, kind, modality enumValue, dimensions, tokens, price uint64) msg {
 		m := msg{

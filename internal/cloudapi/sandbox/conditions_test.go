@@ -116,7 +116,7 @@ func TestCatalogueChanges(t *testing.T) {
 	if got := create("name", "catalogue"); got.status != 400 || got.get("details", 0, "fieldViolations", 0, "field") != "cluster.configuration.package_id" {
 		t.Errorf("package: %d %s", got.status, got.body)
 	}
-	if got := legacy(func(map[string]any) {}); got.status != 422 || fmt.Sprint(got.get("detail", 0, "loc")) != "[body configuration.node_configuration.package_id]" {
+	if got := legacy(func(map[string]any) {}); got.status != 422 || fmt.Sprint(got.get("detail", 0, "loc")) != "[body configuration node_configuration package_id]" {
 		t.Errorf("package on pa/v1: %d %s", got.status, got.body)
 	}
 	packages := b.call(f, "GET", "/api/booking/v1/accounts/"+f.CloudAccountID+"/packages?cloudProviderId=aws&cloudProviderRegionId=us-east-1", nil).want(t, 200)

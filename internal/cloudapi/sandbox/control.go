@@ -32,6 +32,7 @@ func (s *Sandbox) Control() http.Handler {
 		"POST /_sandbox/keys":      s.controlKeys,
 		"POST /_sandbox/account":   s.controlAccount,
 		"POST /_sandbox/backups":   s.controlBackups,
+		"POST /_sandbox/alerts":    s.controlAlerts,
 		"POST /_sandbox/catalogue": s.controlCatalogue,
 		"POST /_sandbox/outside":   s.controlOutside,
 		"POST /_sandbox/spelling":  s.controlSpelling,

@@ -40,14 +40,17 @@
 //     revision of it has a code for is {"detail": "E1015 Cluster not found"} and so on with the
 //     status of the current API; what is invalid otherwise is 422. Its keys are those of version 1; a PUT
 //     that names the clusters of a key changes nothing, any other is 422.
-//   - A PATCH of pa/v1 keeps the lists and maps of a configuration that it leaves out or that are null,
-//     and clears them when they are empty: what its last client does not know of, allowed addresses
-//     among it, survives that client. A version that is "" is no version: 422.
+//   - A PATCH of pa/v1 keeps the lists and maps of a configuration that it leaves out, and clears them when they are empty: what its last
+//     client does not know of, allowed addresses among it, survives that client. Null is taken for what the schema says may be null, and is
+//     422 elsewhere. A version that is "" is no version: 422. A cluster is private or of a cloud, and not both: 422. A cluster's service
+//     has jwt_rbac where its database is configured at all. FailedToScale, FailedToUpgrade, FailedToRestart and FailedToBackup do not occur.
+//   - An update is checked by the rules as it comes, read-only members among it, but for what it leaves out and the resource has where a mask
+//     is given; then the whole is. Replacing an account without its settings keeps them: they are an owner's to change.
 //   - The body of an error names broken rules in a google.rpc.BadRequest detail.
 //   - Alerts follow from what a cluster is and from the clock. A phase in which something is wrong fires one, and so do a
 //     release at its end and a key in its last week; about one cluster in four is short of memory, disk or CPU for half an
 //     hour, several times a day, and the last of these times is listed. A resolved alert stays listed for three days; while one
-//     fires, it last fired in this minute, and when it fires again it has another id.
+//     fires, it last fired in this minute, and when it fires again it has another id. Of the other types none fires but by POST /_sandbox/alerts.
 //   - A backup takes 15 seconds and half a second for each GiB, which is a share of the cluster's disks, and a restore as long. Free
 //     clusters have none; without payment details none is made. A cluster that does not run cannot be backed up, and a schedule's backup
 //     of it is SKIPPED; one that is FAILED_TO_SYNC, or managed and UNKNOWN, makes FAILED_TO_SYNC. Suspending or deleting a cluster while it is
@@ -67,6 +70,11 @@
 //     schedule does not change. Whatever its retention, a schedule has its latest 400 backups. Deleting a cluster deletes its schedules,
 //     and its backups when asked to.
 //   - Updating a backup with its id wants its generated name too, which no rule tells to leave out.
+//   - Nothing documented bounds these: at most 16384 GiB of additional disk (INVALID_ARGUMENT); no move between multi-AZ and other packages;
+//     no version older than the one that runs; no storage tier but the basic one, no additional disk and one node for free clusters. An update that leaves the version
+//     out keeps it.
+//   - The trace id is a header of the answer, Grpc-Metadata-Qc-Trace-Id. JSON is written without white space, and unknown names of enums in a
+//     body are refused. Nothing changes these three, which the real gateway may do otherwise.
 //   - Logs and events reach back 14 days, usage metrics 90, and an answer has the latest 5,000 lines or about 240 samples of a series. Cores
 //     and GiB are what usage is measured in, latency in milliseconds. Events are for hybrid clusters: FAILED_PRECONDITION elsewhere.
 //
@@ -89,6 +97,7 @@
 //	POST   /_sandbox/keys      {account, permissions: [...]} -> {id, management_key}; {revoke: key}
 //	POST   /_sandbox/backups   {account, cluster, fail_backups, fail_restores} so many of the next ones fail -> both, as they are then;
 //	                           {account, backup or schedule or restore, status} gives one of them a status, see below
+//	POST   /_sandbox/alerts    {account, cluster, type, severity, title, description} fires one, or resolves it with {..., resolved: true}
 //	POST   /_sandbox/account   what an account may do, see below -> the same, as it is then
 //	POST   /_sandbox/catalogue what the platform offers no more, see below
 //	POST   /_sandbox/outside   a change by somebody else, see below
@@ -112,9 +121,11 @@
 //
 //	truncated    answers half of the body under the whole one's Content-Length; without a body lost_answer
 //	lost_answer  closes the connection instead of answering
+//	half_page    leaves the second half of every list out, and the next page's token and the total with it
+//	empty_list   leaves all items out, and those two
 //
 // Faults at random meet that share of the calls, from 0 (none) to 1, which no fault above meets: of the given kinds, or
-// of all; latency waits up to latency_ms (500 when zero), status answers 500, 502, 503, 504, 429, 401 or 403. What the
+// of all but half_page and empty_list, which look like the truth; latency waits up to latency_ms (500 when zero), status answers 500, 502, 503, 504, 429, 401 or 403. What the
 // n-th call of an operation of an account meets follows from the seed alone.
 //
 // Calls are counted when they arrive, whatever becomes of them; those of accounts that do not exist
@@ -124,6 +135,9 @@
 // cluster; what is left out stays as it is. A status is one of BackupStatus, BackupScheduleStatus or BackupRestoreStatus, with or without
 // its prefix: RUNNING ends in SUCCEEDED after 15 seconds, ACTIVE lets a schedule follow its cluster again, and UNKNOWN is for backups of hybrid
 // clusters. All of it outlives the program.
+//
+// /_sandbox/alerts fires an alert of any type by its name, with or without CLUSTER_ALERT_TYPE_, at most one of each at a time; without severity
+// (INFO, WARNING, CRITICAL) and words it has usual ones. It fires until it is resolved, and outlives the program.
 //
 // /_sandbox/account takes {account, quotas: {clusters, nodes, database_keys, free_clusters}, tier: "standard" or
 // "premium", payment: "ok" or "missing", entitled: true or false}. What is left out stays as it is; all of it is kept in the state file.

@@ -89,6 +89,7 @@ type cluster struct {
 
 	restore                   *restore // what the present phase restores; nil: nothing
 	failBackups, failRestores int      // how many of the next ones shall fail
+	fired                     []firedAlert
 }
 
 // running is what the nodes are like now, while spec is what they shall be like.

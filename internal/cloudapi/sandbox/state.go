@@ -143,6 +143,7 @@ type clusterFile struct {
 	JWT         bool                    `json:"jwt,omitempty"`
 	FailBackups int                     `json:"fail_backups,omitempty"`
 	FailRestore int                     `json:"fail_restores,omitempty"`
+	Fired       []firedAlert            `json:"fired,omitempty"`
 	Sick        map[int]json.RawMessage `json:"sick,omitempty"`
 }
 
@@ -312,7 +313,7 @@ func (s *Sandbox) encodeAccount(a *account) accountFile {
 			ID: c.id, CreatedAt: c.createdAt, DeletedAt: c.deletedAt, Spec: s.encodeMessage("cluster.v1.Cluster", c.spec),
 			Phase: int32(c.phase), Reason: c.reason, Since: c.since, Until: c.until, Restarting: c.restarting, DropsData: c.dropsData,
 			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed, Ailing: c.ailing, Past: c.past,
-			FailBackups: c.failBackups, FailRestore: c.failRestores,
+			FailBackups: c.failBackups, FailRestore: c.failRestores, Fired: c.fired,
 		}
 		for i, info := range c.sick {
 			if cf.Sick == nil {
@@ -420,7 +421,7 @@ func (s *Sandbox) decodeCluster(cf clusterFile) (*cluster, error) {
 		id: cf.ID, createdAt: cf.CreatedAt, deletedAt: cf.DeletedAt, spec: spec, phase: enumValue(cf.Phase), reason: cf.Reason,
 		since: cf.Since, until: cf.Until, restarting: cf.Restarting, dropsData: cf.DropsData, running: cf.Running,
 		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed, ailing: cf.Ailing, past: cf.Past,
-		failBackups: cf.FailBackups, failRestores: cf.FailRestore,
+		failBackups: cf.FailBackups, failRestores: cf.FailRestore, fired: cf.Fired,
 	}
 	for i, raw := range cf.Sick {
 		info, err := s.decodeMessage("cluster.v1.ClusterNodeNotReadyInfo", raw)
