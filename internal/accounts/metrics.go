@@ -24,10 +24,10 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{
 		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "qm_sign_ins_total", Help: "Sign-ins that ended, by result: ok or failed.",
+			Name: "qm_sign_ins_total", Help: "Sign-ins that ended, by result: ok, failed, or busy when this process had too much to do for it.",
 		}, []string{"result"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "qm_refreshes_total", Help: "Refreshes of an account's clusters by this process, by result: ok or failed.",
+			Name: "qm_refreshes_total", Help: "Refreshes of an account's clusters by this process, by result: ok, failed, or busy when this process had too much to do for it.",
 		}, []string{"result"}),
 		jobsFailed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "qm_task_failures_total", Help: "Failed runs of background tasks; each is tried again.",

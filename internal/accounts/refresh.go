@@ -31,7 +31,11 @@ const (
 	troubledWorkers = 2
 	// RefreshWorkers is how many accounts that are well a process refreshes at once, as long as they answer quickly.
 	RefreshWorkers = steadyWorkers
-	// A refresh that takes longer than yieldAfter gives its place to another one, as long as no more than
+	// preparedWorkers have their account and its key in hand and wait for a place to ask upstream, so that none of those
+	// stands empty meanwhile; after prepareTimeout they leave the account to others.
+	preparedWorkers = 6
+	prepareTimeout  = 5 * time.Second
+	// A refresh that is not answered within yieldAfter gives its place to another one, as long as no more than
 	// slowWorkers do: so the few that hang take no time from those that answer. One that was answered gives it too, while
 	// no more than storingWorkers store: upstream need not wait for Postgres.
 	yieldAfter     = 60 * time.Millisecond
@@ -43,7 +47,7 @@ const (
 	readTimeout     = 40 * time.Second
 	turnWait        = 10 * time.Second
 	snapshotTimeout = 10 * time.Second
-	leaseTime       = readTimeout + turnWait + snapshotTimeout + 10*time.Second
+	leaseTime       = prepareTimeout + readTimeout + turnWait + snapshotTimeout + 5*time.Second
 	// A listing is large when it has more bytes than largeAnswer, or when more than manyRows of it are to be stored. Such
 	// ones take turns; see heavyTurns.
 	largeAnswer = 64 << 10
@@ -79,10 +83,11 @@ type refreshing struct {
 	wake      chan struct{}  // something is due or a worker is free
 	working   sync.Map       // accounts a worker of this process refreshes now
 	settleOwn time.Duration  // see the constant
-	behind    atomic.Bool    // clusters of more accounts that are well are due than there are workers
+	behind    atomic.Bool    // clusters of accounts that are well are due, and there is no worker for them
 	orphaned  atomic.Bool    // a lease of this process may be held by no worker: giving it back failed
 	catalogue catalogue
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
+	turnWait  time.Duration // see the constant
 	alerts    *rate.Limiter // clusters whose alerts are read, of all accounts
 }
 
@@ -92,6 +97,7 @@ type lease struct {
 	Owner     string
 	Failures  int        // in a row before this one
 	Vanished  int        // as the last refresh left it
+	Told      string     // what it told people that went wrong
 	OKAt      *time.Time // nil: never
 	StartedAt time.Time  // the database's clock; everything read is read after it
 	LogSeq    *int64     // the log's last event when the last complete read began; nil: there was none that compared
@@ -99,7 +105,7 @@ type lease struct {
 
 	Generation cloudapi.Generation // of the account when it was leased; what is read through another API is not stored
 
-	answered func() // upstream has answered, and storing begins; nil: nobody wants to know
+	course *course // among the workers; nil: of one that needs no place
 }
 
 // errLeaseLost ends a refresh whose account was removed, or whose lease another worker has taken.
@@ -160,7 +166,7 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 			ORDER BY `+turn("f", "f.unhealthy", "$6", "$7", "$8")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
 		) due
 		WHERE r.account_id = due.account_id AND r.kind = due.kind
-		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at,
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.error AS told, r.ok_at, clock_timestamp() AS started_at,
 			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
 		leaseTime, owner, troubled, n, 2*max(longestWait, s.cfg.PollMax), look.everything, nonNil(look.environments), nonNil(look.accounts))
 	if err != nil {
@@ -178,51 +184,47 @@ func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, err
 func (s *Service) refreshLoop(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	steady, troubled := make(chan struct{}, steadyWorkers), make(chan struct{}, troubledWorkers)
-	slow, storing := make(chan struct{}, slowWorkers), make(chan struct{}, storingWorkers)
-	dispatch := func(slots chan struct{}, failing bool) error {
+	prepared, troubled := make(chan struct{}, preparedWorkers), make(chan struct{}, troubledWorkers)
+	steady, slow, storing := make(chan struct{}, steadyWorkers), make(chan struct{}, slowWorkers), make(chan struct{}, storingWorkers)
+	well, failing := stages{asking: steady, slow: slow, storing: storing}, stages{slow: slow, storing: storing}
+	dispatch := func(slots chan struct{}, then stages, troubled bool) error {
 		free := cap(slots) - len(slots)
 		if free == 0 {
 			return nil
 		}
-		leases, err := s.lease(ctx, failing, free)
+		leases, err := s.lease(ctx, troubled, free)
 		if err != nil {
 			s.refreshing.orphaned.Store(true) // the answer may have been lost, not the lease
 			return err
 		}
-		if !failing {
-			s.refreshing.behind.Store(len(leases) == free)
-		}
 		for _, l := range leases {
 			slots <- struct{}{}
 			s.refreshing.working.Store(l.AccountID, l.Owner)
+			l.course = then.begin(slots, s.refreshing.nudge)
 			running.Go(func() {
-				defer s.refreshing.nudge()
-				answered, ended := s.yielding(slots, slow, storing)
-				defer ended()
+				defer l.course.end()
 				defer s.refreshing.working.CompareAndDelete(l.AccountID, l.Owner)
-				l.answered = answered
 				s.refresh(ctx, l)
 			})
 		}
 		return nil
 	}
 	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
-	wait, failing := tick, false
+	wait, lost := tick, false
 	for ctx.Err() == nil {
-		err := errors.Join(s.takeBack(ctx), dispatch(steady, false), dispatch(troubled, true))
+		err := errors.Join(s.takeBack(ctx), dispatch(prepared, well, false), dispatch(troubled, failing, true))
 		switch {
 		case err == nil:
 			wait = s.untilDue(ctx, tick)
 		case ctx.Err() != nil:
 			return
 		default:
-			if !failing {
+			if !lost {
 				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.Any("error", err))
 			}
 			wait = min(2*max(wait, tick), 10*time.Second)
 		}
-		failing = err != nil
+		lost = err != nil
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -239,49 +241,23 @@ func (s *Service) refreshLoop(ctx context.Context) {
 	}
 }
 
-// untilDue is how long nothing becomes due, at most as long as given: other replicas bring refreshes forward without
-// telling this one.
+// untilDue is how long no clusters become due, at most as long as given: other replicas bring refreshes forward without
+// telling this one. It also finds out whether clusters of accounts that are well wait for a worker.
 func (s *Service) untilDue(ctx context.Context, most time.Duration) time.Duration {
-	var next time.Duration
-	err := s.cfg.DB.QueryRow(ctx, `SELECT next_at - clock_timestamp() FROM refresh WHERE next_at > clock_timestamp() ORDER BY next_at LIMIT 1`).Scan(&next)
-	if err != nil { // nothing is to come, or Postgres does not answer, which leasing finds out
+	var next *time.Duration
+	var behind bool
+	err := s.cfg.DB.QueryRow(ctx, `
+		SELECT (SELECT next_at - clock_timestamp() FROM refresh WHERE kind = 'clusters' AND next_at > clock_timestamp() ORDER BY next_at LIMIT 1),
+			EXISTS (SELECT FROM refresh f JOIN accounts a ON a.id = f.account_id
+				WHERE a.enabled AND f.kind = 'clusters' AND f.failures = 0 AND f.next_at <= clock_timestamp() AND coalesce(f.lease_until < clock_timestamp(), true))`).Scan(&next, &behind)
+	if err != nil { // Postgres does not answer, which leasing finds out
 		return most
 	}
-	return min(max(next, time.Millisecond), most)
-}
-
-// yielding gives the place of a refresh among the workers back when it ends, which the second function it returns tells.
-// Before that it changes it for one among the slow ones when upstream takes long, and for one among those that store when the
-// first function tells that upstream answered; where there is none it keeps the one it has.
-func (s *Service) yielding(place, slow, storing chan struct{}) (answered, ended func()) {
-	var mu sync.Mutex
-	held := place
-	change := func(to chan struct{}) {
-		mu.Lock()
-		defer mu.Unlock()
-		if held == nil {
-			return
-		}
-		select {
-		case to <- struct{}{}:
-			<-held
-			held = to
-			s.refreshing.nudge()
-		default:
-		}
+	s.refreshing.behind.Store(behind)
+	if next == nil {
+		return most
 	}
-	timer := time.AfterFunc(yieldAfter, func() { change(slow) })
-	answered = func() {
-		timer.Stop()
-		change(storing)
-	}
-	return answered, func() {
-		timer.Stop()
-		mu.Lock()
-		defer mu.Unlock()
-		<-held
-		held = nil
-	}
+	return min(max(*next, time.Millisecond), most)
 }
 
 // takeBack ends the leases of this process that no worker holds. A database that was away for a
@@ -316,6 +292,11 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 	case ctx.Err() != nil:
 		s.giveBack(ctx, l)
 		return
+	case errors.Is(err, errBusy):
+		s.metrics.refreshes.WithLabelValues("busy").Inc()
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh put off", slog.String("account", l.AccountID.String()), slog.Any("error", err))
+		s.giveBack(ctx, l)
+		return
 	}
 	if conflict, disabled := errors.AsType[*ConflictError](err); disabled {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "refresh dropped", slog.String("account", l.AccountID.String()), slog.String("reason", conflict.Reason))
@@ -342,12 +323,17 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 			err = &listingError{"The console failed on the answer; its log tells more."}
 		}
 	}()
-	reading, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())
+	preparing, prepared := context.WithTimeout(ctx, prepareTimeout)
+	defer prepared()
+	up, err := s.connectTo(preparing, l.AccountID, l.Generation, inBackground, s.newID().String())
 	if err != nil {
 		return err
 	}
+	if err := l.course.ask(preparing); err != nil {
+		return err
+	}
+	reading, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	listed, unreadable, err := listClusters(reading, up.cloud)
 	s.noteKey(reading, up, err)
 	if err != nil {
@@ -362,9 +348,7 @@ func (s *Service) refreshClusters(ctx context.Context, l lease) (err error) {
 		return err
 	}
 	rows := s.snapshots(reading, up, append(listed, found.present...), known)
-	if l.answered != nil {
-		l.answered()
-	}
+	l.course.answered()
 	if err := s.storeListing(ctx, l, known, rows, found); err != nil {
 		return err
 	}
@@ -475,7 +459,7 @@ func (s *Service) concludeMissing(ctx context.Context, up *link, l lease, listed
 		}
 	}
 	if len(unreadable) > 0 {
-		found.unread = fmt.Sprintf("The console could not read %d of the clusters that Qdrant Cloud listed: %s.", len(unreadable), unreadable[0].Reason)
+		found.unread = cut(fmt.Sprintf("The console could not read %d of the clusters that Qdrant Cloud listed: %s.", len(unreadable), unreadable[0].Reason), maxSnapshotText)
 	}
 	var expected, unexpected []string
 	alive := 0
@@ -564,15 +548,16 @@ func heavyTurns(db *pgxpool.Pool) int {
 	return max(1, min(int(db.Config().MaxConns)/4, runtime.GOMAXPROCS(0)/2))
 }
 
-// takeTurn waits for the turn to do something heavy, which ends with the function it returns.
+// takeTurn waits for the turn to do something heavy, which ends with the function it returns. errBusy when it does not come.
 func (s *Service) takeTurn(ctx context.Context) (done func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, turnWait)
+	ctx, cancel := context.WithTimeout(ctx, s.refreshing.turnWait)
 	defer cancel()
 	select {
 	case s.refreshing.heavy <- struct{}{}:
+		s.attention.lull(ctx, peopleFirst)
 		return func() { <-s.refreshing.heavy }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for the turn to take a large listing: %w", ctx.Err())
+		return nil, fmt.Errorf("%w: the turn to take a large listing did not come", errBusy)
 	}
 }
 
@@ -614,7 +599,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		}
 	}
 	newlyMissing := slices.DeleteFunc(found.missing, func(id string) bool { return known[id].MissingAt != nil })
-	visible := len(write)+len(found.gone)+len(newlyMissing) > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished || found.unread != ""
+	visible := len(write)+len(found.gone)+len(newlyMissing) > 0 || l.Failures > 0 || l.OKAt == nil || l.Vanished != found.vanished || l.Told != found.unread
 	interval := s.cfg.PollMax
 	if moving {
 		interval = s.cfg.PollMin
@@ -679,7 +664,7 @@ func (s *Service) endRefresh(ctx context.Context, db executor, l lease, end refr
 		UPDATE refresh SET log_seq = $7, unhealthy = $8, lease_until = NULL, lease_owner = '', ok_at = $2, failures = 0, error = $6, vanished = $3,
 			next_at = clock_timestamp() + CASE WHEN busy_until > clock_timestamp() AND busy_until < clock_timestamp() + interval '5 minutes' THEN $4::interval ELSE $5::interval END
 		WHERE EXISTS (SELECT FROM there) AND account_id = $1 AND kind = 'clusters' AND lease_owner = $10 AND lease_until > clock_timestamp()`,
-		l.AccountID, l.StartedAt, end.vanished, s.spread(min(s.cfg.PollMin, end.interval)), s.spread(end.interval), cut(end.unread, maxSnapshotText), l.Head, end.unhealthy,
+		l.AccountID, l.StartedAt, end.vanished, s.spread(min(s.cfg.PollMin, end.interval)), s.spread(end.interval), end.unread, l.Head, end.unhealthy,
 		l.Generation, l.Owner)
 	if err != nil {
 		return fmt.Errorf("storing the refresh: %w", err)
@@ -830,8 +815,8 @@ func refreshWords(err error) string {
 		return "The stored key does not open: it was not sealed by this installation."
 	case errors.Is(err, ErrNotFound):
 		return "The account has no key."
-	case errors.Is(err, context.DeadlineExceeded):
-		return "Qdrant Cloud did not answer in time."
+	case errors.Is(err, context.DeadlineExceeded): // upstream's is an error of cloudapi
+		return "The console's database did not answer in time."
 	}
 	return "The console failed; its log tells more."
 }

@@ -102,7 +102,7 @@ func (s *Service) leaseSide(ctx context.Context, k sideKind, troubled bool, n in
 			ORDER BY `+turn("f", "coalesce(w.unhealthy, false)", "$8", "$9", "$10")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
 		) due
 		WHERE r.account_id = due.account_id AND r.kind = due.kind
-		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.ok_at, clock_timestamp() AS started_at,
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.error AS told, r.ok_at, clock_timestamp() AS started_at,
 			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
 		leaseTime, s.sideOwner()+k.name+"/"+s.newID().String(), troubled, n, 2*max(longestWait, s.cfg.PollMax), k.name, k.generations,
 		look.everything, nonNil(look.environments), nonNil(look.accounts))
@@ -215,6 +215,12 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	defer running.Wait()
 	steady, troubled, slow := make(chan struct{}, sideWorkers), make(chan struct{}, sideTroubled), make(chan struct{}, sideSlow)
 	free := make(chan struct{}, 1)
+	moved := func() {
+		select {
+		case free <- struct{}{}:
+		default:
+		}
+	}
 	var last time.Time
 	dispatch := func(slots chan struct{}, failing bool) error {
 		n := s.sidePlaces(slots, last)
@@ -229,14 +235,9 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 			slots <- struct{}{}
 			last = time.Now()
 			running.Go(func() {
-				defer func() {
-					select {
-					case free <- struct{}{}:
-					default:
-					}
-				}()
-				_, ended := s.yielding(slots, slow, nil)
-				defer ended()
+				l.course = (&stages{slow: slow}).begin(slots, moved)
+				defer l.course.end()
+				_ = l.course.ask(ctx) // from the place it has
 				s.refreshSide(ctx, k, l)
 			})
 		}
@@ -282,7 +283,7 @@ func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
 		err = s.storeSide(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))
 	case errors.Is(err, errLeaseLost):
 		return
-	case ctx.Err() != nil || conflicting(err): // the console stops, or the account was disabled
+	case ctx.Err() != nil || errors.Is(err, errBusy) || conflicting(err): // the console stops or is busy, or the account was disabled
 		ctx, cancel := detached(ctx, snapshotTimeout)
 		defer cancel()
 		err = s.storeSide(ctx, k, l, `failures = failures`)

@@ -140,10 +140,42 @@ func TestOneUnreadableClusterHidesNoOther(t *testing.T) {
 			t.Errorf("%s is stale: %v", row.Name, row.Stale)
 		}
 	}
+	heard := r.hears(t)
+	r.refresh(t, r.svc, id)
+	if said := heard(); len(said) != 0 {
+		t.Errorf("pages are told to look again, and nothing has changed: %q", said)
+	}
 	at.set(func(a *scriptedAccount) { a.clusters[2].Extra = nil })
 	r.refresh(t, r.svc, id)
 	if sync := r.sync(t, r.svc, id); sync.Error != "" {
 		t.Errorf("when all can be read again: %+v", sync)
+	}
+	if said := heard(); len(said) == 0 {
+		t.Error("pages are not told that all can be read again")
+	}
+}
+
+// hears listens to what is notified, and returns what takes it.
+func (r *rig) hears(t testing.TB) func() []string {
+	t.Helper()
+	conn, err := r.db.Pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Release)
+	if _, err := conn.Exec(t.Context(), `LISTEN quartermaster`); err != nil {
+		t.Fatal(err)
+	}
+	return func() (said []string) {
+		for {
+			soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			told, err := conn.Conn().WaitForNotification(soon)
+			cancel()
+			if err != nil {
+				return said
+			}
+			said = append(said, told.Payload)
+		}
 	}
 }
 
@@ -377,7 +409,7 @@ func TestHungAccountDelaysNobody(t *testing.T) {
 	var hung []*scriptedAccount
 	release := make(chan struct{})
 	defer close(release)
-	for i := range steadyWorkers - 1 {
+	for i := range steadyWorkers + preparedWorkers {
 		_, at := r.account(t, fmt.Sprint("Hung ", i), Production)
 		at.set(func(a *scriptedAccount) { a.hang = release; a.entered = make(chan struct{}, 10) })
 		hung = append(hung, at)

@@ -61,6 +61,7 @@ type Service struct {
 	recheck    time.Duration // how often a long answer asks whether its right still holds
 	signIns    signInFailures
 	refreshing refreshing
+	attention  attention
 	fleetReads sharedReads[fleetRead]
 	labelled   atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings   keyrings
@@ -97,7 +98,7 @@ func New(cfg Config) *Service {
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
-			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
+			heavy: make(chan struct{}, heavyTurns(cfg.DB)), turnWait: turnWait, alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
 		},
 	}
 }

@@ -151,7 +151,7 @@ func pageOf[T any](ctx context.Context, conn *Conn, op Op, pageToken string, dec
 	if err != nil {
 		return Listing[T]{}, err
 	}
-	done, err := conn.decoding(ctx, op, answer)
+	done, err := conn.decoding(ctx, answer)
 	if err != nil {
 		return Listing[T]{}, err
 	}

@@ -246,7 +246,7 @@ type ConnConfig struct {
 	// same key, begun at most ReadTimeout before and after the account's last change by this client. For
 	// what is shown; never for a read that an act is decided on.
 	Share bool
-	// Decoding, where it is set, is called before a listing of clusters of so many bytes is decoded, and what it returns
+	// Decoding, where it is set, is called before a listing of so many bytes is decoded, and what it returns
 	// when that is done. Whoever reads many accounts at once decodes one after the other with it, and leaves processors to
 	// others. The listing ends with its error.
 	Decoding func(ctx context.Context, bytes int) (done func(), err error)
@@ -284,15 +284,11 @@ func (c *Conn) Calls() []Call {
 }
 
 // decoding asks for the turn to decode a listing.
-func (c *Conn) decoding(ctx context.Context, op Op, answer Answer) (done func(), failed error) {
+func (c *Conn) decoding(ctx context.Context, answer Answer) (done func(), failed error) {
 	if c.cfg.Decoding == nil {
 		return func() {}, nil
 	}
-	done, err := c.cfg.Decoding(ctx, len(answer.Body))
-	if err != nil {
-		return nil, givenUp(op, err)
-	}
-	return done, nil
+	return c.cfg.Decoding(ctx, len(answer.Body))
 }
 
 func (c *Conn) remember(call Call) {

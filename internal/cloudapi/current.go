@@ -67,7 +67,7 @@ func (api *CurrentAPI) ListClusters(ctx context.Context, pageToken string) (Clus
 	if err != nil {
 		return ClusterPage{}, err
 	}
-	done, err := api.conn.decoding(ctx, OpListClusters, answer)
+	done, err := api.conn.decoding(ctx, answer)
 	if err != nil {
 		return ClusterPage{}, err
 	}

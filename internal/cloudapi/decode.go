@@ -83,7 +83,8 @@ func withoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD"
 // hold what Postgres cannot (NUL, half a surrogate pair, broken UTF-8), it is written anew from tree.
 func storable(raw []byte, tree any) (json.RawMessage, error) {
 	var b bytes.Buffer
-	if lower := bytes.ToLower(raw); utf8.Valid(raw) && !bytes.Contains(lower, []byte(`\u0000`)) && !bytes.Contains(lower, []byte(`\ud`)) {
+	if utf8.Valid(raw) && !hasOddEscape(raw) {
+		b.Grow(len(raw))
 		if err := json.Compact(&b, raw); err != nil {
 			return nil, fmt.Errorf("compacting JSON: %w", err)
 		}
@@ -95,6 +96,15 @@ func storable(raw []byte, tree any) (json.RawMessage, error) {
 		return nil, fmt.Errorf("writing JSON: %w", err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// hasOddEscape reports whether a string may hold NUL or half a surrogate pair as an escape.
+func hasOddEscape(raw []byte) bool {
+	if !bytes.Contains(raw, []byte(`\u`)) { // nearly always, and quick to find out
+		return false
+	}
+	lower := bytes.ToLower(raw)
+	return bytes.Contains(lower, []byte(`\u0000`)) || bytes.Contains(lower, []byte(`\ud`))
 }
 
 // members reads the members of a JSON object one by one; the list named list is handed on item by

@@ -37,7 +37,7 @@ func (api *LegacyAPI) ListClusters(ctx context.Context, pageToken string) (Clust
 	if err != nil {
 		return ClusterPage{}, err
 	}
-	done, err := api.conn.decoding(ctx, OpPAListClusters, answer)
+	done, err := api.conn.decoding(ctx, answer)
 	if err != nil {
 		return ClusterPage{}, err
 	}

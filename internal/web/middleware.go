@@ -74,6 +74,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer cancel() // after the error page, which asks who is signed in
 		ctx, span := s.startSpan(ctx, c)
 		defer span.End()
+		if awaited(c) {
+			defer s.accounts.Answering()()
+		}
 		c.SetRequest(c.Request().WithContext(ctx))
 		cutOff := false
 		if err := s.runRecovered(next, c); err != nil {
@@ -87,6 +90,11 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return nil
 	}
+}
+
+// awaited reports whether somebody waits for the end of the answer, as for a page: not those that go on and on.
+func awaited(c echo.Context) bool {
+	return c.Path() != pathLive && c.Path() != pathAuditExport
 }
 
 // timeOf is how long the request may be handled.
