@@ -78,7 +78,8 @@
 //   - Logs and events reach back 14 days, usage metrics 90, and an answer has the latest 5,000 lines or about 240 samples of a series. Cores
 //     and GiB are what usage is measured in, latency in milliseconds. Events are for hybrid clusters: FAILED_PRECONDITION elsewhere.
 //
-// Roles and users can be listed and read; changing them is not served: 501, code 12. Rpcs for users only answer 403 to keys.
+// Roles and users can be listed and read; changing them is not served: 501, code 12. Rpcs for users only answer 403 to keys. The
+// services hybrid, billing, metering, payment, serverless and ui.v1.AggregationService are not there: 404.
 //
 // # Control surface
 //
