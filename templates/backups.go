@@ -127,7 +127,8 @@ func (s BackupsStand) states() []toned {
 	case s.Unread:
 		return []toned{{toneOff, "Not listed yet"}}
 	}
-	add(s.None, pick(s.Production, toneBad, toneWarn), "No backup")
+	add(s.None && !s.untold(), pick(s.Production, toneBad, toneWarn), "No backup")
+	add(s.untold(), toneWarn, "Backups not known")
 	add(s.Failed, toneBad, "Last failed")
 	add(s.Overdue, toneWarn, "Overdue")
 	add(s.Unscheduled, toneWarn, "No schedule")
@@ -135,6 +136,9 @@ func (s BackupsStand) states() []toned {
 	add(s.Running > 0, toneBusy, "Being made")
 	return out
 }
+
+// untold reports whether nobody knows of a backup that succeeded because the region does not tell: there may be one.
+func (s BackupsStand) untold() bool { return s.None && s.LastStatus == "UNKNOWN" }
 
 // why says what stands behind a state where the word is not enough.
 func (s BackupsStand) why() string {

@@ -28,12 +28,15 @@ func backupPages() map[string]templ.Component {
 	legacy.Lacking, legacy.Stands, legacy.ReadAt = "The legacy pa/v1 API has no backups.", BackupsStand{Legacy: true}, time.Time{}
 	hidden := full
 	hidden.Schedules, hidden.SchedulesHidden, hidden.Stands, hidden.Gone = nil, "You need read:backup_schedules here to see its schedules.", BackupsStand{}, true
+	silent := full
+	silent.Stands, silent.Error, silent.Stale = BackupsStand{Production: true, None: true, LastStatus: "UNKNOWN", LastAt: before(7 * time.Hour)}, "", false
 	end := empty
 	end.First, end.Stands = "/accounts/1/clusters/c/backups", BackupsStand{}
 	return map[string]templ.Component{
 		"backups": Backups(sampleBackups()), "backups-none": Backups(none), "backups-no-match": Backups(match),
 		"cluster-backups": ClusterBackups(full), "cluster-backups-none": ClusterBackups(empty), "cluster-backups-unsupported": ClusterBackups(unsupported),
 		"cluster-backups-never": ClusterBackups(never), "cluster-backups-legacy": ClusterBackups(legacy), "cluster-backups-hidden": ClusterBackups(hidden), "cluster-backups-end": ClusterBackups(end),
+		"cluster-backups-silent": ClusterBackups(silent),
 	}
 }
 
@@ -128,6 +131,7 @@ func TestBackupWords(t *testing.T) {
 	for want, stands := range map[string]BackupsStand{
 		"tone-bad No backup, tone-warn No schedule":    {None: true, Unscheduled: true, Production: true},
 		"tone-warn No backup":                          {None: true},
+		"tone-warn Backups not known":                  {None: true, Production: true, LastStatus: "UNKNOWN"},
 		"tone-bad Last failed, tone-warn Overdue":      {Failed: true, Overdue: true},
 		"tone-ok Backed up, tone-busy Being made":      {Running: 2},
 		"tone-off Not offered":                         {Legacy: true, None: true},
@@ -152,6 +156,7 @@ func TestClusterWithoutBackupsSaysWhy(t *testing.T) {
 	for name, want := range map[string]string{
 		"cluster-backups-none": "No backup of this cluster is kept.", "cluster-backups-unsupported": "Free clusters have no backups.", "cluster-backups-never": "have not been listed yet",
 		"cluster-backups-legacy": "The legacy pa/v1 API has no backups.", "cluster-backups-end": "Nothing further back", "cluster-backups-hidden": "You need read:backup_schedules here",
+		"cluster-backups-silent": "Whether one of them can be restored is not known.",
 	} {
 		root, text := rendered(t, pages[name])
 		if !strings.Contains(text, want) {

@@ -31,6 +31,9 @@ func TestPackagesOfBothGenerations(t *testing.T) {
 				t.Errorf("%s: %s costs less than the one before it", a.Name, o.Name)
 			}
 		}
+		if a.ID == account.ID && !slices.Equal(page.Tiers, []string{"PREMIUM", "STANDARD"}) {
+			t.Errorf("%s: packages of the tiers %v", a.Name, page.Tiers) // whichever of them is the account's own
+		}
 		if page.Create.Offered || !strings.Contains(page.Create.Reason, "write:clusters") {
 			t.Errorf("a viewer is offered to create: %+v", page.Create)
 		}

@@ -477,7 +477,9 @@ func (up *scriptedUpstream) listPackages(w http.ResponseWriter, req *http.Reques
 	}
 	up.mu.Lock()
 	defer up.mu.Unlock()
-	a.booked++
+	if req.URL.Query().Get("tier") != "PACKAGE_TIER_PREMIUM" {
+		a.booked++ // each tier takes a call
+	}
 	if a.packages == "" {
 		answer(w, http.StatusBadRequest, map[string]any{"code": 13, "message": "no packages today"})
 		return

@@ -139,13 +139,29 @@ func (api *CurrentAPI) DeleteManagementKey(ctx context.Context, id string) error
 	return err
 }
 
-// Packages returns the sizes of node that can be booked in a region; for hybrid the region may be empty.
+// Packages returns the sizes of node in a region, of every tier, and those too that cannot be booked any more: clusters still have
+// them. For hybrid the region may be empty. It costs a call for each tier, since upstream lists one at a time; when one fails, so does it.
 func (api *CurrentAPI) Packages(ctx context.Context, provider, region string) ([]Package, error) {
-	query := url.Values{"cloudProviderId": {provider}}
-	if region != "" {
-		query.Set("cloudProviderRegionId", region)
+	var all []Package
+	for _, tier := range enumPackageTier.names {
+		query := url.Values{
+			"cloudProviderId": {provider}, "tier": {enumPackageTier.prefix + tier},
+			"statuses": {enumPackageStatus.prefix + "ACTIVE", enumPackageStatus.prefix + "DEACTIVATED"},
+		}
+		if region != "" {
+			query.Set("cloudProviderRegionId", region)
+		}
+		listed, err := listOf(ctx, api.conn, OpListPackages, nil, query, "items", currentPackage)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range listed {
+			if !slices.ContainsFunc(all, func(other Package) bool { return other.ID == p.ID }) {
+				all = append(all, p)
+			}
+		}
 	}
-	return listOf(ctx, api.conn, OpListPackages, nil, query, "items", currentPackage)
+	return all, nil
 }
 
 // Package returns one size of node, also one that cannot be booked any more.

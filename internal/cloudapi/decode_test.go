@@ -572,21 +572,23 @@ func counting[T any](items []T, err error) (int, error) { return len(items), err
 func TestCurrentAPI(t *testing.T) {
 	const account = "/accounts/" + accountID
 	u := newUpstream(t, answers(map[string]string{
-		"GET /api/account/v1/accounts":                                                                       `{"items":[{"id":"` + accountID + `","name":"Acme","ownerEmail":"o@example.test","createdAt":"2025-01-02T03:04:05Z"}]}`,
-		"GET /api/iam/v1" + account + "/effective-permissions":                                               `{"permissions":[{"value":"write:clusters"},{"value":"read:clusters","category":"Clusters"},{"value":"read:clusters"}]}`,
-		"GET /api/cluster/v1" + account + "/clusters?pageSize=250":                                           `{"items":[` + fullCluster + `],"totalSize":2,"nextPageToken":"two"}`,
-		"GET /api/cluster/v1" + account + "/clusters?pageSize=250&pageToken=two":                             `{"items":[{"id":"y"}],"next_page_token":""}`,
-		"GET /api/cluster/v1" + account + "/clusters?pageSize=250&pageToken=own":                             `{"nextPageToken":"own"}`,
-		"GET /api/cluster/v1" + account + "/clusters/" + clusterID:                                           `{"cluster":` + fullCluster + `}`,
-		"GET /api/cluster/v1" + account + "/clusters/another":                                                `{"cluster":` + fullCluster + `}`,
-		"GET /api/cluster/v1" + account + "/clusters/none":                                                   `{"cluster":null}`,
-		"GET /api/auth/v1" + account + "/management-keys":                                                    `{"items":[{"id":"k1","accountId":"` + accountID + `","prefix":"0b2a4f7c","createdAt":"2025-01-02T03:04:05Z","key":"never looked at"}]}`,
-		"DELETE /api/auth/v1" + account + "/management-keys/k1":                                              `{}`,
-		"GET /api/booking/v1" + account + "/packages?cloudProviderId=aws&cloudProviderRegionId=eu-central-1": `{"items":[{"id":"p1","name":"mx2","type":"paid","resourceConfiguration":{"ram":"8GiB","cpu":"1000m","disk":"0.5TiB"},"currency":"USD","unitIntPricePerHour":"9424","status":"PACKAGE_STATUS_ACTIVE","tier":2,"multiAz":true}]}`,
-		"GET /api/booking/v1" + account + "/packages?cloudProviderId=hybrid":                                 `{"items":null}`,
-		"GET /api/platform/v1" + account + "/cloud-providers":                                                `{"items":[{"id":"aws","name":"AWS","available":true},{"id":"gcp","name":"GCP"}]}`,
-		"GET /api/platform/v1" + account + "/cloud-providers/aws/regions":                                    `{"items":[{"id":"eu-central-1","name":"Frankfurt","provider":"aws","country_iso_code":"DE","available":true}]}`,
-		"GET /api/cluster/v1" + account + "/releases":                                                        `{"items":[{"version":"v1.15.4","default":true,"releaseNotesUrl":"javascript:alert(1)"},{"version":"v1.1.0","endOfLife":true,"remarks":"old","releaseNotesUrl":"https://example.test/notes"}]}`,
+		"GET /api/account/v1/accounts":                                           `{"items":[{"id":"` + accountID + `","name":"Acme","ownerEmail":"o@example.test","createdAt":"2025-01-02T03:04:05Z"}]}`,
+		"GET /api/iam/v1" + account + "/effective-permissions":                   `{"permissions":[{"value":"write:clusters"},{"value":"read:clusters","category":"Clusters"},{"value":"read:clusters"}]}`,
+		"GET /api/cluster/v1" + account + "/clusters?pageSize=250":               `{"items":[` + fullCluster + `],"totalSize":2,"nextPageToken":"two"}`,
+		"GET /api/cluster/v1" + account + "/clusters?pageSize=250&pageToken=two": `{"items":[{"id":"y"}],"next_page_token":""}`,
+		"GET /api/cluster/v1" + account + "/clusters?pageSize=250&pageToken=own": `{"nextPageToken":"own"}`,
+		"GET /api/cluster/v1" + account + "/clusters/" + clusterID:               `{"cluster":` + fullCluster + `}`,
+		"GET /api/cluster/v1" + account + "/clusters/another":                    `{"cluster":` + fullCluster + `}`,
+		"GET /api/cluster/v1" + account + "/clusters/none":                       `{"cluster":null}`,
+		"GET /api/auth/v1" + account + "/management-keys":                        `{"items":[{"id":"k1","accountId":"` + accountID + `","prefix":"0b2a4f7c","createdAt":"2025-01-02T03:04:05Z","key":"never looked at"}]}`,
+		"DELETE /api/auth/v1" + account + "/management-keys/k1":                  `{}`,
+		"GET /api/booking/v1" + account + "/packages?cloudProviderId=aws&cloudProviderRegionId=eu-central-1&statuses=PACKAGE_STATUS_ACTIVE&statuses=PACKAGE_STATUS_DEACTIVATED&tier=PACKAGE_TIER_STANDARD": `{"items":[{"id":"p2","name":"old1","type":"paid","resourceConfiguration":{"ram":"2GiB","cpu":"500m","disk":"8GiB"},"currency":"USD","status":2,"tier":"PACKAGE_TIER_STANDARD"}]}`,
+		"GET /api/booking/v1" + account + "/packages?cloudProviderId=aws&cloudProviderRegionId=eu-central-1&statuses=PACKAGE_STATUS_ACTIVE&statuses=PACKAGE_STATUS_DEACTIVATED&tier=PACKAGE_TIER_PREMIUM":  `{"items":[{"id":"p1","name":"mx2","type":"paid","resourceConfiguration":{"ram":"8GiB","cpu":"1000m","disk":"0.5TiB"},"currency":"USD","unitIntPricePerHour":"9424","status":"PACKAGE_STATUS_ACTIVE","tier":2,"multiAz":true}]}`,
+		"GET /api/booking/v1" + account + "/packages?cloudProviderId=hybrid&statuses=PACKAGE_STATUS_ACTIVE&statuses=PACKAGE_STATUS_DEACTIVATED&tier=PACKAGE_TIER_STANDARD":                                 `{"items":null}`,
+		"GET /api/booking/v1" + account + "/packages?cloudProviderId=hybrid&statuses=PACKAGE_STATUS_ACTIVE&statuses=PACKAGE_STATUS_DEACTIVATED&tier=PACKAGE_TIER_PREMIUM":                                  `{"items":null}`,
+		"GET /api/platform/v1" + account + "/cloud-providers":             `{"items":[{"id":"aws","name":"AWS","available":true},{"id":"gcp","name":"GCP"}]}`,
+		"GET /api/platform/v1" + account + "/cloud-providers/aws/regions": `{"items":[{"id":"eu-central-1","name":"Frankfurt","provider":"aws","country_iso_code":"DE","available":true}]}`,
+		"GET /api/cluster/v1" + account + "/releases":                     `{"items":[{"version":"v1.15.4","default":true,"releaseNotesUrl":"javascript:alert(1)"},{"version":"v1.1.0","endOfLife":true,"remarks":"old","releaseNotesUrl":"https://example.test/notes"}]}`,
 	}))
 	ctx, api, at := t.Context(), NewCurrentAPI(u.conn(Current)), time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 	identifying := NewCurrentAPI(u.client.Connect(ConnConfig{Generation: Current, Key: NewSecret([]byte(canaryKey))}))
@@ -598,7 +600,8 @@ func TestCurrentAPI(t *testing.T) {
 	wants(t, "second page", ClusterPage{Clusters: []Cluster{second}})(api.ListClusters(ctx, "two"))
 	wants(t, "cluster", full)(api.Cluster(ctx, clusterID))
 	wants(t, "keys", []ManagementKey{{ID: "k1", Prefix: "0b2a4f7c", CreatedAt: at}})(api.ManagementKeys(ctx))
-	wants(t, "packages", []Package{{ID: "p1", Name: "mx2", Type: "paid", Tier: "PREMIUM", Currency: "USD", Status: "ACTIVE",
+	wants(t, "packages", []Package{{ID: "p2", Name: "old1", Type: "paid", Tier: "STANDARD", Currency: "USD", Status: "DEACTIVATED", CPUMilli: 500, RAMMiB: 2048, DiskMiB: 8192}, {
+		ID: "p1", Name: "mx2", Type: "paid", Tier: "PREMIUM", Currency: "USD", Status: "ACTIVE",
 		CPUMilli: 1000, RAMMiB: 8192, DiskMiB: 512 * 1024, PricePerHourMillicents: 9424, MultiAZ: true}})(api.Packages(ctx, "aws", "eu-central-1"))
 	wants(t, "hybrid packages", []Package(nil))(api.Packages(ctx, "hybrid", ""))
 	wants(t, "providers", []Provider{{ID: "aws", Name: "AWS", Available: true}, {ID: "gcp", Name: "GCP"}})(api.Providers(ctx))

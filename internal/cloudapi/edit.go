@@ -37,8 +37,8 @@ type ClusterEdit struct {
 // Empty reports whether nothing is to be different.
 func (e ClusterEdit) Empty() bool { return e == ClusterEdit{} }
 
-// UpdateCluster changes a cluster as it was read. The whole resource goes back as it came, with what is
-// unknown here, and the edit made in it; the mask names what was edited, so that upstream takes
+// UpdateCluster changes a cluster as it was read. The whole of what can be written goes back as it came, with
+// what is unknown here, and the edit made in it; the mask names what was edited, so that upstream takes
 // nothing else from it. There is no version check upstream: what somebody changed between read and
 // mask stays, but for the same setting. It is sent once.
 func (api *CurrentAPI) UpdateCluster(ctx context.Context, read Cluster, e ClusterEdit) (Cluster, error) {
@@ -49,6 +49,7 @@ func (api *CurrentAPI) UpdateCluster(ctx context.Context, read Cluster, e Cluste
 	for _, inPath := range []string{"id", "accountId", "account_id"} {
 		delete(resource, inPath) // the path says them, and the published body has no place for them
 	}
+	dropReadOnly(resource)
 	dropUnset(resource)
 	answer, err := api.conn.Do(ctx, OpUpdateCluster, Params{"cluster.id": read.ID}, nil, map[string]any{"cluster": resource, "updateMask": strings.Join(mask, ",")})
 	if err != nil {
@@ -81,15 +82,34 @@ func (api *LegacyAPI) UpdateCluster(ctx context.Context, read Cluster, e Cluster
 	return api.conn.oneCluster(OpPAUpdateCluster, answer, answer.Body, read.ID)
 }
 
-// dropUnset takes out what the gateway wrote as "" because it is not set, and would not read so itself:
-// enums and times. The mask does not name them, so upstream changes nothing for want of them.
+// dropReadOnly takes out what only upstream writes. The mask does not name it, and the rules of the API hold for it all the same: a
+// state as upstream tells it, with an endpoint that has no URL yet, would have the whole refused.
+func dropReadOnly(resource map[string]any) {
+	for _, name := range []string{"state", "createdAt", "created_at", "deletedAt", "deleted_at"} {
+		delete(resource, name)
+	}
+	if configuration, ok := resource["configuration"].(map[string]any); ok {
+		delete(configuration, "lastModifiedAt")
+		delete(configuration, "last_modified_at")
+	}
+}
+
+// dropUnset takes out what the gateway wrote only because it is not set, where it does so: sent back it would be set, and break the rules
+// for what is set. That is "", 0 and the unspecified value of an enum. All of it means the same as a member that is left out.
 func dropUnset(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		maps.DeleteFunc(v, func(name string, member any) bool {
 			name = lowerCamel(name)
+			switch {
+			case name == "tolerationSeconds": // 0 is a time there, for the one effect that has such
+				return scalar(member) == "0" && (node{v}).enum("effect", settingEnums["effect"]) != "NO_EXECUTE"
+			case member == json.Number("0"):
+				return true
+			}
+			text, isText := member.(string)
 			_, isEnum := settingEnums[name]
-			return member == "" && (isEnum || strings.HasSuffix(name, "At") || slices.Contains([]string{"phase", "state", "status", "condition", "event", "kind"}, name))
+			return isText && (text == "" || isEnum && strings.HasSuffix(text, "_UNSPECIFIED"))
 		})
 		for _, member := range v {
 			dropUnset(member)

@@ -124,6 +124,12 @@ var (
 	OpDeleteDatabaseAPIKeyV2 = Op{Name: "DeleteDatabaseApiKeyV2", RPC: "qdrant.cloud.cluster.auth.v2.DatabaseApiKeyService/DeleteDatabaseApiKey", Generation: Current, Method: http.MethodDelete, Path: "/api/cluster/auth/v2/accounts/{account_id}/database-api-keys/{database_api_key_id}", Permissions: []string{"delete:api_keys"}, Mutates: true}
 )
 
+// cluster.auth.v1.EphemeralDashboardTokenService and ui.v1.ClusterDataService, which are for users only.
+var (
+	OpCreateEphemeralDashboardToken = Op{Name: "CreateEphemeralDashboardToken", RPC: "qdrant.cloud.cluster.auth.v1.EphemeralDashboardTokenService/CreateEphemeralDashboardToken", Generation: Current, Method: http.MethodPost, Path: "/api/cluster/auth/v1/accounts/{account_id}/ephemeral-dashboard-tokens", Permissions: []string{"read:clusters"}, UserOnly: true, Body: true, Mutates: true}
+	OpListCollections               = Op{Name: "ListCollections", RPC: "qdrant.cloud.ui.v1.ClusterDataService/ListCollections", Generation: Current, Method: http.MethodGet, Path: "/api/ui/v1/accounts/{account_id}/clusters/{cluster_id}/collections", Permissions: []string{"read:clusters"}, UserOnly: true}
+)
+
 // cluster.auth.v1.DatabaseApiKeyService, deprecated upstream.
 var (
 	OpListDatabaseAPIKeysV1  = Op{Name: "ListDatabaseApiKeysV1", RPC: "qdrant.cloud.cluster.auth.v1.DatabaseApiKeyService/ListDatabaseApiKeys", Generation: Current, Method: http.MethodGet, Path: "/api/cluster/auth/v1/accounts/{account_id}/database-api-keys", Permissions: []string{"read:api_keys"}}
@@ -193,6 +199,8 @@ func Operations() []Op {
 		OpListDatabaseAPIKeysV2, OpCreateDatabaseAPIKeyV2, OpDeleteDatabaseAPIKeyV2,
 
 		OpListDatabaseAPIKeysV1, OpCreateDatabaseAPIKeyV1, OpDeleteDatabaseAPIKeyV1,
+
+		OpCreateEphemeralDashboardToken, OpListCollections,
 
 		OpListBackups, OpGetBackup, OpCreateBackup, OpUpdateBackup, OpDeleteBackup,
 		OpListBackupRestores, OpRestoreBackup, OpListBackupSchedules, OpGetBackupSchedule, OpCreateBackupSchedule,

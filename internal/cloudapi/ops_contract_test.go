@@ -20,6 +20,7 @@ var servedServices = []string{
 	"qdrant.cloud.auth.v1.AuthService",
 	"qdrant.cloud.booking.v1.BookingService",
 	"qdrant.cloud.cluster.auth.v1.DatabaseApiKeyService",
+	"qdrant.cloud.cluster.auth.v1.EphemeralDashboardTokenService",
 	"qdrant.cloud.cluster.auth.v2.DatabaseApiKeyService",
 	"qdrant.cloud.cluster.backup.v1.BackupService",
 	"qdrant.cloud.cluster.v1.ClusterService",
@@ -27,6 +28,7 @@ var servedServices = []string{
 	"qdrant.cloud.monitoring.v1.MonitoringService",
 	"qdrant.cloud.platform.v1.PlatformService",
 	"qdrant.cloud.quota.v1.QuotaService",
+	"qdrant.cloud.ui.v1.ClusterDataService",
 }
 
 // specs returns the folder of the published API definitions.

@@ -24,10 +24,10 @@ func (r *request) updateAccount() (msg, error) {
 		return nil, refuse(codePermissionDenied, "only owners can change the settings of an account")
 	}
 	updated := in.clone()
-	for _, readOnly := range []string{"id", "created_at", "owner_email", "privileges"} {
-		delete(updated, readOnly)
-		if old.has(readOnly) {
-			updated[readOnly] = old[readOnly]
+	for _, kept := range []string{"id", "created_at", "owner_email", "privileges", "settings"} { // read-only, or an owner's to change
+		delete(updated, kept)
+		if old.has(kept) {
+			updated[kept] = old[kept]
 		}
 	}
 	updated["last_modified_at"] = r.now.Truncate(time.Microsecond)

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -117,6 +119,9 @@ func (c *cluster) alerts(a *account, now time.Time, cat *catalogue) []msg {
 		add("key "+k.str("id"), ends, alertKeyExpires, severityWarning, "API key is about to expire",
 			fmt.Sprintf("The API key %q ends on %s.", k.str("name"), ends.Format(time.DateOnly)), until)
 	}
+	for _, f := range c.fired {
+		add(fmt.Sprint("fired ", f.Type), f.Since, f.Type, f.Severity, f.Title, f.Description, f.Until)
+	}
 	if kind, severity, title, until, some := c.shortage(now); some {
 		_, began, _ := c.shortTime(now)
 		add(fmt.Sprint("load ", kind), began, kind, severity, title, "Usage was above 90 % for ten minutes.", until)
@@ -130,6 +135,85 @@ func (c *cluster) ailsSince() time.Time {
 		return c.since
 	}
 	return c.ailing
+}
+
+// firedAlert is an alert that POST /_sandbox/alerts fired, at most one of each type.
+type firedAlert struct {
+	Type        enumValue `json:"type"`
+	Severity    enumValue `json:"severity"`
+	Title       string    `json:"title"`
+	Description string    `json:"description"`
+	Since       time.Time `json:"since"`
+	Until       time.Time `json:"until,omitzero"`
+}
+
+// alertWords are the severity, title and description of an alert that is fired without them, by the number of its type.
+var alertWords = []firedAlert{
+	alertDisk:       {Severity: severityWarning, Title: "Disk is over-utilised", Description: "Usage was above 90 % for ten minutes."},
+	alertMemory:     {Severity: severityWarning, Title: "Memory is over-utilised", Description: "Usage was above 90 % for ten minutes."},
+	3:               {Severity: severityCritical, Title: "Out of disk", Description: "A node has no disk left and takes no more writes."},
+	4:               {Severity: severityCritical, Title: "Out of memory", Description: "A node used more memory than it has and was stopped."},
+	alertRecovery:   {Severity: severityCritical, Title: "Cluster is in recovery mode", Description: "One or more nodes run in recovery mode."},
+	alertUnhealthy:  {Severity: severityCritical, Title: "Cluster is unhealthy", Description: "Not all nodes of the cluster are ready."},
+	7:               {Severity: severityWarning, Title: "Too many collections", Description: "The cluster has more collections than is good for it."},
+	alertThrottled:  {Severity: severityInfo, Title: "CPU is throttled", Description: "Usage was above 90 % for ten minutes."},
+	alertKeyExpires: {Severity: severityWarning, Title: "API key is about to expire", Description: "An API key of the cluster ends soon."},
+	alertNoSLA:      {Severity: severityInfo, Title: "Version is not covered by the SLA", Description: "The cluster runs a version at its end of life."},
+	11:              {Severity: severityWarning, Title: "Disk hotspot", Description: "One node uses much more disk than the others."},
+	12:              {Severity: severityWarning, Title: "Memory hotspot", Description: "One node uses much more memory than the others."},
+	13:              {Severity: severityInfo, Title: "CPU hotspot", Description: "One node uses much more CPU than the others."},
+}
+
+// controlAlerts fires an alert of a cluster, or resolves one that was fired.
+func (s *Sandbox) controlAlerts(req *http.Request) (any, error) {
+	var in struct {
+		Account     string `json:"account"`
+		Cluster     string `json:"cluster"`
+		Type        string `json:"type"`
+		Severity    string `json:"severity"`
+		Title       string `json:"title"`
+		Description string `json:"description"`
+		Resolved    bool   `json:"resolved"`
+	}
+	if err := readControl(req, &in); err != nil {
+		return nil, err
+	}
+	a := s.accounts[in.Account]
+	if a == nil {
+		return nil, refuseControl("there is no account %q", in.Account)
+	}
+	s.settle(a, s.now())
+	c := a.clusters[in.Cluster]
+	if c == nil {
+		return nil, refuseControl("the account has no cluster %q", in.Cluster)
+	}
+	kind, err := s.statusNumber("monitoring.v1.ClusterAlertType", "CLUSTER_ALERT_TYPE_", in.Type)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(c.fired, func(f firedAlert) bool { return f.Type == kind })
+	if in.Resolved {
+		if i < 0 || !c.fired[i].Until.IsZero() {
+			return nil, refuseControl("no alert %s was fired", in.Type)
+		}
+		c.fired[i].Until = s.now()
+		s.changed()
+		return nil, nil
+	}
+	alert := alertWords[kind]
+	alert.Type, alert.Since = kind, s.now()
+	alert.Title, alert.Description = cmp.Or(strings.ToValidUTF8(in.Title, "\uFFFD"), alert.Title), cmp.Or(strings.ToValidUTF8(in.Description, "\uFFFD"), alert.Description)
+	if in.Severity != "" {
+		if alert.Severity, err = s.statusNumber("monitoring.v1.ClusterAlertSeverity", "CLUSTER_ALERT_SEVERITY_", in.Severity); err != nil {
+			return nil, err
+		}
+	}
+	if i >= 0 {
+		c.fired = slices.Delete(c.fired, i, i+1)
+	}
+	c.fired = append(c.fired, alert)
+	s.changed()
+	return nil, nil
 }
 
 // shortTime is of what a cluster is short at times, which about one in four is, and the last such time that began before now.

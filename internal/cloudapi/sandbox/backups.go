@@ -18,12 +18,16 @@ const (
 	backupFailed       enumValue = 3
 	backupSucceeded    enumValue = 4
 	backupFailedToSync enumValue = 5
+	backupUnknown      enumValue = 7
 
 	restoreRunning   enumValue = 1
 	restoreFailed    enumValue = 2
 	restoreSucceeded enumValue = 3
 
-	scheduleActive enumValue = 1
+	scheduleActive       enumValue = 1
+	scheduleFailedToSync enumValue = 2
+	scheduleNotFound     enumValue = 3
+	scheduleDisabled     enumValue = 4
 )
 
 const (
@@ -48,17 +52,20 @@ type backup struct {
 	status    enumValue // when the work has ended
 }
 
-// statusAt is its status at a moment.
+// statusAt is its status at a moment. While nobody reports from where its cluster is it is not known, whatever it was.
 func (b *backup) statusAt(now time.Time) enumValue {
-	if now.Before(b.ends) {
+	switch {
+	case b.of.silent():
+		return backupUnknown
+	case now.Before(b.ends):
 		return backupRunning
 	}
 	return b.status
 }
 
-// gone reports whether its retention or its deletion has ended.
+// gone reports whether its retention or its deletion has ended. A deletion waits for an agent that is silent.
 func (b *backup) gone(now time.Time, scale float64) bool {
-	return b.retention > 0 && !now.Before(b.made.Add(b.retention)) || deletionEnded(b.deleted, now, scale)
+	return b.retention > 0 && !now.Before(b.made.Add(b.retention)) || deletionEnded(b.deleted, now, scale) && !b.of.silent()
 }
 
 func deletionEnded(began, now time.Time, scale float64) bool {
@@ -105,6 +112,11 @@ func backupTakes(gib int64) time.Duration {
 	return min(15*time.Second+time.Duration(gib)*500*time.Millisecond, 2*time.Hour)
 }
 
+// name is the one that the platform gives it.
+func (b *backup) name() string {
+	return fmt.Sprintf("qdrant-%.8s-%s-%.4s", b.of.id, b.made.Format("20060102-150405"), b.id.String())
+}
+
 // message is the cluster.backup.v1.Backup at a moment.
 func (b *backup) message(account string, now time.Time, cat *catalogue) msg {
 	info := msg{
@@ -112,13 +124,14 @@ func (b *backup) message(account string, now time.Time, cat *catalogue) msg {
 	}
 	status := b.statusAt(now)
 	m := msg{
-		"id": b.id.String(), "created_at": b.made, "account_id": account, "cluster_id": b.of.id, "status": status, "cluster_info": info,
-		"name": fmt.Sprintf("qdrant-%.8s-%s-%.4s", b.of.id, b.made.Format("20060102-150405"), b.id.String()),
+		"id": b.id.String(), "created_at": b.made, "account_id": account, "cluster_id": b.of.id, "status": status, "cluster_info": info, "name": b.name(),
 	}
 	m["display_name"] = cmp.Or(b.display, m.str("name"))
 	if size := cat.packages[b.config.str("package_id")]; size != nil {
 		amount := func(v int64, unit string) msg { return msg{"amount": min(v, math.MaxInt32), "unit": unit} }
-		info["restore_package_id"] = size.id
+		if best := cat.restoring(size, b.of.region()); best != nil {
+			info["restore_package_id"] = best.id
+		}
 		resources := msg{
 			"cpu": amount(size.cpuMilli, "m"), "ram": amount(size.ramGiB, "Gi"),
 			"disk": amount(size.diskGiB+int64(b.config.sub("additional_resources").uint("disk")), "Gi"),
@@ -150,12 +163,18 @@ func (b *backup) message(account string, now time.Time, cat *catalogue) msg {
 	return m
 }
 
-// backsUp is what becomes of a backup of a cluster that is in a phase: its status, and whether it takes its time.
-func backsUp(phase enumValue) (status enumValue, works bool) {
+// backsUp is what becomes of a backup of a cluster that is in a phase: its status, and whether it takes its time. A hybrid cluster whose
+// agent is silent goes on making backups, of which the agent tells later.
+func (c *cluster) backsUp(phase enumValue) (status enumValue, works bool) {
 	switch phase {
+	case phaseUnknown:
+		if c.provider() == providerHybrid {
+			return backupSucceeded, true
+		}
+		return backupFailedToSync, false
 	case phaseHealthy, phaseNotReady, phaseRecoveryMode, phaseManualMaintenance, phaseUpdating, phaseScaling, phaseUpgrading, phaseFailedToUpdate, phaseFailedToSuspend:
 		return backupSucceeded, true
-	case phaseFailedToSync, phaseUnknown:
+	case phaseFailedToSync:
 		return backupFailedToSync, false
 	}
 	return backupSkipped, false // there is no suitable target
@@ -165,7 +184,7 @@ func backsUp(phase enumValue) (status enumValue, works bool) {
 func (s *Sandbox) newBackup(id uuid.UUID, c *cluster, phase enumValue, at time.Time) *backup {
 	b := &backup{id: id, of: c, config: c.config(), made: at, ends: at}
 	works := false
-	if b.status, works = backsUp(phase); works {
+	if b.status, works = c.backsUp(phase); works {
 		takes := scaled(backupTakes(c.backupGiB(b.config, s.catalogue)), s.cfg.TimeScale)
 		b.ends = at.Add(max(takes.Truncate(time.Millisecond), time.Millisecond))
 	}
@@ -295,7 +314,7 @@ func (r *request) createBackup() (msg, error) {
 	if err := r.checkBackups(c); err != nil {
 		return nil, err
 	}
-	if _, works := backsUp(c.phase); !works {
+	if _, works := c.backsUp(c.phase); !works || c.silent() {
 		return nil, wrongPhase(c, "backed up")
 	}
 	b := r.newBackup(uuid.New(), c, c.phase, r.now.Truncate(time.Microsecond))
@@ -339,14 +358,20 @@ func (r *request) deleteBackup() (msg, error) {
 	if !b.deleted.IsZero() {
 		return nil, refuse(codeFailedPrecondition, "backup %s is being deleted already", b.id)
 	}
-	for _, x := range r.account.restores {
-		if x.backup == b.id && r.now.Before(x.ends) {
-			return nil, refuse(codeFailedPrecondition, "backup %s is being restored", b.id)
-		}
+	if err := r.notRestoring(b); err != nil {
+		return nil, err
 	}
 	b.deleted = r.now.Truncate(time.Microsecond)
 	r.changed()
 	return msg{}, nil
+}
+
+// notRestoring refuses to delete a backup that is being restored.
+func (r *request) notRestoring(b *backup) error {
+	if slices.ContainsFunc(r.account.restores, func(x *restore) bool { return x.backup == b.id && r.now.Before(x.ends) }) {
+		return refuse(codeFailedPrecondition, "backup %s is being restored", b.id)
+	}
+	return nil
 }
 
 // restorable finds a backup that can be restored.
@@ -393,12 +418,13 @@ func (r *request) restoreBackup() (msg, error) {
 	return msg{}, nil
 }
 
-// restoring records a restore that ends with the present phase of a cluster.
+// restoring records a restore that ends with the present phase of a cluster. Those of its backups fail that POST /_sandbox/backups lets
+// fail, into whichever cluster.
 func (r *request) restoring(c *cluster, b *backup) {
 	id, _ := uuid.Parse(c.id) // every cluster's is one
 	x := &restore{id: uuid.New(), cluster: id, backup: b.id, made: r.now.Truncate(time.Microsecond), ends: c.until, status: restoreSucceeded}
-	if c.failRestores > 0 {
-		c.failRestores--
+	if b.of.failRestores > 0 {
+		b.of.failRestores--
 		x.status = restoreFailed
 	}
 	c.restore = x
@@ -406,6 +432,7 @@ func (r *request) restoring(c *cluster, b *backup) {
 	r.changed()
 }
 
+// createClusterFromBackup makes a cluster like the one that was backed up, with the package that the backup names for it.
 func (r *request) createClusterFromBackup() (msg, error) {
 	b, err := r.restorable()
 	if err != nil {
@@ -413,6 +440,18 @@ func (r *request) createClusterFromBackup() (msg, error) {
 	}
 	config := b.config.clone()
 	delete(config, "last_modified_at")
+	size := r.catalogue.packages[config.str("package_id")]
+	best := r.catalogue.restoring(size, b.of.region())
+	if best == nil {
+		return nil, refuse(codeFailedPrecondition, "no package of region %s can hold backup %s", b.of.region(), b.id)
+	}
+	if best != size {
+		config["package_id"] = best.id
+		disk := size.diskGiB + int64(config.sub("additional_resources").uint("disk")) - best.diskGiB
+		if delete(config, "additional_resources"); disk > 0 {
+			config["additional_resources"] = msg{"disk": uint64(disk)}
+		}
+	}
 	if release, ok := r.catalogue.release(config.str("version")); !ok || release.flag("end_of_life") || release.flag("unavailable") {
 		delete(config, "version")
 	}

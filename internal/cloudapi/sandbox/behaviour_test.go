@@ -311,10 +311,6 @@ func TestRefusals(t *testing.T) {
 	if got := b.create(f, edit(newCluster("many"), "configuration.numberOfNodes", 11)); got.status != 400 || got.get("code") != float64(9) {
 		t.Errorf("more nodes than the quota: %s", got.body)
 	}
-	id := b.clusterNamed(f, "product-search-eu")
-	if got := b.call(f, "DELETE", clustersPath(f)+"/"+id+"?force=true", nil); got.status != 400 {
-		t.Errorf("force on a managed cluster: %d", got.status)
-	}
 }
 
 func TestQuotaOfClusters(t *testing.T) {
@@ -732,7 +728,7 @@ func TestEveryReadAnswers(t *testing.T) {
 		"/api/account/v1/suggest-company?name=northwind", "/api/iam/v1/accounts/" + acc + "/permissions", "/api/iam/v1/accounts/" + acc + "/effective-permissions",
 		"/api/iam/v1/accounts/" + acc + "/roles/" + role, "/api/iam/v1/accounts/" + acc + "/users/" + user + "/roles", "/api/iam/v1/accounts/" + acc + "/roles/" + role + "/users",
 		"/api/booking/v1/accounts/" + acc + "/packages/" + pkgID + "?" + place, "/api/booking/v1/packages?" + place + "&minResources.ram=16GiB&gpu=false",
-		"/api/booking/v1/accounts/" + acc + "/packages?cloudProviderId=hybrid", "/api/booking/v1/accounts/" + acc + "/inference-models?" + place,
+		"/api/booking/v1/accounts/" + acc + "/packages?cloudProviderId=hybrid&tier=PACKAGE_TIER_STANDARD", "/api/booking/v1/accounts/" + acc + "/inference-models?" + place,
 		"/api/booking/v1/accounts/" + acc + "/packages?" + place + "&statuses=PACKAGE_STATUS_DEACTIVATED&statuses=PACKAGE_STATUS_ACTIVE&multiAz=true&tier=PACKAGE_TIER_PREMIUM",
 		"/api/booking/v1/accounts/" + acc + "/storage-tiers?" + place, "/api/platform/v1/cloud-providers", "/api/platform/v1/accounts/" + acc + "/cloud-providers",
 		"/api/platform/v1/cloud-providers/gcp/regions", "/api/platform/v1/cloud-providers/gcp/regions/us-east4", "/api/platform/v1/accounts/" + acc + "/cloud-providers/azure/regions",

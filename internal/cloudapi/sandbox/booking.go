@@ -62,7 +62,7 @@ func (r *request) place() (provider, region string, err error) {
 }
 
 // listPackages serves ListPackages and ListGlobalPackages. Without statuses only active packages
-// are listed.
+// are listed, and without a tier those of the account's own, or where there is none the standard ones.
 func (r *request) listPackages() (msg, error) {
 	provider, region, err := r.place()
 	if err != nil {
@@ -72,7 +72,13 @@ func (r *request) listPackages() (msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	statuses := r.in.list("statuses")
+	statuses, tier := r.in.list("statuses"), tierStandard
+	switch {
+	case r.in.has("tier"):
+		tier = r.in.enum("tier")
+	case r.account != nil:
+		tier = r.account.tier
+	}
 	var items []any
 	for _, p := range r.catalogue.ordered {
 		switch {
@@ -82,7 +88,7 @@ func (r *request) listPackages() (msg, error) {
 		case p.ramGiB*1024 < least.ramMiB || p.cpuMilli < least.cpuMilli || p.diskGiB*1024 < least.diskMiB || p.gpuMilli < least.gpuMilli:
 		case r.in.has("multi_az") && r.in.flag("multi_az") != p.multiAZ:
 		case r.in.has("gpu") && r.in.flag("gpu") != (p.gpuMilli > 0):
-		case r.in.has("tier") && r.in.enum("tier") != p.tier:
+		case p.tier != tier:
 		default:
 			items = append(items, r.catalogue.priced(p, region).resource())
 		}
@@ -203,9 +209,11 @@ func (r *request) listStorageTiers() (msg, error) {
 }
 
 func (r *request) listInferenceModels() (msg, error) {
-	provider, _, err := r.place()
-	if err != nil || provider == providerHybrid {
-		return msg{}, err
+	if r.in.str("cloud_provider_id") == providerHybrid {
+		return nil, invalidField("cloud_provider_id", "value must not be hybrid")
+	}
+	if _, _, err := r.place(); err != nil {
+		return nil, err
 	}
 	model := func(name, title, vendor string, kind, modality enumValue, dimensions, tokens, price uint64) msg {
 		m := msg{

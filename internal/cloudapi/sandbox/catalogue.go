@@ -216,6 +216,23 @@ func (c *catalogue) offered(p *pkg, provider, region string) bool {
 	return ok && (!p.free || r.flag("free_tier"))
 }
 
+// restoring is the package that best holds what ran on a package: the same, or where it cannot be booked any more the cheapest one that
+// has as much of everything but disk, of which more can be added. It is nil when there is none.
+func (c *catalogue) restoring(size *pkg, region string) *pkg {
+	bookable := func(p *pkg) bool { return p.status == packageActive && c.offered(p, p.provider, region) }
+	if size == nil || bookable(size) {
+		return size
+	}
+	var best *pkg
+	for _, p := range c.ordered {
+		if p.provider == size.provider && !p.free && p.cpuMilli >= size.cpuMilli && p.ramGiB >= size.ramGiB && p.gpuMilli >= size.gpuMilli && p.gpuRAMGiB >= size.gpuRAMGiB &&
+			p.multiAZ == size.multiAZ && (best == nil || p.price < best.price) && bookable(p) {
+			best = p
+		}
+	}
+	return best
+}
+
 // priced returns a package at its price in a region; hybrid environments are at level 100.
 func (c *catalogue) priced(p *pkg, region string) *pkg {
 	out := *p

@@ -384,14 +384,8 @@ func (r *request) deleteCluster() (msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.in.flag("force") {
-		if c.provider() != providerHybrid {
-			return nil, invalidField("force", "force is supported for hybrid cloud clusters only")
-		}
-		if c.phase != phaseUnknown {
-			return nil, wrongPhase(c, "deleted by force")
-		}
-		c.dropsData = r.in.flag("delete_backups")
+	if r.in.flag("force") && c.provider() == providerHybrid { // managed clusters ignore it
+		c.dropsData = c.dropsData || r.in.flag("delete_backups")
 		r.vanish(c)
 		return msg{}, nil
 	}
@@ -407,6 +401,7 @@ func (r *request) vanish(c *cluster) {
 	c.breakRestore(r.now)
 	r.drop(r.account, c)
 	delete(r.account.clusters, c.id)
+	c.phase, c.until = 0, time.Time{} // what its backups say of it waits for nobody
 }
 
 func (r *request) beginDelete(c *cluster, dropsData bool) error {
@@ -415,7 +410,10 @@ func (r *request) beginDelete(c *cluster, dropsData bool) error {
 	}
 	r.account.breakOff(c, r.now)
 	c.dropsData, c.deletedAt = dropsData, r.now.Truncate(time.Microsecond)
-	c.enter(phaseDeleting, "", r.now, r.cfg.TimeScale)
+	waits := c.silent()
+	if c.enter(phaseDeleting, "", r.now, r.cfg.TimeScale); waits {
+		c.until = time.Time{}
+	}
 	r.changed()
 	return nil
 }

@@ -14,6 +14,7 @@ type accountConditions struct {
 		DatabaseKeys *int `json:"database_keys"`
 		FreeClusters *int `json:"free_clusters"`
 	} `json:"quotas"`
+	Tier     string `json:"tier"`    // standard or premium
 	Payment  string `json:"payment"` // ok or missing
 	Entitled *bool  `json:"entitled"`
 }
@@ -36,7 +37,16 @@ func (s *Sandbox) controlAccount(req *http.Request) (any, error) {
 	if !slices.Contains([]string{"", "ok", "missing"}, in.Payment) {
 		return nil, refuseControl("payment must be ok or missing, not %q", in.Payment)
 	}
+	if !slices.Contains([]string{"", "standard", "premium"}, in.Tier) {
+		return nil, refuseControl("tier must be standard or premium, not %q", in.Tier)
+	}
 	a.quotas = quotas
+	switch in.Tier {
+	case "standard":
+		a.tier = tierStandard
+	case "premium":
+		a.tier = tierPremium
+	}
 	if in.Payment != "" {
 		a.paymentMissing = in.Payment == "missing"
 	}
@@ -44,11 +54,14 @@ func (s *Sandbox) controlAccount(req *http.Request) (any, error) {
 		a.notEntitled = !*in.Entitled
 	}
 	s.changed()
-	payment := "ok"
+	payment, tier := "ok", "standard"
 	if a.paymentMissing {
 		payment = "missing"
 	}
-	return map[string]any{"quotas": a.quotas, "payment": payment, "entitled": !a.notEntitled}, nil
+	if a.tier == tierPremium {
+		tier = "premium"
+	}
+	return map[string]any{"quotas": a.quotas, "tier": tier, "payment": payment, "entitled": !a.notEntitled}, nil
 }
 
 // quotas returns present with the given limits in it.

@@ -116,7 +116,7 @@ func TestCatalogueChanges(t *testing.T) {
 	if got := create("name", "catalogue"); got.status != 400 || got.get("details", 0, "fieldViolations", 0, "field") != "cluster.configuration.package_id" {
 		t.Errorf("package: %d %s", got.status, got.body)
 	}
-	if got := legacy(func(map[string]any) {}); got.status != 422 || fmt.Sprint(got.get("detail", 0, "loc")) != "[body configuration.node_configuration.package_id]" {
+	if got := legacy(func(map[string]any) {}); got.status != 422 || fmt.Sprint(got.get("detail", 0, "loc")) != "[body configuration node_configuration package_id]" {
 		t.Errorf("package on pa/v1: %d %s", got.status, got.body)
 	}
 	packages := b.call(f, "GET", "/api/booking/v1/accounts/"+f.CloudAccountID+"/packages?cloudProviderId=aws&cloudProviderRegionId=us-east-1", nil).want(t, 200)
@@ -266,11 +266,13 @@ func TestPricesDifferByRegion(t *testing.T) {
 	base := "/api/booking/v1/accounts/" + f.CloudAccountID
 	prices := func(region string) map[string]float64 {
 		t.Helper()
-		list := b.call(f, "GET", base+"/packages?cloudProviderId=aws&cloudProviderRegionId="+region, nil).want(t, 200)
-		items, _ := list.get("items").([]any)
 		out := map[string]float64{}
-		for i := range items {
-			out[list.get("items", i, "name").(string)], _ = list.get("items", i, "unitIntPricePerHour").(float64)
+		for _, tier := range []string{"STANDARD", "PREMIUM"} {
+			list := b.call(f, "GET", base+"/packages?cloudProviderId=aws&cloudProviderRegionId="+region+"&tier=PACKAGE_TIER_"+tier, nil).want(t, 200)
+			items, _ := list.get("items").([]any)
+			for i := range items {
+				out[list.get("items", i, "name").(string)], _ = list.get("items", i, "unitIntPricePerHour").(float64)
+			}
 		}
 		return out
 	}

@@ -32,6 +32,7 @@ func (s *Sandbox) Control() http.Handler {
 		"POST /_sandbox/keys":      s.controlKeys,
 		"POST /_sandbox/account":   s.controlAccount,
 		"POST /_sandbox/backups":   s.controlBackups,
+		"POST /_sandbox/alerts":    s.controlAlerts,
 		"POST /_sandbox/catalogue": s.controlCatalogue,
 		"POST /_sandbox/outside":   s.controlOutside,
 		"POST /_sandbox/spelling":  s.controlSpelling,
@@ -245,6 +246,7 @@ type outside struct {
 	Days    int               `json:"days"` // how long a database key or a backup lives; 0: for ever
 	Backup  string            `json:"backup"`
 	Plan    string            `json:"schedule"` // id of a backup schedule, or when a new one comes round
+	Cron    string            `json:"cron"`     // when a schedule comes round from now on
 	Backups bool              `json:"delete_backups"`
 	At      bool              `json:"at_once"` // delete without passing through DELETING
 }
@@ -284,6 +286,8 @@ func (r *request) outside(in outside) (any, error) {
 		}
 		r.revoke(k)
 		return nil, nil
+	case "create_cluster_from_backup":
+		return r.outsideFromBackup(in)
 	}
 	c := r.account.clusters[in.Cluster]
 	if c == nil {
@@ -328,6 +332,10 @@ func (r *request) outside(in outside) (any, error) {
 		return nil, r.outsideKeyDelete(c, in.Key)
 	case "create_backup", "create_schedule":
 		return r.outsideBackup(c, in)
+	case "rename_backup":
+		return r.outsideRename(in)
+	case "update_schedule":
+		return r.outsideSchedule(in)
 	case "delete_backup":
 		return r.sent(msg{"backup_id": in.Backup}).deleteBackup()
 	case "delete_schedule":
@@ -336,7 +344,7 @@ func (r *request) outside(in outside) (any, error) {
 		return r.sent(msg{"backup_id": in.Backup}).restoreBackup()
 	}
 	return nil, refuseControl("act must be rename, labels, scale, upgrade, create_cluster, delete_cluster, phase, node_not_ready, create_key, delete_key, revoke_key, " +
-		"create_backup, delete_backup, restore_backup, create_schedule or delete_schedule")
+		"create_backup, rename_backup, delete_backup, restore_backup, create_cluster_from_backup, create_schedule, update_schedule or delete_schedule")
 }
 
 // sent is the request as if somebody had sent a message with it.
@@ -357,25 +365,75 @@ func (r *request) outsideBackup(c *cluster, in outside) (any, error) {
 		asked["schedule"] = in.Plan
 		name, serve, t = "backup_schedule", (*request).createSchedule, r.schema.messages["cluster.backup.v1.CreateBackupScheduleRequest"]
 	}
-	request := msg{name: asked}
-	if violations := r.validator.validate(t, request); len(violations) > 0 {
-		return nil, invalid(violations)
-	}
-	out, err := serve(r.sent(request))
+	out, err := r.asked(t, msg{name: asked}, serve)
 	if err != nil {
 		return nil, err
 	}
 	return map[string]string{strings.TrimPrefix(name, "backup_"): out.sub(name).str("id")}, nil
 }
 
-// controlBackups lets the next backups or restores of a cluster fail.
-func (s *Sandbox) controlBackups(req *http.Request) (any, error) {
-	var in struct {
-		Account  string `json:"account"`
-		Cluster  string `json:"cluster"`
-		Backups  *int   `json:"fail_backups"`
-		Restores *int   `json:"fail_restores"`
+// asked serves a request of somebody else as the API would.
+func (r *request) asked(t *messageType, in msg, serve rpc) (msg, error) {
+	if violations := r.validator.validate(t, in); len(violations) > 0 {
+		return nil, invalid(violations)
 	}
+	return serve(r.sent(in))
+}
+
+func (r *request) outsideRename(in outside) (any, error) {
+	b, err := r.backup(in.Backup)
+	if err != nil {
+		return nil, err
+	}
+	asked := msg{"account_id": r.account.id, "id": b.id.String(), "cluster_id": b.of.id, "name": b.name(), "display_name": in.Name}
+	_, err = r.asked(r.schema.messages["cluster.backup.v1.UpdateBackupRequest"], msg{"backup": asked}, (*request).updateBackup)
+	return msg{}, err
+}
+
+// outsideSchedule changes what it names of a schedule; days of 0 leave the retention as it is.
+func (r *request) outsideSchedule(in outside) (any, error) {
+	sch, err := r.schedule(in.Plan)
+	if err != nil {
+		return nil, err
+	}
+	asked := sch.message(r.account)
+	if in.Cron != "" {
+		asked["schedule"] = in.Cron
+	}
+	if in.Name != "" {
+		asked["display_name"] = in.Name
+	}
+	if in.Days != 0 {
+		asked["retention_period"] = time.Duration(in.Days) * day
+	}
+	_, err = r.asked(r.schema.messages["cluster.backup.v1.UpdateBackupScheduleRequest"], msg{"backup_schedule": asked}, (*request).updateSchedule)
+	return msg{}, err
+}
+
+func (r *request) outsideFromBackup(in outside) (any, error) {
+	asked := msg{"account_id": r.account.id, "backup_id": in.Backup, "cluster_name": in.Name}
+	out, err := r.asked(r.schema.messages["cluster.v1.CreateClusterFromBackupRequest"], asked, (*request).createClusterFromBackup)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"cluster": out.sub("cluster").str("id")}, nil
+}
+
+// backupConditions is what POST /_sandbox/backups sets.
+type backupConditions struct {
+	Account  string `json:"account"`
+	Cluster  string `json:"cluster"`
+	Backups  *int   `json:"fail_backups"`
+	Restores *int   `json:"fail_restores"`
+	Backup   string `json:"backup"` // id of what gets the status
+	Schedule string `json:"schedule"`
+	Restore  string `json:"restore"`
+	Status   string `json:"status"`
+}
+
+// controlBackups lets the next backups or restores of a cluster fail, or gives one of them, or a schedule, a status.
+func (s *Sandbox) controlBackups(req *http.Request) (any, error) {
+	var in backupConditions
 	if err := readControl(req, &in); err != nil {
 		return nil, err
 	}
@@ -384,6 +442,9 @@ func (s *Sandbox) controlBackups(req *http.Request) (any, error) {
 		return nil, refuseControl("there is no account %q", in.Account)
 	}
 	s.settle(a, s.now())
+	if in.Backup+in.Schedule+in.Restore+in.Status != "" {
+		return nil, s.controlStatus(a, in)
+	}
 	c := a.clusters[in.Cluster]
 	if c == nil {
 		return nil, refuseControl("the account has no cluster %q", in.Cluster)
@@ -500,4 +561,71 @@ func (r *request) outsideKeyDelete(c *cluster, id string) error {
 		return nil
 	}
 	return refuseControl("cluster %s has no key %q", c.id, id)
+}
+
+// controlStatus gives a backup, a schedule or a restore a status. RUNNING lasts for a quarter of a minute, and ACTIVE lets a
+// schedule's status follow from its cluster again.
+func (s *Sandbox) controlStatus(a *account, in backupConditions) error {
+	r, now := &request{Sandbox: s, account: a, now: s.now()}, s.now()
+	until := now.Add(scaled(15*time.Second, s.cfg.TimeScale))
+	switch {
+	case in.Backup != "" && in.Schedule == "" && in.Restore == "":
+		b, err := r.backup(in.Backup)
+		if err != nil {
+			return refuseControl("%s", err)
+		}
+		status, err := s.statusNumber("cluster.backup.v1.BackupStatus", "BACKUP_STATUS_", in.Status)
+		switch {
+		case err != nil:
+			return err
+		case status == backupUnknown && b.of.provider() != providerHybrid:
+			return refuseControl("a backup of a managed cluster is never UNKNOWN")
+		case status == backupRunning:
+			b.status, b.ends = backupSucceeded, until
+		default:
+			b.status, b.ends = status, earlier(b.ends, now)
+		}
+	case in.Schedule != "" && in.Backup == "" && in.Restore == "":
+		sch, err := r.schedule(in.Schedule)
+		if err != nil {
+			return refuseControl("%s", err)
+		}
+		status, err := s.statusNumber("cluster.backup.v1.BackupScheduleStatus", "BACKUP_SCHEDULE_STATUS_", in.Status)
+		if err != nil {
+			return err
+		}
+		if sch.status = status; status == scheduleActive {
+			sch.status = 0
+		}
+	case in.Restore != "" && in.Backup == "" && in.Schedule == "":
+		i := slices.IndexFunc(a.restores, func(x *restore) bool { return x.id.String() == in.Restore })
+		if i < 0 {
+			return refuseControl("the account has no restore %q", in.Restore)
+		}
+		x := a.restores[i]
+		switch status, err := s.statusNumber("cluster.backup.v1.BackupRestoreStatus", "BACKUP_RESTORE_STATUS_", in.Status); {
+		case err != nil:
+			return err
+		case status == restoreRunning:
+			x.status, x.ends = restoreSucceeded, until
+		default:
+			x.status, x.ends = status, earlier(x.ends, now)
+		}
+		if c := a.clusters[x.cluster.String()]; c != nil && c.restore == x {
+			c.until = x.ends // the cluster is as long at it
+		}
+	default:
+		return refuseControl("a status is that of one backup, schedule or restore")
+	}
+	s.changed()
+	return nil
+}
+
+// statusNumber is the number of a status by its name with or without its prefix.
+func (s *Sandbox) statusNumber(enum, prefix, name string) (enumValue, error) {
+	n := s.schema.enums[enum].numbers[prefix+strings.TrimPrefix(name, prefix)]
+	if n == 0 {
+		return 0, refuseControl("there is no status %q", name)
+	}
+	return enumValue(n), nil
 }

@@ -348,7 +348,7 @@ func TestRandomFaults(t *testing.T) {
 	if failed := len(first) - count[""]; failed < 500 || failed > 700 {
 		t.Errorf("%d of %d calls met a fault, 600 were to be expected", failed, len(first))
 	}
-	for _, kind := range faultKinds() {
+	for _, kind := range randomKinds() {
 		if count[kind] < 20 {
 			t.Errorf("%s occurs %d times", kind, count[kind])
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -78,53 +79,50 @@ func parseCron(text string) (cron, error) {
 	return c, nil
 }
 
-// cronField reads one field: a star, a number, numbers with commas, a range, or steps from a star or a number.
+// cronField reads one field: parts separated by commas, each a star, a number or a range, which may go in steps. A number with steps
+// begins there.
 func cronField(field string, low, high int) ([]int, error) {
-	number := func(s string) (int, error) {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < low || n > high {
-			return 0, fmt.Errorf("%q is not from %d to %d", s, low, high)
+	var list []int
+	for part := range strings.SplitSeq(field, ",") {
+		span, steps, stepped := strings.Cut(part, "/")
+		step := 1
+		var err error
+		if stepped {
+			if step, err = cronNumber(steps, 1, math.MaxInt16); err != nil {
+				return nil, fmt.Errorf("%q are no steps", part)
+			}
 		}
-		return n, nil
-	}
-	from, to, step := low, high, 1
-	var err error
-	switch base, steps, stepped := strings.Cut(field, "/"); {
-	case stepped:
-		if step, err = strconv.Atoi(steps); err != nil || step < 1 {
-			return nil, fmt.Errorf("%q are no steps", field)
-		}
-		if base != "*" {
-			from, err = number(base)
-		}
-	case field == "*":
-	case strings.Contains(field, "-"):
-		first, last, _ := strings.Cut(field, "-")
-		if from, err = number(first); err == nil {
-			to, err = number(last)
-		}
-		if err == nil && to < from {
-			err = fmt.Errorf("%q ends before it begins", field)
-		}
-	default:
-		var list []int
-		for part := range strings.SplitSeq(field, ",") {
-			n, err := number(part)
-			if err != nil {
+		from, to := low, high
+		if span != "*" {
+			first, last, ranged := strings.Cut(span, "-")
+			if from, err = cronNumber(first, low, high); err != nil {
 				return nil, err
 			}
+			switch {
+			case ranged:
+				if to, err = cronNumber(last, low, high); err != nil {
+					return nil, err
+				}
+				if to < from {
+					return nil, fmt.Errorf("%q ends before it begins", part)
+				}
+			case !stepped:
+				to = from
+			}
+		}
+		for n := from; n <= to; n += step {
 			list = append(list, n)
 		}
-		return list, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var list []int
-	for n := from; n <= to; n += step {
-		list = append(list, n)
 	}
 	return list, nil
+}
+
+func cronNumber(s string, low, high int) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < low || n > high || s[0] == '+' {
+		return 0, fmt.Errorf("%q is not from %d to %d", s, low, high)
+	}
+	return n, nil
 }
 
 // on reports whether it comes round on a day.

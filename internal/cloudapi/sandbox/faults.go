@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -116,6 +117,11 @@ func (f *fault) before(w http.ResponseWriter, req *http.Request, s *Sandbox) boo
 // after plays the part that comes when the work is done.
 func (f *fault) after(w http.ResponseWriter, a answer, s *Sandbox) {
 	switch {
+	case f.Kind == "half_page" || f.Kind == "empty_list":
+		if a.status == http.StatusOK {
+			a.body = shortened(a.body, f.Kind == "empty_list")
+		}
+		s.writeAnswer(w, a)
 	case f.Kind == "lost_answer" || f.Kind == "truncated" && len(a.body) == 0:
 		hangUp(w, s)
 	case f.Kind == "truncated":
@@ -129,6 +135,47 @@ func (f *fault) after(w http.ResponseWriter, a answer, s *Sandbox) {
 	default:
 		s.writeAnswer(w, a)
 	}
+}
+
+// shortened is an answer whose lists have the first half of their items, or none, and which says nothing of more. One without lists stays
+// as it is.
+func shortened(body []byte, empty bool) []byte {
+	cut := func(raw json.RawMessage) (json.RawMessage, bool) {
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &list) != nil || list == nil {
+			return raw, false
+		}
+		list = list[:len(list)/2]
+		if empty {
+			list = list[:0]
+		}
+		short, err := json.Marshal(list)
+		return short, err == nil
+	}
+	if short, ok := cut(body); ok {
+		return short
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return body
+	}
+	changed := false
+	for name, raw := range members {
+		if short, ok := cut(raw); ok {
+			members[name], changed = short, true
+		}
+	}
+	if !changed {
+		return body
+	}
+	for _, name := range []string{"nextPageToken", "next_page_token", "totalSize", "total_size"} {
+		delete(members, name)
+	}
+	short, err := json.Marshal(members)
+	if err != nil {
+		return body
+	}
+	return short
 }
 
 // hangUp closes the connection without an answer, or in the middle of one.

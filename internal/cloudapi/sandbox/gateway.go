@@ -371,11 +371,8 @@ func (s *Sandbox) runCurrent(r *route, params map[string]string, req *http.Reque
 		call.account = s.accounts[key.AccountID]
 		s.settle(call.account, call.now)
 	}
-	if err := call.mergeMask(); err != nil {
+	if err := call.validate(r.in); err != nil {
 		return nil, err
-	}
-	if violations := s.validator.validate(r.in, call.in); len(violations) > 0 {
-		return nil, invalid(violations)
 	}
 	return r.serve(call)
 }

@@ -146,7 +146,7 @@ func legacyError(e *statusError) answer {
 	if e.code == codeInvalidArgument {
 		details := legacyInvalid{}
 		for _, v := range e.violations {
-			details = append(details, detail{[]any{"body", legacyField(v.Field)}, v.Description, "value_error"})
+			details = append(details, detail{legacyPlace(v.Field), v.Description, "value_error"})
 		}
 		if len(details) == 0 {
 			details = wrong("value_error", e.message, "body")
@@ -156,11 +156,39 @@ func legacyError(e *statusError) answer {
 	return legacyJSON(e.code.httpStatus(), map[string]any{"detail": e.message})
 }
 
-// legacyField is what pa/v1 calls a field of the current API.
-func legacyField(field string) string {
-	return strings.NewReplacer("cluster.", "", "cloud_provider_region_id", "cloud_region", "cloud_provider_id", "cloud_provider",
-		"configuration.package_id", "configuration.node_configuration.package_id",
-		"configuration.additional_resources.disk", "configuration.node_configuration.resource_configurations").Replace(field)
+// legacyPlace is where in a body of pa/v1 a field of the current API stands, an element for each step.
+func legacyPlace(field string) []any {
+	place := []any{"body"}
+	steps := strings.Split(strings.TrimPrefix(field, "cluster."), ".")
+	for i, step := range steps {
+		name, index, _ := strings.Cut(strings.TrimSuffix(step, "]"), "[")
+		switch name {
+		case "", "cluster":
+			continue
+		case "cloud_provider_id":
+			name = "cloud_provider"
+		case "cloud_provider_region_id":
+			name = "cloud_region"
+		case "package_id":
+			place = append(place, "node_configuration")
+		case "additional_resources": // of which there is the disk only
+			return append(place, "node_configuration", "resource_configurations")
+		case "database_configuration":
+			name = "qdrant_configuration"
+		case "annotations":
+			return append(place, "cluster_annotations") // a map there
+		case "node_selector":
+			return append(place, name)
+		}
+		place = append(place, name)
+		if n, err := strconv.Atoi(index); err == nil {
+			place = append(place, n)
+		}
+		if i+2 == len(steps) && slices.Contains([]string{"api_key", "read_only_api_key", "cert", "key"}, name) {
+			place = append(place, "secretKeyRef")
+		}
+	}
+	return place
 }
 
 // legacyRegions are the regions the pa/v1 enum knows. Clusters elsewhere cannot be told there.
@@ -259,8 +287,8 @@ func (r *legacyRequest) legacyConfig(c *cluster) map[string]any {
 	if ranges := config.list("allowed_ip_source_ranges"); len(ranges) > 0 {
 		out["allowed_ip_source_ranges"] = ranges
 	}
-	if q := legacyDatabase(config.sub("database_configuration")); len(q) > 0 {
-		out["qdrant_configuration"] = q
+	if db := config.sub("database_configuration"); len(db) > 0 {
+		out["qdrant_configuration"] = legacyDatabase(db, c.jwt)
 	}
 	for field, name := range map[string]string{"node_selector": "node_selector", "annotations": "cluster_annotations"} {
 		if list := config.list(field); len(list) > 0 {
@@ -299,7 +327,7 @@ func legacyTolerations(list []any) []any {
 
 func legacyEffects() []string { return []string{"", "NoSchedule", "PreferNoSchedule", "NoExecute"} }
 
-func legacyDatabase(db msg) map[string]any {
+func legacyDatabase(db msg, jwt bool) map[string]any {
 	out := map[string]any{}
 	if collection := db.sub("collection"); collection != nil {
 		m := map[string]any{"replication_factor": nil, "write_consistency_factor": nil}
@@ -323,18 +351,16 @@ func legacyDatabase(db msg) map[string]any {
 	ref := func(m msg) map[string]any {
 		return map[string]any{"secretKeyRef": map[string]any{"name": m.str("name"), "key": m.str("key")}}
 	}
-	if service := db.sub("service"); service != nil {
-		m := map[string]any{}
-		for _, name := range []string{"api_key", "read_only_api_key"} {
-			if service.has(name) {
-				m[name] = ref(service.sub(name))
-			}
+	service := map[string]any{"jwt_rbac": jwt}
+	for _, name := range []string{"api_key", "read_only_api_key"} {
+		if of := db.sub("service"); of.has(name) {
+			service[name] = ref(of.sub(name))
 		}
-		if service.has("enable_tls") {
-			m["enable_tls"] = service.flag("enable_tls")
-		}
-		out["service"] = m
 	}
+	if of := db.sub("service"); of.has("enable_tls") {
+		service["enable_tls"] = of.flag("enable_tls")
+	}
+	out["service"] = service
 	if tls := db.sub("tls"); tls != nil {
 		out["tls"] = map[string]any{"cert": ref(tls.sub("cert")), "key": ref(tls.sub("key"))}
 	}

@@ -258,7 +258,7 @@ func TestLegacyVersionBlank(t *testing.T) {
 	mine.remember(t, b.call(f, "GET", path, nil).want(t, 200))
 	mine["version"] = ""
 	got := b.call(f, "PATCH", path, mine.body(terraformUpdate)).want(t, 422)
-	if loc := fmt.Sprint(got.get("detail", 0, "loc")); loc != "[body configuration.version]" {
+	if loc := fmt.Sprint(got.get("detail", 0, "loc")); loc != "[body configuration version]" {
 		t.Errorf("at %s", loc)
 	}
 }

@@ -24,45 +24,65 @@ func (p *reader) wrong(loc []any, typ, text string) {
 type node struct {
 	*reader
 	loc   []any
-	value any // nil: absent or null
+	value any  // nil: absent or null
+	null  bool // it is there as null, which is wrong unless orNull allows it
 }
 
 func (n node) at(name any, v any) node {
-	return node{n.reader, append(slices.Clone(n.loc), name), v}
+	return node{n.reader, append(slices.Clone(n.loc), name), v, false}
 }
 
 // get returns a member of an object.
 func (n node) get(name string) node {
 	o, _ := n.value.(map[string]any)
-	return n.at(name, o[name])
+	v, there := o[name]
+	member := n.at(name, v)
+	member.null = there && v == nil
+	return member
 }
 
-// object reports whether the value is an object; anything else but null is wrong.
+// orNull is for what may be null: then it is as if it were not there.
+func (n node) orNull() node {
+	n.null = false
+	return n
+}
+
+// absent reports whether there is no value. Where that is a null that may not be, it is wrong in the way that a value of another type is.
+func (n node) absent(typ, text string) bool {
+	if n.null {
+		n.wrong(n.loc, typ, text)
+	}
+	return n.value == nil
+}
+
+// object reports whether the value is an object; anything else is wrong.
 func (n node) object() bool {
-	if n.value == nil {
+	const typ, text = "model_attributes_type", "Input should be a valid dictionary or object to extract fields from"
+	if n.absent(typ, text) {
 		return false
 	}
 	if _, ok := n.value.(map[string]any); !ok {
-		n.wrong(n.loc, "model_attributes_type", "Input should be a valid dictionary or object to extract fields from")
+		n.wrong(n.loc, typ, text)
 		return false
 	}
 	return true
 }
 
 func (n node) needed() node {
-	if n.value == nil {
+	if n.value == nil && !n.null {
 		n.wrong(n.loc, "missing", "Field required")
 	}
 	return n
 }
 
 func (n node) text() (string, bool) {
-	if n.value == nil {
+	const typ, text = "string_type", "Input should be a valid string"
+	if n.absent(typ, text) {
 		return "", false
 	}
 	s, ok := n.value.(string)
 	if !ok {
-		n.wrong(n.loc, "string_type", "Input should be a valid string")
+		n.wrong(n.loc, typ, text)
 	}
 	return s, ok
 }
@@ -98,12 +118,13 @@ func (n node) enum(values ...string) (int, bool) {
 }
 
 func (n node) integer() (int64, bool) {
-	if n.value == nil {
+	const typ, text = "int_type", "Input should be a valid integer"
+	if n.absent(typ, text) {
 		return 0, false
 	}
 	number, ok := n.value.(json.Number)
 	if !ok {
-		n.wrong(n.loc, "int_type", "Input should be a valid integer")
+		n.wrong(n.loc, typ, text)
 		return 0, false
 	}
 	v, err := strconv.ParseInt(integral(number.String()), 10, 64)
@@ -115,23 +136,25 @@ func (n node) integer() (int64, bool) {
 }
 
 func (n node) boolean() (bool, bool) {
-	if n.value == nil {
+	const typ, text = "bool_type", "Input should be a valid boolean"
+	if n.absent(typ, text) {
 		return false, false
 	}
 	v, ok := n.value.(bool)
 	if !ok {
-		n.wrong(n.loc, "bool_type", "Input should be a valid boolean")
+		n.wrong(n.loc, typ, text)
 	}
 	return v, ok
 }
 
 func (n node) list() []node {
-	if n.value == nil {
+	const typ, text = "list_type", "Input should be a valid list"
+	if n.absent(typ, text) {
 		return nil
 	}
 	list, ok := n.value.([]any)
 	if !ok {
-		n.wrong(n.loc, "list_type", "Input should be a valid list")
+		n.wrong(n.loc, typ, text)
 	}
 	out := make([]node, len(list))
 	for i, v := range list {
@@ -202,10 +225,10 @@ func (r *legacyRequest) readKey() ([]any, error) {
 	}
 	var ids []any
 	if body.needed().object() {
-		body.get("id").uuid() // read-only, as the next three: ignored, yet they must be what they are
-		body.get("created_at").timestamp()
-		body.get("prefix").text()
-		body.get("token").text()
+		body.get("id").orNull().uuid() // read-only, as the next three: ignored, yet they must be what they are
+		body.get("created_at").orNull().timestamp()
+		body.get("prefix").orNull().text()
+		body.get("token").orNull().text()
 		field := body.get("cluster_ids").needed()
 		for _, item := range field.list() {
 			if id, ok := item.uuid(); ok {
@@ -237,10 +260,10 @@ func (r *legacyRequest) readCluster(old *cluster) (msg, error) {
 	if old != nil {
 		spec = old.spec.clone()
 	}
-	body.get("id").uuid() // read-only, as the next three: ignored, yet they must be what they are
-	body.get("created_at").timestamp()
-	body.get("marked_for_deletion_at").timestamp()
-	body.get("url").text()
+	body.get("id").orNull().uuid() // read-only, as the next three: ignored, yet they must be what they are
+	body.get("created_at").orNull().timestamp()
+	body.get("marked_for_deletion_at").orNull().timestamp()
+	body.get("url").orNull().text()
 	if id, ok := body.get("account_id").needed().uuid(); ok && id != r.account.id {
 		body.wrong([]any{"account_id"}, "value_error", "account_id must be the account of the path")
 	}
@@ -264,7 +287,7 @@ func (r *legacyRequest) readCluster(old *cluster) (msg, error) {
 // readPlace reads provider and region; private is hybrid, with its environment beside it.
 func (r *legacyRequest) readPlace(body node, spec msg, old *cluster) {
 	providers := []string{providerAWS, providerGCP, providerAzure, legacyPrivate}
-	environment, hasEnvironment := body.get("private_region_id").uuid()
+	environment, hasEnvironment := body.get("private_region_id").orNull().uuid()
 	i, hasProvider := body.get("cloud_provider").enum(providers...)
 	region, hasRegion := body.get("cloud_region").enum(legacyRegions()...)
 	if old != nil && !hasProvider && !hasRegion && !hasEnvironment {
@@ -272,17 +295,19 @@ func (r *legacyRequest) readPlace(body node, spec msg, old *cluster) {
 	}
 	if hasEnvironment || hasProvider && providers[i] == legacyPrivate {
 		if !hasEnvironment {
-			body.get("private_region_id").needed()
+			body.get("private_region_id").orNull().needed()
+		}
+		if hasProvider && providers[i] != legacyPrivate {
+			body.wrong([]any{"cloud_provider"}, "value_error", "a cluster with a private_region_id is private")
+		}
+		if hasRegion && legacyRegions()[region] != legacyPrivate {
+			body.wrong([]any{"cloud_region"}, "value_error", "a cluster with a private_region_id is private")
 		}
 		spec["cloud_provider_id"], spec["cloud_provider_region_id"] = providerHybrid, environment
 		return
 	}
-	if !hasProvider && body.get("cloud_provider").value == nil {
-		body.wrong([]any{"cloud_provider"}, "missing", "Field required")
-	}
-	if !hasRegion && body.get("cloud_region").value == nil {
-		body.wrong([]any{"cloud_region"}, "missing", "Field required")
-	}
+	body.get("cloud_provider").needed()
+	body.get("cloud_region").needed()
 	if hasProvider && hasRegion {
 		spec["cloud_provider_id"], spec["cloud_provider_region_id"] = providers[i], legacyRegions()[region]
 	}
@@ -299,22 +324,25 @@ func readLegacyConfig(in node, old msg) msg {
 		}
 		config["number_of_nodes"] = uint64(max(n, 0))
 	}
-	if version, ok := in.get("version").text(); ok {
+	if version, ok := in.get("version").orNull().text(); ok {
 		config["version"] = version
 	}
 	if field := in.get("node_configuration").needed(); field.object() {
 		readLegacyNode(field, config)
 	}
 	for name, target := range map[string]string{"node_selector": "node_selector", "cluster_annotations": "annotations"} {
-		if field := in.get(name); field.value != nil {
-			config.replace(target, field.pairs())
+		field := in.get(name)
+		if pairs := field.pairs(); field.value != nil {
+			config.replace(target, pairs)
 		}
 	}
-	if field := in.get("allowed_ip_source_ranges"); field.value != nil {
-		config.replace("allowed_ip_source_ranges", field.texts())
+	field := in.get("allowed_ip_source_ranges")
+	if ranges := field.texts(); field.value != nil {
+		config.replace("allowed_ip_source_ranges", ranges)
 	}
-	if field := in.get("tolerations"); field.value != nil {
-		config.replace("tolerations", readLegacyTolerations(field))
+	field = in.get("tolerations")
+	if tolerations := readLegacyTolerations(field); field.value != nil {
+		config.replace("tolerations", tolerations)
 	}
 	if field := in.get("qdrant_configuration"); field.object() {
 		if db := readLegacyDatabase(field, config.sub("database_configuration")); len(db) > 0 {
@@ -338,8 +366,12 @@ func readLegacyNode(in node, config msg) {
 		}
 		amount, ok := item.get("amount").needed().integer()
 		kind, known := item.get("resource_type").needed().enum("cpu", "ram", "disk", "snapshot", "complimentary_disk")
-		_, unit := item.get("resource_unit").needed().enum("Gi", "m")
-		if !ok || !known || !unit {
+		unit, unitKnown := item.get("resource_unit").needed().enum("Gi", "m")
+		if !ok || !known || !unitKnown {
+			continue
+		}
+		if kind == 2 && unit != 0 {
+			item.wrong(item.get("resource_unit").loc, "value_error", "disk is in Gi")
 			continue
 		}
 		if kind != 2 || i > 0 || amount < 0 || amount > math.MaxUint32 {
@@ -363,15 +395,19 @@ func readLegacyTolerations(in node) []any {
 			t["operator"] = enumValue(operator + 1)
 		}
 		for _, name := range []string{"key", "value"} {
-			if s, ok := item.get(name).text(); ok {
+			if s, ok := item.get(name).orNull().text(); ok {
 				t[name] = s
 			}
 		}
-		if effect, ok := item.get("effect").enum(legacyEffects()[1:]...); ok {
+		if effect, ok := item.get("effect").orNull().enum(legacyEffects()[1:]...); ok {
 			t["effect"] = enumValue(effect + 1)
 		}
-		if seconds, ok := item.get("toleration_seconds").integer(); ok {
-			t["toleration_seconds"] = uint64(max(seconds, 0))
+		seconds := item.get("toleration_seconds").orNull()
+		if n, ok := seconds.integer(); ok {
+			if n < 0 {
+				seconds.wrong(seconds.loc, "greater_than_equal", "Input should be greater than or equal to 0")
+			}
+			t["toleration_seconds"] = uint64(max(n, 0))
 		}
 		out = append(out, t)
 	}
@@ -382,21 +418,21 @@ func readLegacyDatabase(in node, old msg) msg {
 	db := old.clone()
 	if field := in.get("collection"); field.object() {
 		collection := msg{}
-		if n, ok := field.get("replication_factor").integer(); ok {
+		if n, ok := field.get("replication_factor").orNull().integer(); ok {
 			collection["replication_factor"] = uint64(max(n, 0))
 		}
-		if n, ok := field.get("write_consistency_factor").integer(); ok {
+		if n, ok := field.get("write_consistency_factor").orNull().integer(); ok {
 			collection["write_consistency_factor"] = n
 		}
 		if vectors := field.get("vectors"); vectors.object() {
 			collection["vectors"] = msg{}
-			if onDisk, ok := vectors.get("on_disk").boolean(); ok {
+			if onDisk, ok := vectors.get("on_disk").orNull().boolean(); ok {
 				collection["vectors"] = msg{"on_disk": onDisk}
 			}
 		}
 		db["collection"] = collection
 	}
-	if level, ok := in.get("log_level").text(); ok {
+	if level, ok := in.get("log_level").orNull().text(); ok {
 		i := slices.Index(legacyLevels(), strings.ToUpper(level))
 		if i < 1 {
 			in.wrong([]any{"configuration", "qdrant_configuration", "log_level"}, "value_error", fmt.Sprintf("unknown log level %q", level))
@@ -419,10 +455,10 @@ func readLegacyDatabase(in node, old msg) msg {
 				service[name] = reference(key)
 			}
 		}
-		if tls, ok := field.get("enable_tls").boolean(); ok {
+		if tls, ok := field.get("enable_tls").orNull().boolean(); ok {
 			service["enable_tls"] = tls
 		}
-		field.get("jwt_rbac").boolean() // read-only here; the current API has a call for it
+		field.get("jwt_rbac").orNull().boolean() // read-only here; the current API has a call for it
 		if len(service) > 0 {
 			db["service"] = service
 		}

@@ -329,7 +329,7 @@ func (f *field) parseText(v string) (any, error) {
 		return b, nil
 	}
 	if f.enum != nil {
-		if n, err := strconv.ParseInt(v, 10, 32); err == nil {
+		if n, err := strconv.ParseInt(v, 10, 32); err == nil && f.enum.names[int32(n)] != "" {
 			return enumValue(n), nil
 		}
 	}
@@ -473,9 +473,15 @@ func (f *field) appendJSON(b []byte, v any, s Spelling) []byte {
 		}
 		return strconv.AppendInt(b, int64(v), 10)
 	case time.Time:
-		return appendString(b, v.UTC().Format(time.RFC3339Nano))
+		b = v.UTC().AppendFormat(append(b, '"'), "2006-01-02T15:04:05")
+		return append(appendFraction(b, v.Nanosecond()), 'Z', '"')
 	case time.Duration:
-		return appendString(b, strconv.FormatFloat(v.Seconds(), 'f', -1, 64)+"s")
+		b = append(b, '"')
+		if v < 0 {
+			b = append(b, '-')
+		}
+		b = strconv.AppendInt(b, int64((v / time.Second).Abs()), 10)
+		return append(appendFraction(b, int((v%time.Second).Abs())), 's', '"')
 	case []string:
 		paths := make([]string, len(v))
 		for i, p := range v {
@@ -484,6 +490,15 @@ func (f *field) appendJSON(b []byte, v any, s Spelling) []byte {
 		return appendString(b, strings.Join(paths, ","))
 	}
 	return append(b, "null"...)
+}
+
+// appendFraction writes the fraction of a second as protojson does: nothing, or 3, 6 or 9 digits.
+func appendFraction(b []byte, nanoseconds int) []byte {
+	if nanoseconds == 0 {
+		return b
+	}
+	digits := fmt.Sprintf(".%09d", nanoseconds)
+	return append(b, strings.TrimSuffix(strings.TrimSuffix(digits, "000"), "000")...)
 }
 
 func appendString(b []byte, s string) []byte {

@@ -89,6 +89,7 @@ type cluster struct {
 
 	restore                   *restore // what the present phase restores; nil: nothing
 	failBackups, failRestores int      // how many of the next ones shall fail
+	fired                     []firedAlert
 }
 
 // running is what the nodes are like now, while spec is what they shall be like.
@@ -143,6 +144,12 @@ func (c *cluster) usual(phase enumValue, restarting bool) time.Duration {
 		return c.between(5*time.Second, 10*time.Second)
 	}
 	return 0
+}
+
+// silent reports whether the agent of a hybrid cluster has not reported for so long that nothing is known of it: then deletions wait for
+// the agent.
+func (c *cluster) silent() bool {
+	return c.provider() == providerHybrid && (c.phase == phaseUnknown || c.phase == phaseDeleting && c.until.IsZero())
 }
 
 // enter begins a phase at now; moving phases end after their usual time.
@@ -247,6 +254,8 @@ func (c *cluster) next() (phase enumValue, reason string) {
 		return phaseSuspended, ""
 	case c.phase == phaseUpdating && c.restore != nil && c.restore.status == restoreFailed:
 		return phaseFailedToUpdate, restoreFailedReason
+	case c.phase == phaseCreating && c.restore != nil && c.restore.status == restoreFailed:
+		return phaseFailedToCreate, restoreFailedReason
 	}
 	return phaseHealthy, ""
 }
@@ -294,7 +303,7 @@ func (c *cluster) nodes(now time.Time) []nodeView {
 	case phaseSuspending, phaseDeleting:
 		for i := range n {
 			state := nodeHealthy
-			if i < turn {
+			if i < turn && !c.silent() {
 				state = nodeSuspended
 			}
 			add(state, c.running.Version, c.nodesSince)

@@ -16,7 +16,7 @@ import (
 type randomFaults struct {
 	Seed      uint64   `json:"seed"`
 	Share     float64  `json:"share"`      // of the calls, from 0, which is none, to 1
-	Kinds     []string `json:"kinds"`      // empty: every kind there is
+	Kinds     []string `json:"kinds"`      // empty: those of randomKinds
 	LatencyMS int      `json:"latency_ms"` // most that a fault of kind latency waits; zero: 500
 
 	met map[callOf]uint64
@@ -26,7 +26,10 @@ type randomFaults struct {
 type callOf struct{ account, operation string }
 
 // faultKinds are the kinds of faults.
-func faultKinds() []string {
+func faultKinds() []string { return append(randomKinds(), "half_page", "empty_list") }
+
+// randomKinds are those that happen at random when none are named: what shows that it is a fault. Lists that are short do not.
+func randomKinds() []string {
 	return []string{"latency", "hang", "status", "retry_after", "truncated", "malformed", "huge", "close", "lost_answer", "html"}
 }
 
@@ -70,7 +73,7 @@ func (r *randomFaults) next(account, operation string) *fault {
 	}
 	kinds := r.Kinds
 	if len(kinds) == 0 {
-		kinds = faultKinds()
+		kinds = randomKinds()
 	}
 	f := &fault{Kind: kinds[random.IntN(len(kinds))]}
 	switch f.Kind {

@@ -404,6 +404,9 @@ func refused(t *testing.T, got reply, op string, br breakage) {
 			return
 		}
 	}
+	if br.rule == "enum.defined_only" && got.status == http.StatusBadRequest && strings.HasPrefix(text(got, "message"), "parsing field \""+br.path+"\"") {
+		return // in a query the gateway refuses it before any rule
+	}
 	t.Errorf("%s was sent %s = %#v: want the rule %s, got %d %.500s", op, br.path, br.value, br.rule, got.status, got.body)
 }
 

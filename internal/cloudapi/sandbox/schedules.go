@@ -21,11 +21,33 @@ type schedule struct {
 	deleted   time.Time // when its deletion began; zero: it did not
 	backups   int       // how many it has made; those that nobody can see any more count where it matters
 	fails     time.Time // at which of its times the backup of the seed fails
+	status    enumValue // that was set; zero: it follows from its cluster
 }
 
-func (sch *schedule) message(account string) msg {
+// statusIn is its status among the clusters of its account.
+func (sch *schedule) statusIn(a *account) enumValue {
+	if sch.status != 0 {
+		return sch.status
+	}
+	if c := a.clusters[sch.cluster]; c != nil {
+		switch c.phase {
+		case phaseFailedToSync:
+			return scheduleFailedToSync
+		case phaseNotFound:
+			return scheduleNotFound
+		}
+	}
+	return scheduleActive
+}
+
+// idle reports whether it makes no backups, because somebody said so or because it is not where it should be.
+func (sch *schedule) idle() bool {
+	return !sch.deleted.IsZero() || sch.status == scheduleDisabled || sch.status == scheduleNotFound
+}
+
+func (sch *schedule) message(a *account) msg {
 	m := msg{
-		"id": sch.id.String(), "created_at": sch.made, "account_id": account, "cluster_id": sch.cluster, "schedule": sch.text, "status": scheduleActive,
+		"id": sch.id.String(), "created_at": sch.made, "account_id": a.id, "cluster_id": sch.cluster, "schedule": sch.text, "status": sch.statusIn(a),
 	}
 	if sch.retention > 0 {
 		m["retention_period"] = sch.retention
@@ -51,7 +73,7 @@ func (s *Sandbox) settleBackups(a *account, now time.Time) {
 		}
 	}
 	for _, sch := range a.schedules {
-		if c := a.clusters[sch.cluster]; c != nil && sch.deleted.IsZero() && c.phase != phaseDeleting {
+		if c := a.clusters[sch.cluster]; c != nil && !sch.idle() && c.phase != phaseDeleting {
 			s.comeRound(a, sch, c, now)
 		}
 	}
@@ -85,7 +107,7 @@ func (s *Sandbox) comeRound(a *account, sch *schedule, c *cluster, now time.Time
 		}
 		b := s.newBackup(sch.backupID(at), c, c.phaseAt(at), at)
 		b.schedule, b.nth, b.display, b.retention = sch.id, sch.backups-i, sch.display, sch.retention
-		if _, works := backsUp(c.phaseAt(at)); works && (at.Equal(sch.fails) || a.failing[failure{sch.id, at.UnixNano()}]) {
+		if _, works := c.backsUp(c.phaseAt(at)); works && (at.Equal(sch.fails) || a.failing[failure{sch.id, at.UnixNano()}]) {
 			b.status = backupFailed
 		}
 		a.backups = append(a.backups, b)
@@ -114,12 +136,12 @@ type failure struct {
 func (a *account) failNext(c *cluster, now time.Time) {
 	var next []failure
 	for _, sch := range a.schedules {
-		if sch.cluster != c.id || !sch.deleted.IsZero() || c.phase == phaseDeleting {
+		if sch.cluster != c.id || sch.idle() || c.phase == phaseDeleting {
 			continue
 		}
 		found := 0
 		for at := range sch.cron.forwards(later(a.settled, sch.made), now, sch.made) {
-			if _, works := backsUp(c.phaseAt(at)); !works {
+			if _, works := c.backsUp(c.phaseAt(at)); !works {
 				if c.until.IsZero() || !at.Before(c.until) {
 					break // nor does it later on
 				}
@@ -166,7 +188,7 @@ func (r *request) listSchedules() (msg, error) {
 	slices.SortFunc(items, func(x, y *schedule) int { return cmp.Or(x.made.Compare(y.made), slices.Compare(x.id[:], y.id[:])) })
 	return listed(r, items, "cluster.backup.v1.ListBackupSchedulesRequest",
 		func(sch *schedule) string { return pageKey(sch.made, sch.id.String()) },
-		func(sch *schedule) msg { return sch.message(r.account.id) })
+		func(sch *schedule) msg { return sch.message(r.account) })
 }
 
 func (r *request) schedule(id string) (*schedule, error) {
@@ -181,7 +203,7 @@ func (r *request) schedule(id string) (*schedule, error) {
 }
 
 func (r *request) scheduleAnswer(sch *schedule) msg {
-	return msg{"backup_schedule": sch.message(r.account.id)}
+	return msg{"backup_schedule": sch.message(r.account)}
 }
 
 func (r *request) getSchedule() (msg, error) {
@@ -259,11 +281,18 @@ func (r *request) deleteSchedule() (msg, error) {
 	if !sch.deleted.IsZero() {
 		return nil, refuse(codeFailedPrecondition, "backup schedule %s is being deleted already", sch.id)
 	}
-	sch.deleted = r.now.Truncate(time.Microsecond)
+	var its []*backup
 	for _, b := range r.account.backups {
-		if b.schedule == sch.id && r.in.flag("delete_backups") && b.deleted.IsZero() {
-			b.deleted = sch.deleted
+		if r.in.flag("delete_backups") && b.schedule == sch.id && b.deleted.IsZero() {
+			if err := r.notRestoring(b); err != nil {
+				return nil, err
+			}
+			its = append(its, b)
 		}
+	}
+	sch.deleted = r.now.Truncate(time.Microsecond)
+	for _, b := range its {
+		b.deleted = sch.deleted
 	}
 	r.changed()
 	return msg{}, nil

@@ -80,7 +80,7 @@ type accountPlan struct {
 	owner                       string
 	generation, environment     string
 	registered, spare           bool
-	free                        bool
+	free, premium               bool
 	clusters                    []clusterPlan
 	environments                []environmentPlan
 }
@@ -134,7 +134,7 @@ func (g *seeder) plans() []accountPlan {
 	return []accountPlan{
 		{
 			slug: "production", name: "Northwind Search Production", company: "Northwind Retail", domain: "northwind-retail.example",
-			owner: "maria.lindqvist", generation: "current", environment: "production", registered: true,
+			owner: "maria.lindqvist", generation: "current", environment: "production", registered: true, premium: true,
 			environments: []environmentPlan{{"Berlin data centre", "openshift", "qdrant-berlin"}},
 			clusters: []clusterPlan{
 				{"product-search-eu", providerAWS, "eu-central-1", "mx16-premium", 3, "v1.17.2", 0, phaseHealthy, 702, "team=search,tier=critical", "audit replicas cost"},
@@ -258,6 +258,9 @@ func (g *seeder) account(p accountPlan) *account {
 		keysV2: map[string]msg{}, settled: g.now.Truncate(day).Add(-2*day - time.Nanosecond), invites: map[string]msg{},
 		roles: map[string]msg{}, users: map[string]msg{}, userRoles: map[string][]string{}, environments: map[string]msg{},
 		quotas: quotas{Clusters: max(25, 2*len(p.clusters)), Nodes: 10, DatabaseKeys: 20, FreeClusters: 1},
+	}
+	if a.tier = tierStandard; p.premium {
+		a.tier = tierPremium
 	}
 	created := g.now.Add(-740 * day)
 	a.resource = msg{
@@ -455,6 +458,14 @@ func (g *seeder) situation(c *cluster, cp clusterPlan) {
 	case phaseFailedToSync:
 		ago(9 * time.Hour)
 		c.reason = "The cloud agent of this environment could not apply the configuration: storage class \"fast-ssd\" has reached its quota."
+		if cp.provider != providerHybrid {
+			c.reason = "The configuration could not be applied in the region."
+			return
+		}
+		c.sick = map[int]msg{0: {
+			"condition": enumValue(1), "condition_message": "0/6 nodes are available: 6 node(s) did not have a volume to bind.",
+			"actions": []any{msg{"kind": enumValue(2), "description": "Why a node cannot be scheduled", "url": "https://qdrant.tech/documentation/hybrid-cloud/"}},
+		}}
 	case phaseRecoveryMode:
 		ago(26 * time.Hour)
 		c.reason = "Qdrant is in recovery mode after it ran out of memory. Scale up or delete collections, then restart."
@@ -463,8 +474,8 @@ func (g *seeder) situation(c *cluster, cp clusterPlan) {
 		if strings.Contains(cp.extra, "pending") {
 			c.reason = "1 of 1 nodes is not ready."
 			c.sick = map[int]msg{0: {
-				"condition": enumValue(1), "condition_message": "0/12 nodes are available: 12 Insufficient memory.",
-				"actions": []any{msg{"kind": enumValue(2), "description": "Why a node cannot be scheduled", "url": "https://qdrant.tech/documentation/cloud/cluster-monitoring/"}},
+				"condition": enumValue(2), "condition_message": "Back-off pulling image qdrant: the registry did not answer in time.",
+				"actions": []any{msg{"kind": enumValue(2), "description": "Why a node does not start", "url": "https://qdrant.tech/documentation/cloud/cluster-monitoring/"}},
 			}}
 			return
 		}

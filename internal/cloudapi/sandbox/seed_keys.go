@@ -75,6 +75,13 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // keyV2 makes a key not before earliest; one that ends lives 90 days where it can.
 func (g *seeder) keyV2(a *account, p accountPlan, c *cluster, plan keyPlan, earliest time.Time) {
 	id := g.id("key", c.id, plan.name)

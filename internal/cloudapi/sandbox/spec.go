@@ -78,6 +78,11 @@ func managedOnly(config msg) error {
 	for _, ignored := range []string{"node_selector", "tolerations", "annotations", "service_annotations", "pod_labels", "topology_spread_constraints"} {
 		delete(config, ignored)
 	}
+	if database := config.sub("database_configuration"); database.sub("audit_logging").has("trust_forwarded_headers") {
+		audit := database.sub("audit_logging").clone()
+		delete(audit, "trust_forwarded_headers")
+		config["database_configuration"] = database.with("audit_logging", audit)
+	}
 	var given []string
 	for _, path := range [][]string{
 		{"service_type"},

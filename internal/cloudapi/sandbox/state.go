@@ -33,8 +33,9 @@ type account struct {
 	fixture        *Fixture
 	resource       msg // account.v1.Account
 	quotas         quotas
-	paymentMissing bool // what costs more is refused
-	notEntitled    bool // may look but not act
+	tier           enumValue // of the packages that are listed when none is asked for
+	paymentMissing bool      // what costs more is refused
+	notEntitled    bool      // may look but not act
 	clusters       map[string]*cluster
 	managementKeys map[string]*managementKey
 	keysV1         map[string]msg // cluster.auth.v1.DatabaseApiKey
@@ -99,6 +100,7 @@ type accountFile struct {
 	Fixture        *fixtureFile               `json:"fixture,omitempty"`
 	Resource       json.RawMessage            `json:"resource"`
 	Quotas         quotas                     `json:"quotas"`
+	Tier           enumValue                  `json:"tier,omitempty"` // 0, as in older files: standard
 	PaymentMissing bool                       `json:"payment_missing,omitempty"`
 	NotEntitled    bool                       `json:"not_entitled,omitempty"`
 	Clusters       []clusterFile              `json:"clusters"`
@@ -141,6 +143,7 @@ type clusterFile struct {
 	JWT         bool                    `json:"jwt,omitempty"`
 	FailBackups int                     `json:"fail_backups,omitempty"`
 	FailRestore int                     `json:"fail_restores,omitempty"`
+	Fired       []firedAlert            `json:"fired,omitempty"`
 	Sick        map[int]json.RawMessage `json:"sick,omitempty"`
 }
 
@@ -295,7 +298,7 @@ func (s *Sandbox) encodeState() ([]byte, error) {
 
 func (s *Sandbox) encodeAccount(a *account) accountFile {
 	out := accountFile{
-		ID: a.id, Order: a.order, Resource: s.encodeMessage("account.v1.Account", a.resource), Quotas: a.quotas,
+		ID: a.id, Order: a.order, Resource: s.encodeMessage("account.v1.Account", a.resource), Quotas: a.quotas, Tier: a.tier,
 		PaymentMissing: a.paymentMissing, NotEntitled: a.notEntitled,
 		Messages: map[string]json.RawMessage{}, UserRoles: a.userRoles, OwnerID: a.ownerID,
 	}
@@ -310,7 +313,7 @@ func (s *Sandbox) encodeAccount(a *account) accountFile {
 			ID: c.id, CreatedAt: c.createdAt, DeletedAt: c.deletedAt, Spec: s.encodeMessage("cluster.v1.Cluster", c.spec),
 			Phase: int32(c.phase), Reason: c.reason, Since: c.since, Until: c.until, Restarting: c.restarting, DropsData: c.dropsData,
 			Running: c.running, RestartedAt: c.restartedAt, NodesSince: c.nodesSince, JWT: c.jwt, Ailed: c.ailed, Ailing: c.ailing, Past: c.past,
-			FailBackups: c.failBackups, FailRestore: c.failRestores,
+			FailBackups: c.failBackups, FailRestore: c.failRestores, Fired: c.fired,
 		}
 		for i, info := range c.sick {
 			if cf.Sick == nil {
@@ -359,7 +362,7 @@ func (s *Sandbox) decodeAccount(af accountFile, seed int64, now time.Time) (*acc
 	}
 	a := &account{
 		id: af.ID, order: af.Order, quotas: af.Quotas, paymentMissing: af.PaymentMissing, notEntitled: af.NotEntitled, clusters: map[string]*cluster{}, managementKeys: map[string]*managementKey{},
-		userRoles: af.UserRoles, ownerID: af.OwnerID,
+		userRoles: af.UserRoles, ownerID: af.OwnerID, tier: max(af.Tier, tierStandard),
 	}
 	if f := af.Fixture; f != nil {
 		a.fixture = &Fixture{f.Name, f.Generation, af.ID, fixtureKey(seed, af.ID), f.Environment, f.Registered, f.Spare}
@@ -418,7 +421,7 @@ func (s *Sandbox) decodeCluster(cf clusterFile) (*cluster, error) {
 		id: cf.ID, createdAt: cf.CreatedAt, deletedAt: cf.DeletedAt, spec: spec, phase: enumValue(cf.Phase), reason: cf.Reason,
 		since: cf.Since, until: cf.Until, restarting: cf.Restarting, dropsData: cf.DropsData, running: cf.Running,
 		restartedAt: cf.RestartedAt, nodesSince: cf.NodesSince, jwt: cf.JWT, ailed: cf.Ailed, ailing: cf.Ailing, past: cf.Past,
-		failBackups: cf.FailBackups, failRestores: cf.FailRestore,
+		failBackups: cf.FailBackups, failRestores: cf.FailRestore, fired: cf.Fired,
 	}
 	for i, raw := range cf.Sick {
 		info, err := s.decodeMessage("cluster.v1.ClusterNodeNotReadyInfo", raw)

@@ -43,6 +43,7 @@ type scheduleFile struct {
 	Deleted   time.Time     `json:"deleted,omitzero"`
 	Backups   int           `json:"backups,omitempty"`
 	Fails     time.Time     `json:"fails,omitzero"`
+	Status    enumValue     `json:"status,omitempty"`
 }
 
 type restoreFile struct {
@@ -69,7 +70,7 @@ func (s *Sandbox) encodeBackups(a *account, out *accountFile) {
 	for _, sch := range a.schedules {
 		out.Schedules = append(out.Schedules, scheduleFile{
 			ID: sch.id, Cluster: sch.cluster, Schedule: sch.text, Display: sch.display, Retention: sch.retention, Made: sch.made, Deleted: sch.deleted,
-			Backups: sch.backups, Fails: sch.fails,
+			Backups: sch.backups, Fails: sch.fails, Status: sch.status,
 		})
 	}
 	for _, x := range a.restores {
@@ -121,7 +122,7 @@ func (s *Sandbox) decodeBackups(a *account, af accountFile, now time.Time) error
 		}
 		a.schedules = append(a.schedules, &schedule{
 			id: f.ID, cluster: f.Cluster, text: f.Schedule, cron: when, display: f.Display, retention: f.Retention, made: f.Made, deleted: f.Deleted,
-			backups: f.Backups, fails: f.Fails,
+			backups: f.Backups, fails: f.Fails, status: f.Status,
 		})
 	}
 	for _, f := range af.Restores {
