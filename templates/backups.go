@@ -128,7 +128,7 @@ func (s BackupsStand) states() []toned {
 		return []toned{{toneOff, "Not listed yet"}}
 	}
 	add(s.None, pick(s.Production, toneBad, toneWarn), "No backup")
-	add(s.Failed, toneBad, "Last failed")
+	add(s.Failed, backupTone(s.LastStatus), pick(backupTone(s.LastStatus) == toneBad, "Last failed", "Last: "+strings.ToLower(backupWord(s.LastStatus))))
 	add(s.Overdue, toneWarn, "Overdue")
 	add(s.Unscheduled, toneWarn, "No schedule")
 	add(len(out) == 0, toneOK, "Backed up")

@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	
 	"os"
 	"strconv"
 	"strings"
@@ -51,10 +50,10 @@ func newListsFleet(t *testing.T, accounts, each int) *rig {
 			CASE WHEN i % 100 = 99 THEN now() END
 		FROM accounts a, generate_series(1, $1) i`, each)
 	r.exec(t, `
-		INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, unsupported, last_at, last_status, last_ok_at, running, schedules, overdue_at)
+		INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, unsupported, last_at, last_status, last_ok_at, running, schedules, overdue_at, overdue)
 		SELECT account_id, cluster_id, '\x00', CASE WHEN n = 1 THEN 'Free clusters have none.' END,
 			CASE WHEN n > 4 THEN now() - n * interval '1 hour' END, CASE WHEN n <= 4 THEN '' WHEN n % 11 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END,
-			CASE WHEN n > 4 THEN now() - n * interval '1 hour' END, 0, CASE WHEN n % 13 = 0 THEN 0 ELSE 1 END, now() + (n - 10) * interval '1 hour'
+			CASE WHEN n > 4 THEN now() - n * interval '1 hour' END, 0, CASE WHEN n % 13 = 0 THEN 0 ELSE 1 END, now() + (n - 10) * interval '1 hour', n < 10
 		FROM (SELECT c.*, abs(hashtext(c.cluster_id)) % 101 AS n FROM clusters c JOIN accounts a ON a.id = c.account_id WHERE a.generation = 'current') c`)
 	r.exec(t, `
 		INSERT INTO backup_schedules (account_id, schedule_id, cluster_id, name, cron, status, created_at, watched_at)

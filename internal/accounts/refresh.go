@@ -84,6 +84,8 @@ type refreshing struct {
 	catalogue catalogue
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
 	alerts    *rate.Limiter // clusters whose alerts are read, of all accounts
+
+	largeLists chan struct{} // holds one for each account whose list of backups is large
 }
 
 // lease is the right to refresh one account, until a time in the database.

@@ -97,7 +97,7 @@ func New(cfg Config) *Service {
 		cfg: cfg, metrics: newMetrics(), hub: newHub(), exporting: make(chan struct{}, exportsAtOnce), recheck: recheckEvery,
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
-			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
+			heavy: make(chan struct{}, heavyTurns(cfg.DB)), alerts: rate.NewLimiter(alertsASecond, maxAlertsRound), largeLists: make(chan struct{}, largeLists),
 		},
 	}
 }
