@@ -18,7 +18,7 @@ type AlertsView struct {
 	Next    string
 
 	Firing, Resolved int // all that the member may see
-	// Clusters is how many have alerts at all, Unread of how many they were never read, Failing of how many the last reading failed.
+	// Clusters is how many have alerts at all, Unread of how many they were never read, Failing of how many they could not all be read last.
 	Clusters, Unread, Failing int
 	OldestAt                  time.Time // when those were read that were read longest ago; zero: none were
 }
@@ -37,7 +37,7 @@ type AlertRow struct {
 	Since                time.Time
 	LastFiringAt         time.Time
 	ReadAt               time.Time
-	Failed               bool // the last reading of the cluster's alerts failed
+	Failed               bool // the cluster's alerts could not all be read last
 }
 
 // alertTone is the tone of an alert: that of its severity while it fires.
@@ -48,10 +48,18 @@ func alertTone(r AlertRow) string {
 	switch r.Severity {
 	case "CRITICAL":
 		return toneBad
-	case "WARNING":
-		return toneWarn
+	case "INFO":
+		return toneBusy
 	}
-	return toneBusy
+	return toneWarn
+}
+
+// alertState names the state of an alert; one that is not known here is said as it came.
+func alertState(r AlertRow) string {
+	if r.State == "" {
+		return "State not told"
+	}
+	return Words(r.State)
 }
 
 // severityWord names a severity; one that is not known here is said as it came.

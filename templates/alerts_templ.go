@@ -186,9 +186,9 @@ func AlertsRegion(v AlertsView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var9 string
-				templ_7745c5c3_Var9, templ_7745c5c3_Err = templ.JoinStringErrs("The alerts of " + Count(v.Failing, "cluster") + " could not be read; what is shown of them is the last that was heard.")
+				templ_7745c5c3_Var9, templ_7745c5c3_Err = templ.JoinStringErrs("The alerts of " + Count(v.Failing, "cluster") + " could not all be read; what is shown of them is the last that was heard.")
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `alerts.templ`, Line: 48, Col: 158}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `alerts.templ`, Line: 48, Col: 162}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var9))
 				if templ_7745c5c3_Err != nil {
@@ -487,7 +487,7 @@ func alertRow(p Page, r AlertRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = State(alertTone(r), pick(r.Firing, "Firing", Words(r.State))).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = State(alertTone(r), alertState(r)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -565,7 +565,7 @@ func alertRow(p Page, r AlertRow) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if r.Failed {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 38, "<div class=\"sub\">the last reading failed</div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 38, "<div class=\"sub\">they could not all be read</div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

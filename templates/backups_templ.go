@@ -1245,9 +1245,9 @@ func clusterBackupsNotices(v ClusterBackupsView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var54 string
-				templ_7745c5c3_Var54, templ_7745c5c3_Err = templ.JoinStringErrs("The last backup cannot be restored: " + strings.ToLower(backupWord(v.Stands.LastStatus)) + ". ")
+				templ_7745c5c3_Var54, templ_7745c5c3_Err = templ.JoinStringErrs("The last backup is none to count on: " + strings.ToLower(backupWord(v.Stands.LastStatus)) + ". ")
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `backups.templ`, Line: 284, Col: 102}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `backups.templ`, Line: 284, Col: 103}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var54))
 				if templ_7745c5c3_Err != nil {

@@ -29,7 +29,7 @@ var AlertSeverities = []string{cloudapi.AlertCritical, cloudapi.AlertWarning, cl
 // AlertsQuery is what /alerts may be asked. Zero values do not filter.
 type AlertsQuery struct {
 	Text     string // in the alert's title, and in what the fleet's text search finds
-	State    string // FIRING, RESOLVED
+	State    string // FIRING: all that is not resolved; RESOLVED
 	Severity string
 	Account  string // id
 	After    string // opaque, from AlertsPage.Next; ErrBadCursor when it is not
@@ -52,8 +52,11 @@ type AlertRow struct {
 	LastFiringAt *time.Time // of one that is resolved, as upstream tells it
 	Since        time.Time  // when it was first read to be in this state
 	ReadAt       *time.Time // when the alerts of its cluster were last read
-	Failed       bool       // the last reading of them failed
+	Failed       bool       // the last reading of them failed, or was not whole
 }
+
+// Fires reports whether the alert is one to look at: whatever is not known to be resolved.
+func (a AlertRow) Fires() bool { return a.State != cloudapi.AlertResolved }
 
 // AlertsPage is one page of alerts, those that fire first, the worst and the latest of them first.
 type AlertsPage struct {
@@ -63,7 +66,7 @@ type AlertsPage struct {
 	Resolved int
 	Accounts []Account // to choose from; without their keys
 	// Clusters is how many clusters have alerts at all: those of the current API, as far as the member may see them.
-	// Unread are those of them whose alerts were never read, Failing those whose last reading failed. OldestAt is when those were
+	// Unread are those of them whose alerts were never read, Failing those whose last reading failed or was not whole. OldestAt is when those were
 	// read that were read longest ago. Counts as above.
 	Clusters, Unread, Failing int
 	OldestAt                  *time.Time
@@ -120,7 +123,7 @@ const alertTables = `
 	JOIN accounts a ON a.id = x.account_id`
 
 // alertKeys are what alerts are ordered by, each downwards.
-const alertKeys = `(x.state = 'FIRING'), x.rank, x.since, x.account_id, x.cluster_id, x.alert_id`
+const alertKeys = `(x.state <> 'RESOLVED'), x.rank, x.since, x.account_id, x.cluster_id, x.alert_id`
 
 // alertRows reads one page, and one row more to learn whether another follows.
 func (s *Service) alertRows(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach, q AlertsQuery, at cursor, query string) error {
@@ -140,7 +143,7 @@ func (s *Service) alertRows(ctx context.Context, tx pgx.Tx, page *AlertsPage, in
 	}
 	rows, err := tx.Query(ctx, `
 		SELECT x.account_id, a.name AS account_name, a.environment, x.cluster_id, c.name AS cluster_name, x.alert_id, x.type, x.severity, x.rank, x.state, x.title,
-			x.description, x.last_firing_at, x.since, r.ok_at AS read_at, coalesce(r.failures, 0) > 0 AS failed`+alertTables+`
+			x.description, x.last_firing_at, x.since, r.ok_at AS read_at, coalesce(r.failures > 0 OR r.error <> '', false) AS failed`+alertTables+`
 		LEFT JOIN cluster_reads r ON r.account_id = x.account_id AND r.cluster_id = x.cluster_id AND r.kind = 'alerts'
 		WHERE `+on.String()+`
 		ORDER BY `+strings.ReplaceAll(alertKeys, ",", " DESC,")+` DESC LIMIT `+strconv.Itoa(alertsLimit+1), planned(on.arguments)...)
@@ -154,7 +157,7 @@ func (s *Service) alertRows(ctx context.Context, tx pgx.Tx, page *AlertsPage, in
 		page.Alerts = page.Alerts[:alertsLimit]
 		last := page.Alerts[alertsLimit-1]
 		place := cursor{Query: query, Number: int64(last.Rank), Text: last.Since.UTC().Format(time.RFC3339Nano), Account: last.AccountID, Cluster: last.ClusterID, Name: last.AlertID}
-		if last.State == cloudapi.AlertFiring {
+		if last.Fires() {
 			place.Number += firingPlace
 		}
 		if page.Next, err = s.encodeCursor(place); err != nil {
@@ -173,7 +176,7 @@ func (c *conditions) matchesAlert(q AlertsQuery) bool {
 		if !slices.Contains([]string{cloudapi.AlertFiring, cloudapi.AlertResolved}, q.State) {
 			return false
 		}
-		c.where("(x.state = 'FIRING') = ?", q.State == cloudapi.AlertFiring)
+		c.where("(x.state <> 'RESOLVED') = ?", q.State == cloudapi.AlertFiring)
 	}
 	if q.Severity != "" {
 		rank := slices.Index(AlertSeverities, q.Severity)
@@ -215,8 +218,8 @@ func countAlerts(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach) err
 	on.where("c.gone_at IS NULL AND a.generation = 'current'")
 	on.at(in, "c.account_id", "c.cluster_id")
 	if err := tx.QueryRow(ctx, `
-		SELECT count(*), count(*) FILTER (WHERE read.ok_at IS NULL), count(*) FILTER (WHERE read.failures > 0), min(read.ok_at) FROM (
-			SELECT r.ok_at, r.failures FROM clusters c JOIN accounts a ON a.id = c.account_id
+		SELECT count(*), count(*) FILTER (WHERE read.ok_at IS NULL), count(*) FILTER (WHERE read.failures > 0 OR read.error <> ''), min(read.ok_at) FROM (
+			SELECT r.ok_at, r.failures, r.error FROM clusters c JOIN accounts a ON a.id = c.account_id
 			LEFT JOIN cluster_reads r ON r.account_id = c.account_id AND r.cluster_id = c.cluster_id AND r.kind = 'alerts'
 			WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1)+`) read`, planned(on.arguments)...).Scan(&page.Clusters, &page.Unread, &page.Failing, &page.OldestAt); err != nil {
 		return fmt.Errorf("counting clusters whose alerts are read: %w", err)
@@ -227,7 +230,7 @@ func countAlerts(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach) err
 // alertsInState counts alerts that fire, or that do not, up to one more than most.
 func alertsInState(ctx context.Context, tx pgx.Tx, in reach, firing bool, most int) (n int, err error) {
 	on := &conditions{}
-	on.where("(x.state = 'FIRING') = ?", firing)
+	on.where("(x.state <> 'RESOLVED') = ?", firing)
 	on.at(in, "x.account_id", "x.cluster_id")
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM cluster_alerts x
 		JOIN clusters c ON c.account_id = x.account_id AND c.cluster_id = x.cluster_id AND c.gone_at IS NULL
@@ -259,7 +262,7 @@ func (s *Service) FiringAlertsNow(ctx context.Context, by audit.Actor, most int)
 		}
 	}()
 	on := &conditions{}
-	on.where("(x.state = 'FIRING') = true")
+	on.where("(x.state <> 'RESOLVED') = true")
 	if err := on.within(scope); err != nil {
 		return 0, err
 	}

@@ -31,8 +31,11 @@ const (
 	alertsAtOnce = 3
 	// alertsASecond bounds the clusters that this process reads, of all accounts.
 	alertsASecond = 50
-	// resolvedKept is how long an alert stays that upstream does not list any more.
+	// resolvedKept is how long an alert stays that upstream does not list any more, and of those of a cluster maxResolved at most.
 	resolvedKept = 7 * 24 * time.Hour
+	maxResolved  = 200
+	// maxUnlisted bounds the alerts of a cluster that upstream does not list any more and that may fire still.
+	maxUnlisted = 500
 )
 
 // alertsPace is how many clusters one round reads, and how long after it the next may begin.
@@ -97,7 +100,7 @@ func (s *Service) alertsDue(ctx context.Context, l lease, n int) ([]string, erro
 		WITH due AS (
 			SELECT c.cluster_id, coalesce(r.ok_at, '-infinity') AS read_at,
 				c.phase <> 'HEALTHY' AND c.phase <> 'SUSPENDED'
-				OR EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = c.account_id AND x.cluster_id = c.cluster_id AND x.state = 'FIRING')
+				OR EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = c.account_id AND x.cluster_id = c.cluster_id AND x.state <> 'RESOLVED')
 				OR $3 OR a.environment = ANY($4) OR a.id = ANY($5) AS urgent
 			FROM clusters c JOIN accounts a ON a.id = c.account_id
 			LEFT JOIN cluster_reads r ON r.account_id = c.account_id AND r.cluster_id = c.cluster_id AND r.kind = 'alerts'
@@ -153,13 +156,19 @@ type seenAlert struct {
 	Since                   time.Time `json:"-"`
 }
 
+// alertRanks are the severities that are known here, the worst last.
+var alertRanks = []string{cloudapi.AlertInfo, cloudapi.AlertWarning, cloudapi.AlertCritical}
+
 func seenAlertOf(a cloudapi.Alert) seenAlert {
 	seen := seenAlert{
 		AlertID: plain(a.ID), Type: plain(a.Type), Severity: plain(a.Severity), State: plain(a.State), Title: plain(a.Title), Description: plain(a.Description),
-		Rank: 1 + slices.Index([]string{cloudapi.AlertInfo, cloudapi.AlertWarning, cloudapi.AlertCritical}, a.Severity),
+		Rank: 1 + slices.Index(alertRanks, a.Severity),
+	}
+	if seen.Rank == 0 { // how bad it is nobody knows here, so it is not overlooked
+		seen.Rank = 1 + len(alertRanks)
 	}
 	// While an alert fires, upstream's time moves with each reading and tells nothing.
-	if a.State != cloudapi.AlertFiring && !a.LastFiringAt.IsZero() {
+	if a.State == cloudapi.AlertResolved && !a.LastFiringAt.IsZero() {
 		at := a.LastFiringAt.UTC().Truncate(time.Microsecond)
 		seen.LastFiringAt = &at
 	}
@@ -175,14 +184,14 @@ func (a seenAlert) same(o seenAlert) bool {
 }
 
 // storeAlerts stores the alerts of one cluster, as they were read by an answer asked for at began.
-func (s *Service) storeAlerts(ctx context.Context, l lease, cluster string, began time.Time, read []cloudapi.Alert) error {
-	listed := make([]seenAlert, 0, len(read))
-	for _, a := range read {
+func (s *Service) storeAlerts(ctx context.Context, l lease, cluster string, began time.Time, read cloudapi.AlertList) error {
+	listed := make([]seenAlert, 0, len(read.Alerts))
+	for _, a := range read.Alerts {
 		listed = append(listed, seenAlertOf(a))
 	}
 	slices.SortFunc(listed, func(a, b seenAlert) int { return cmp.Compare(a.AlertID, b.AlertID) })
 	listed = slices.CompactFunc(listed, func(a, b seenAlert) bool { return a.AlertID == b.AlertID })
-	digest, err := digestOf(listed)
+	digest, err := digestOf([]any{listed, read.Unreadable, read.Unread})
 	if err != nil {
 		return err
 	}
@@ -193,41 +202,54 @@ func (s *Service) storeAlerts(ctx context.Context, l lease, cluster string, bega
 			return false, fmt.Errorf("reading the digest of the alerts: %w", err)
 		}
 		if err != nil || !bytes.Equal(before, digest) {
-			if changed, err = changeAlerts(ctx, tx, l, cluster, began, listed); err != nil {
+			if changed, err = changeAlerts(ctx, tx, l, cluster, began, listed, read.Whole()); err != nil {
 				return false, err
 			}
 		}
 		_, err = tx.Exec(ctx, `
-			INSERT INTO cluster_reads (account_id, cluster_id, kind, next_at, ok_at, digest) VALUES ($1, $2, $3, clock_timestamp() + $6::interval, $4, $5)
-			ON CONFLICT ON CONSTRAINT cluster_reads_pkey DO UPDATE SET next_at = excluded.next_at, ok_at = excluded.ok_at, digest = excluded.digest, failures = 0, error = ''`,
-			l.AccountID, cluster, kindAlerts, began, digest, time.Duration(0.8*float64(s.cfg.PollMax)))
+			INSERT INTO cluster_reads (account_id, cluster_id, kind, next_at, ok_at, digest, error) VALUES ($1, $2, $3, clock_timestamp() + $6::interval, $4, $5, $7)
+			ON CONFLICT ON CONSTRAINT cluster_reads_pkey DO UPDATE SET next_at = excluded.next_at, ok_at = excluded.ok_at, digest = excluded.digest, failures = 0, error = excluded.error`,
+			l.AccountID, cluster, kindAlerts, began, digest, time.Duration(0.8*float64(s.cfg.PollMax)), alertsWords(read))
 		return changed, err
 	})
 }
 
-// changeAlerts makes the stored alerts of a cluster those that were listed. One that is not listed any more and fired is resolved; it
-// stays a while, so that whoever looks for it finds what became of it.
-func changeAlerts(ctx context.Context, tx pgx.Tx, l lease, cluster string, began time.Time, listed []seenAlert) (changed bool, err error) {
+// alertsWords say for people what of a cluster's alerts could not be read; nothing where all could.
+func alertsWords(read cloudapi.AlertList) string {
+	if read.Whole() {
+		return ""
+	}
+	return fmt.Sprintf("The console could not read %d of the cluster's alerts.", read.Unreadable+read.Unread)
+}
+
+// changeAlerts makes the stored alerts of a cluster those that were listed. One that is not listed any more and fired is resolved,
+// where the list is whole; it stays a while, so that whoever looks for it finds what became of it. Of what is not listed a bounded
+// number stays, whatever upstream lists.
+func changeAlerts(ctx context.Context, tx pgx.Tx, l lease, cluster string, began time.Time, listed []seenAlert, whole bool) (changed bool, err error) {
 	rows, err := tx.Query(ctx, `
 		SELECT alert_id, type, severity, rank, state, title, description, last_firing_at, since FROM cluster_alerts
 		WHERE account_id = $1 AND cluster_id = $2 ORDER BY alert_id FOR UPDATE`, l.AccountID, cluster)
 	if err != nil {
 		return false, fmt.Errorf("reading known alerts: %w", err)
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowToStructByName[seenAlert])
+	known, err := pgx.CollectRows(rows, pgx.RowToStructByName[seenAlert])
 	if err != nil {
 		return false, fmt.Errorf("reading known alerts: %w", err)
 	}
-	batch := &pgx.Batch{}
+	stored := map[string]seenAlert{}
+	for _, o := range known {
+		stored[o.AlertID] = o
+	}
+	batch, there := &pgx.Batch{}, map[string]bool{}
 	for _, a := range listed {
-		i := slices.IndexFunc(stored, func(o seenAlert) bool { return o.AlertID == a.AlertID })
+		there[a.AlertID] = true
 		a.Since = began
-		if i >= 0 {
-			if a.same(stored[i]) {
+		if o, is := stored[a.AlertID]; is {
+			if a.same(o) {
 				continue
 			}
-			if a.State == stored[i].State {
-				a.Since = stored[i].Since
+			if a.State == o.State {
+				a.Since = o.Since
 			}
 		}
 		batch.Queue(`
@@ -237,17 +259,38 @@ func changeAlerts(ctx context.Context, tx pgx.Tx, l lease, cluster string, began
 				state = excluded.state, title = excluded.title, description = excluded.description, last_firing_at = excluded.last_firing_at, since = excluded.since`,
 			l.AccountID, cluster, a.AlertID, a.Type, a.Severity, a.Rank, a.State, a.Title, a.Description, a.LastFiringAt, a.Since)
 	}
-	for _, o := range stored {
-		if slices.ContainsFunc(listed, func(a seenAlert) bool { return a.AlertID == o.AlertID }) {
-			continue
-		}
+	var open, resolved []seenAlert
+	var gone, ended []string
+	for _, o := range known {
 		switch {
+		case there[o.AlertID]:
+		case o.State != cloudapi.AlertResolved && whole:
+			ended = append(ended, o.AlertID)
+			o.Since = began
+			resolved = append(resolved, o)
 		case o.State != cloudapi.AlertResolved:
-			batch.Queue(`UPDATE cluster_alerts SET state = $4, since = $5 WHERE account_id = $1 AND cluster_id = $2 AND alert_id = $3`,
-				l.AccountID, cluster, o.AlertID, cloudapi.AlertResolved, began)
+			open = append(open, o)
 		case elapsed(began, o.Since, resolvedKept):
-			batch.Queue(`DELETE FROM cluster_alerts WHERE account_id = $1 AND cluster_id = $2 AND alert_id = $3`, l.AccountID, cluster, o.AlertID)
+			gone = append(gone, o.AlertID)
+		default:
+			resolved = append(resolved, o)
 		}
+	}
+	for _, kept := range []struct {
+		alerts []seenAlert
+		most   int
+	}{{open, maxUnlisted}, {resolved, maxResolved}} {
+		slices.SortStableFunc(kept.alerts, func(a, b seenAlert) int { return b.Since.Compare(a.Since) })
+		for _, a := range kept.alerts[min(kept.most, len(kept.alerts)):] {
+			gone = append(gone, a.AlertID)
+		}
+	}
+	if len(ended) > 0 {
+		batch.Queue(`UPDATE cluster_alerts SET state = $4, since = $5 WHERE account_id = $1 AND cluster_id = $2 AND alert_id = ANY($3)`,
+			l.AccountID, cluster, ended, cloudapi.AlertResolved, began)
+	}
+	if len(gone) > 0 {
+		batch.Queue(`DELETE FROM cluster_alerts WHERE account_id = $1 AND cluster_id = $2 AND alert_id = ANY($3)`, l.AccountID, cluster, gone)
 	}
 	if batch.Len() == 0 {
 		return false, nil

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -102,33 +103,47 @@ func (c crontab) after(t time.Time) (next time.Time, ok bool) {
 	case c.every > 0:
 		return t.Add(c.every), true
 	}
-	t = t.Truncate(time.Minute).Add(time.Minute)
-	hour, minute := t.Hour(), t.Minute()
-	day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
-	for last := day.AddDate(cronYears, 0, 0); day.Before(last); day = day.AddDate(0, 0, 1) {
-		if c.on(day) {
-			for ; hour < 24; hour, minute = hour+1, 0 {
-				if c.hours&(1<<hour) == 0 {
-					continue
-				}
-				for ; minute < 60; minute++ {
-					if c.minutes&(1<<minute) != 0 {
-						return day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute), true
-					}
-				}
+	from := t.Truncate(time.Minute).Add(time.Minute)
+	month := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC)
+	// By months, and within one by numbers: what never comes is asked for as often as what does.
+	for last := month.AddDate(cronYears, 0, 0); !month.After(last); month = month.AddDate(0, 1, 0) {
+		if c.months&(1<<int(month.Month())) == 0 {
+			continue
+		}
+		first, days, weekday := 1, month.AddDate(0, 1, -1).Day(), int(month.Weekday())
+		if month.Before(from) {
+			first = from.Day()
+		}
+		for day := first; day <= days; day++ {
+			if !c.on(day, (weekday+day-1)%7) {
+				continue
+			}
+			midnight := month.AddDate(0, 0, day-1)
+			if at, ok := c.within(max(0, from.Sub(midnight))); ok {
+				return midnight.Add(at), true
 			}
 		}
-		hour, minute = 0, 0
 	}
 	return time.Time{}, false
 }
 
-// on reports whether it is a day of the schedule. Where both the day of the month and that of the week are named, either is enough.
-func (c crontab) on(day time.Time) bool {
-	if c.months&(1<<int(day.Month())) == 0 {
-		return false
+// within is the first time of a day, counted from midnight, that is not before from, which is whole minutes.
+func (c crontab) within(from time.Duration) (at time.Duration, ok bool) {
+	for hour, minute := int(from/time.Hour), int(from%time.Hour/time.Minute); hour < 24; hour, minute = hour+1, 0 {
+		if c.hours&(1<<hour) == 0 {
+			continue
+		}
+		if left := c.minutes >> minute << minute; left != 0 {
+			return time.Duration(hour)*time.Hour + time.Duration(bits.TrailingZeros64(left))*time.Minute, true
+		}
 	}
-	ofMonth, ofWeek := c.days&(1<<day.Day()) != 0, c.weekdays&(1<<int(day.Weekday())) != 0
+	return 0, false
+}
+
+// on reports whether it is a day of the schedule, in a month of it. Where both the day of the month and that of the week are named,
+// either is enough.
+func (c crontab) on(day, weekday int) bool {
+	ofMonth, ofWeek := c.days&(1<<day) != 0, c.weekdays&(1<<weekday) != 0
 	if c.everyDay || c.everyWeekday {
 		return ofMonth && ofWeek
 	}

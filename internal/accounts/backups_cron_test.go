@@ -72,3 +72,43 @@ func FuzzCrontab(f *testing.F) {
 		}
 	})
 }
+
+// TestCrontabIsSoonFound: a schedule that never comes, or seldom does, costs next to nothing: whoever makes many of them upstream
+// keeps no page and no poller busy.
+func TestCrontabIsSoonFound(t *testing.T) {
+	from := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
+	for _, line := range []string{"0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "0 0 29 2 */6", "59 23 31 12 */6", "0 0 29 2 *"} {
+		tab, ok := parseCrontab(line)
+		if !ok {
+			t.Fatalf("%q is not taken", line)
+		}
+		best := time.Hour
+		for range 20 {
+			began := time.Now()
+			tab.after(from)
+			best = min(best, time.Since(began))
+		}
+		if best > raceFactor*40*time.Microsecond {
+			t.Errorf("the next time of %q takes %v to find", line, best)
+		}
+	}
+}
+
+// TestCrontabDayByDay: the next time is the one that going through each minute finds.
+func TestCrontabDayByDay(t *testing.T) {
+	from := time.Date(2027, 12, 30, 22, 58, 30, 0, time.UTC)
+	for _, line := range []string{"0 0 29 2 1", "5 4 */10 * *", "0 12 1-7 * */7", "59 23 31 * 3", "0 0 31 */5 *", "30 6 * 2 1-5", "0 3 */2 3 */2", "0 0 30 4,6 *", "58 22 * * *", "59 22 30 12 *"} {
+		tab, ok := parseCrontab(line)
+		got, known := tab.after(from)
+		if !ok || !known {
+			t.Fatalf("%q: %t %t", line, ok, known)
+		}
+		want := from.Truncate(time.Minute).Add(time.Minute)
+		for tab.hours&(1<<want.Hour()) == 0 || tab.minutes&(1<<want.Minute()) == 0 || tab.months&(1<<int(want.Month())) == 0 || !tab.on(want.Day(), int(want.Weekday())) {
+			want = want.Add(time.Minute)
+		}
+		if !got.Equal(want) {
+			t.Errorf("%q after %v is %v, want %v", line, from, got, want)
+		}
+	}
+}

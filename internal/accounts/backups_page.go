@@ -31,7 +31,7 @@ type BackupState string
 // How clusters stand with their backups.
 const (
 	BackupsNone        BackupState = "none"        // no backup has succeeded, of those that are kept
-	BackupsFailed      BackupState = "failed"      // the last one that ended
+	BackupsFailed      BackupState = "failed"      // the last one that ended has not succeeded, whatever became of it
 	BackupsOverdue     BackupState = "overdue"     // none came when the schedule says
 	BackupsUnscheduled BackupState = "unscheduled" // no schedule is active
 	BackupsFine        BackupState = "fine"        // none of these
@@ -217,8 +217,7 @@ func (j judgedClusters) from(on *conditions, where func(*conditions)) string {
 	sched := &conditions{arguments: on.arguments}
 	sched.where("true")
 	sched.at(j.scheduled, "c.account_id", "c.cluster_id")
-	inside := &conditions{arguments: append(sched.arguments, failedBackup)}
-	failed := "$" + strconv.Itoa(len(inside.arguments))
+	inside := &conditions{arguments: sched.arguments}
 	inside.where("c.gone_at IS NULL")
 	inside.at(j.in, "c.account_id", "c.cluster_id")
 	where(inside)
@@ -226,15 +225,15 @@ func (j judgedClusters) from(on *conditions, where func(*conditions)) string {
 	return `(
 		SELECT k.*, NOT (none OR failed OR overdue OR unscheduled) AS calm,
 			CASE WHEN none AND production THEN 9 WHEN failed THEN 7 + production::integer WHEN overdue THEN 5 + production::integer WHEN none THEN 4
-				WHEN unscheduled THEN 2 + production::integer WHEN able OR unread THEN 1 ELSE 0 END AS worry
+				WHEN unscheduled THEN 2 + production::integer WHEN able THEN 1 WHEN unread OR legacy THEN -1 ELSE 0 END AS worry
 		FROM (
-			SELECT c.*, able AND last_ok_at IS NULL AS none, coalesce(able AND last_status = ANY(` + failed + `::text[]), false) AS failed,
-				coalesce(able AND scheduled AND overdue_at < read_at, false) AS overdue, coalesce(able AND scheduled AND schedules = 0, false) AS unscheduled
+			SELECT c.*, able AND standing & 8 > 0 AS none, able AND standing & 4 > 0 AS failed,
+				able AND scheduled AND standing & 2 > 0 AS overdue, able AND scheduled AND standing & 1 > 0 AS unscheduled
 			FROM (
 				SELECT c.account_id, c.cluster_id, a.environment = 'production' AS production, a.generation <> 'current' AS legacy,
 					a.generation = 'current' AND b.cluster_id IS NULL AS unread, r.ok_at AS read_at, coalesce(r.failures, 0) AS failures,
-					a.generation = 'current' AND b.cluster_id IS NOT NULL AND (b.unsupported IS NULL OR b.last_status <> '') AS able,
-					CASE WHEN b.last_status = '' THEN b.unsupported END AS unsupported, b.last_at, b.last_status, b.last_ok_at, b.running, b.schedules, b.overdue_at,
+					coalesce(b.standing, -1) AS standing, coalesce(b.standing, -1) >= 0 AS able,
+					CASE WHEN b.standing = -1 THEN b.unsupported END AS unsupported, b.last_at, b.last_status, b.last_ok_at, b.running, b.overdue_at,
 					` + sched.String() + ` AS scheduled
 				FROM clusters c JOIN accounts a ON a.id = c.account_id
 				LEFT JOIN refresh r ON r.account_id = c.account_id AND r.kind = 'backups'
@@ -452,7 +451,7 @@ type ClusterSchedule struct {
 	DeletedAt              *time.Time
 	Retention              *time.Duration
 	Next                   *time.Time // nil: not known, or never
-	LastRunAt              *time.Time // of the newest backup of it that was ever seen
+	LastRunAt              *time.Time // of the newest backup of it that was ever seen to end, good or bad
 }
 
 // ClusterBackups returns the backups of a cluster from what was last listed. ErrNotFound when the cluster does not exist or may not

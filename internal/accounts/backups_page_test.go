@@ -50,8 +50,8 @@ func (f seenFleet) rawClusters() {
 func (f seenFleet) stands(name, last string, ok *time.Duration, schedules int, overdue *time.Duration) {
 	f.t.Helper()
 	f.exec(f.db.AppURL, `
-		INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, last_at, last_status, last_ok_at, running, schedules, overdue_at)
-		VALUES ($1, $2, '\x00', now() - interval '1 hour', $3, now() - $4::interval, 0, $5, now() - $6::interval)`,
+		INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, last_at, last_status, last_ok_at, running, schedules, overdue_at, overdue)
+		VALUES ($1, $2, '\x00', now() - interval '1 hour', $3, now() - $4::interval, 0, $5, now() - $6::interval, coalesce($6::interval > interval '0', false))`,
 		f.ids[name].AccountID, f.ids[name].ClusterID, last, ok, schedules, overdue)
 }
 
@@ -150,8 +150,8 @@ func TestBackupsOnlyOfReadableClusters(t *testing.T) {
 	}
 }
 
-// TestBackupsByWhatWorries: production without a backup comes first, then what failed last, what is overdue, others without any, what
-// has no schedule; and a cluster that was not read is not said to be without.
+// TestBackupsByWhatWorries: production without a backup comes first, then what has not succeeded last, what is overdue, others without any,
+// what has no schedule; and a cluster that was not read is not said to be without.
 func TestBackupsByWhatWorries(t *testing.T) {
 	f := newSeenFleet(t)
 	f.exec(f.db.AppURL, `DELETE FROM clusters`)
@@ -190,20 +190,21 @@ func TestBackupsByWhatWorries(t *testing.T) {
 		}
 		return names
 	}
-	if diff := cmp.Diff([]string{"failed", "overdue", "none", "unscheduled", "unread", "not yet", "older", "skipped", "fine", "free"}, order()); diff != "" {
+	if diff := cmp.Diff([]string{"failed", "skipped", "overdue", "none", "unscheduled", "not yet", "older", "fine", "free", "unread"}, order()); diff != "" {
 		t.Errorf("of staging (-want +got)\n%s", diff)
 	}
 	f.exec(f.db.OwnerURL, `UPDATE accounts SET environment = 'production'`)
-	if got := order(); !slices.Equal(got[:4], []string{"none", "failed", "overdue", "unscheduled"}) {
+	if got := order(); !slices.Equal(got[:5], []string{"none", "failed", "skipped", "overdue", "unscheduled"}) {
 		t.Errorf("of production: %q", got)
 	}
 	page, err := f.svc.Backups(t.Context(), member("admins"), BackupsQuery{})
-	want := map[BackupState]int{BackupsNone: 1, BackupsFailed: 1, BackupsOverdue: 2, BackupsUnscheduled: 1, BackupsFine: 4, BackupsUnable: 1}
+	want := map[BackupState]int{BackupsNone: 1, BackupsFailed: 2, BackupsOverdue: 2, BackupsUnscheduled: 1, BackupsFine: 3, BackupsUnable: 1}
 	if diff := cmp.Diff(want, page.Counts); diff != "" || err != nil || page.Unread != 1 {
 		t.Errorf("%d not read, %v, counted (-want +got)\n%s", page.Unread, err, diff)
 	}
-	// While the account cannot be read, nothing that should have come since is missed.
+	// What is late was decided when the account was read last, and it is told how long ago that is.
 	f.exec(f.db.AppURL, `UPDATE refresh SET ok_at = now() - interval '30 minutes', failures = 9, error = 'It is down.' WHERE kind = 'backups'`)
+	f.exec(f.db.AppURL, `UPDATE cluster_backups SET overdue = false WHERE overdue_at > now() - interval '30 minutes'`)
 	page, err = f.svc.Backups(t.Context(), member("admins"), BackupsQuery{State: BackupsOverdue})
 	if got := standing(page); err != nil || len(got) != 1 || !strings.HasPrefix(got[0], "failed") || !page.Rows[0].Stale || len(page.Trouble) != 1 || page.Trouble[0].Error != "It is down." {
 		t.Errorf("unread for half an hour: %q, trouble %+v, %v", got, page.Trouble, err)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,12 +25,19 @@ import (
 const (
 	// maxListedBackups bounds a listing of backups, and one of schedules. Past it it is not believed.
 	maxListedBackups = 50_000
+	// maxListedText bounds the bytes of text of a listing, and past largeText a listing is large: largeLists of all accounts are held
+	// by a process at a time.
+	maxListedText = 24 << 20
+	largeText     = 4 << 20
+	largeLists    = 2
 	// backupsSoon is how much sooner than at rest an account is read while one of its backups is made.
 	backupsSoon = 6
 	// overdueAfter is how long after its time a backup may still come before its schedule counts as late.
 	overdueAfter = 30 * time.Minute
 	// earlyRun is how much before its time a backup may come and be the one of that time: the clocks are two.
 	earlyRun = 2 * time.Minute
+	// aheadAtMost is how far upstream's clock may be ahead. A later time is not believed.
+	aheadAtMost = 5 * time.Minute
 	// leastRetention is the shortest time that upstream keeps a backup.
 	leastRetention = 24 * time.Hour
 )
@@ -57,8 +66,9 @@ type seenSchedule struct {
 	CreatedAt  *time.Time
 	DeletedAt  *time.Time
 	Retention  *time.Duration
-	WatchedAt  time.Time  `json:"-"` // since when no backup of it can have come and gone unseen
-	LastRunAt  *time.Time `json:"-"` // of the newest backup of it that was ever seen
+	WatchedAt  time.Time  `json:"-"`        // since when no backup of it can have come and gone unseen
+	LastRunAt  *time.Time `json:"-"`        // of the newest backup of it that was ever seen and came to an end, good or bad
+	RunningAt  *time.Time `db:"-" json:"-"` // of the newest that is being made
 }
 
 func seenMoment(t time.Time) *time.Time {
@@ -98,6 +108,28 @@ func sameLength(a, b *time.Duration) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
+func (b seenBackup) text() int {
+	return len(b.BackupID) + len(b.ClusterID) + len(b.Name) + len(b.StoredAs) + len(b.Status) + len(b.ScheduleID)
+}
+
+func (s seenSchedule) text() int {
+	return len(s.ScheduleID) + len(s.ClusterID) + len(s.Name) + len(s.Cron) + len(s.Status)
+}
+
+// made is when the backup was made, as far as that can be believed; nil: nobody knows.
+func (b seenBackup) made(l lease) *time.Time {
+	if b.CreatedAt == nil || b.CreatedAt.After(l.StartedAt.Add(aheadAtMost)) {
+		return nil
+	}
+	return b.CreatedAt
+}
+
+// ended reports whether the backup of a schedule's time came and is told for itself, good or bad. One that was skipped, or of which
+// nobody knows what became, is not what the schedule promises.
+func (b seenBackup) ended() bool {
+	return b.Status == cloudapi.BackupSucceeded || IsFailedBackup(b.Status)
+}
+
 func (b seenBackup) same(o seenBackup) bool {
 	return b.ClusterID == o.ClusterID && b.Name == o.Name && b.StoredAs == o.StoredAs && b.Status == o.Status && b.ScheduleID == o.ScheduleID &&
 		sameMoment(b.CreatedAt, o.CreatedAt) && sameMoment(b.DeletedAt, o.DeletedAt) && sameLength(b.Took, o.Took) && sameLength(b.Retention, o.Retention)
@@ -121,7 +153,7 @@ func (s seenSchedule) overdueAt() *time.Time {
 		return nil
 	}
 	from := s.CreatedAt
-	for _, later := range []*time.Time{s.LastRunAt, s.unseenUntil()} {
+	for _, later := range []*time.Time{s.LastRunAt, s.RunningAt, s.unseenUntil()} {
 		if later != nil && (from == nil || later.After(*from)) {
 			from = later
 		}
@@ -159,8 +191,19 @@ type backupReading struct {
 
 // sealed is the reading with its digest.
 func (r backupReading) sealed() (_ backupReading, err error) {
-	r.digest, err = digestOf([]any{r.backups, r.schedules, r.unlisted, r.unread})
-	return r, err
+	sum := sha256.New()
+	encoder := json.NewEncoder(sum) // one by one: all of them in one text would be as much again
+	for _, b := range r.backups {
+		err = errors.Join(err, encoder.Encode(b))
+	}
+	for _, one := range r.schedules {
+		err = errors.Join(err, encoder.Encode(one))
+	}
+	if err = errors.Join(err, encoder.Encode([]any{len(r.backups), len(r.schedules), r.unlisted, r.unread})); err != nil {
+		return r, fmt.Errorf("encoding what was read: %w", err)
+	}
+	r.digest = sum.Sum(nil)
+	return r, nil
 }
 
 // with is the reading with what only an earlier one had.
@@ -189,7 +232,9 @@ func inOrderOf[T any](byID map[string]T) []T {
 
 // refreshBackups lists the backups and schedules of an account, and stores what is different.
 func (s *Service) refreshBackups(ctx context.Context, l lease, up *link) (time.Duration, error) {
-	read, err := s.readBackups(ctx, l, up)
+	held := &heldList{places: s.refreshing.largeLists}
+	defer held.release()
+	read, err := s.readBackups(ctx, l, up, held)
 	if err != nil {
 		return 0, err
 	}
@@ -208,7 +253,7 @@ func (s *Service) refreshBackups(ctx context.Context, l lease, up *link) (time.D
 	judged := judgeBackups(l, read, known)
 	if read.paged && len(judged.deleteBackups)+len(judged.deleteSchedules) > 0 {
 		// What moves to a page that was read already is in none. So only what a second listing lacks, too, is gone.
-		again, err := s.readBackups(ctx, l, up)
+		again, err := s.readBackups(ctx, l, up, held)
 		if err != nil {
 			return 0, err
 		}
@@ -221,13 +266,13 @@ func (s *Service) refreshBackups(ctx context.Context, l lease, up *link) (time.D
 }
 
 // readBackups asks upstream.
-func (s *Service) readBackups(ctx context.Context, l lease, up *link) (read backupReading, err error) {
-	backups, err := wholeListing(ctx, "backups", up.cloud.Backups, seenBackupOf, func(b seenBackup) string { return b.BackupID })
+func (s *Service) readBackups(ctx context.Context, l lease, up *link, held *heldList) (read backupReading, err error) {
+	backups, err := wholeListing(ctx, "backups", held, up.cloud.Backups, seenBackupOf, func(b seenBackup) string { return b.BackupID })
 	if err != nil {
 		return backupReading{}, err
 	}
 	read = backupReading{backups: backups.items, partly: backups.partly, paged: backups.pages > 1, unread: backups.unread}
-	schedules, err := s.readSchedules(ctx, l, up)
+	schedules, err := s.readSchedules(ctx, l, up, held)
 	switch {
 	case err == nil:
 		read.schedules, read.unread = schedules.items, read.unread+schedules.unread
@@ -240,7 +285,7 @@ func (s *Service) readBackups(ctx context.Context, l lease, up *link) (read back
 	return read.sealed()
 }
 
-func (s *Service) readSchedules(ctx context.Context, l lease, up *link) (whole[seenSchedule], error) {
+func (s *Service) readSchedules(ctx context.Context, l lease, up *link, held *heldList) (whole[seenSchedule], error) {
 	account, err := accountByID(ctx, s.cfg.DB, l.AccountID, false)
 	if err != nil {
 		return whole[seenSchedule]{}, err
@@ -248,7 +293,7 @@ func (s *Service) readSchedules(ctx context.Context, l lease, up *link) (whole[s
 	if lacking := keyLacks(account.Key, cloudapi.OpListBackupSchedules.Permissions); len(lacking) > 0 {
 		return whole[seenSchedule]{}, &lackingError{lacking}
 	}
-	return wholeListing(ctx, "backup schedules", up.cloud.BackupSchedules, seenScheduleOf, func(s seenSchedule) string { return s.ScheduleID })
+	return wholeListing(ctx, "backup schedules", held, up.cloud.BackupSchedules, seenScheduleOf, func(s seenSchedule) string { return s.ScheduleID })
 }
 
 // lacksRight reports whether a read failed because the key may not do it.
@@ -268,11 +313,38 @@ type whole[T any] struct {
 	partly bool // upstream counts more than it listed, or some could not be read
 }
 
+// heldList is what one account's listings may hold: past a size it has one of the process's places, until it is released.
+type heldList struct {
+	places chan struct{}
+	has    bool
+}
+
+// holds waits for a place when so many bytes need one.
+func (h *heldList) holds(ctx context.Context, bytes int) error {
+	if bytes <= largeText || h.has {
+		return nil
+	}
+	select {
+	case h.places <- struct{}{}:
+		h.has = true
+		return nil
+	case <-ctx.Done():
+		return &listingError{"The console was busy with the long lists of other accounts."}
+	}
+}
+
+func (h *heldList) release() {
+	if h.has {
+		<-h.places
+		h.has = false
+	}
+}
+
 // wholeListing reads all pages of a list. What moves to a later page meanwhile is there twice; the later one is newer.
-func wholeListing[From, T any](ctx context.Context, what string, list func(context.Context, string) (cloudapi.Listing[From], error), seen func(From) T, id func(T) string) (whole[T], error) {
+func wholeListing[From any, T interface{ text() int }](ctx context.Context, what string, held *heldList, list func(context.Context, string) (cloudapi.Listing[From], error), seen func(From) T, id func(T) string) (whole[T], error) {
 	var all whole[T]
 	byID, asked := map[string]T{}, map[string]bool{}
-	told := 0
+	told, bytes := 0, 0
 	for token := ""; ; {
 		page, err := list(ctx, token)
 		if err != nil {
@@ -281,12 +353,13 @@ func wholeListing[From, T any](ctx context.Context, what string, list func(conte
 		for _, item := range page.Items {
 			one := seen(item)
 			byID[id(one)] = one
+			bytes += one.text()
 		}
 		all.pages++
 		all.unread += page.Unreadable
 		told = cmp.Or(page.Total, told)
 		switch {
-		case len(byID)+all.unread > maxListedBackups:
+		case len(byID)+all.unread > maxListedBackups || bytes > maxListedText:
 			return whole[T]{}, &listingError{"Qdrant Cloud listed more " + what + " than the console takes."}
 		case page.Next == "":
 			all.items = inOrderOf(byID)
@@ -297,11 +370,14 @@ func wholeListing[From, T any](ctx context.Context, what string, list func(conte
 		}
 		asked[page.Next] = true
 		token = page.Next
+		if err := held.holds(ctx, bytes); err != nil {
+			return whole[T]{}, err
+		}
 	}
 }
 
-// backupsAsBefore stores only when it was read, when that is all there is to store: the listing is the one before, and every cluster was
-// looked at as it is. After a day without a listing backups may have come and gone, so it is compared.
+// backupsAsBefore stores only when it was read, when that is all there is to store: the listing is the one before, every cluster was
+// looked at as it is, and none became late. After a day without a listing backups may have come and gone, so it is compared.
 func (s *Service) backupsAsBefore(ctx context.Context, l lease, read backupReading) (bool, error) {
 	if l.OKAt == nil || l.Failures > 0 || l.unwatched() {
 		return false, nil
@@ -311,8 +387,8 @@ func (s *Service) backupsAsBefore(ctx context.Context, l lease, read backupReadi
 	if err := s.cfg.DB.QueryRow(ctx, `
 		SELECT r.digest, NOT EXISTS (
 			SELECT FROM clusters c LEFT JOIN cluster_backups b ON b.account_id = c.account_id AND b.cluster_id = c.cluster_id
-			WHERE c.account_id = r.account_id AND c.gone_at IS NULL AND b.cluster_digest IS DISTINCT FROM c.digest)
-		FROM refresh r WHERE r.account_id = $1 AND r.kind = $2`, l.AccountID, kindBackups).Scan(&before, &looked); err != nil {
+			WHERE c.account_id = r.account_id AND c.gone_at IS NULL AND (b.cluster_digest IS DISTINCT FROM c.digest OR b.overdue <> coalesce(b.overdue_at < $3, false)))
+		FROM refresh r WHERE r.account_id = $1 AND r.kind = $2`, l.AccountID, kindBackups, l.StartedAt).Scan(&before, &looked); err != nil {
 		return false, fmt.Errorf("reading the digest of the backups: %w", err)
 	}
 	if !looked || !bytes.Equal(before, read.digest) {
@@ -352,12 +428,13 @@ type backupSum struct {
 	running     int
 	schedules   int
 	overdueAt   *time.Time
+	overdue     bool // at the time of the listing
 }
 
 // same reports whether two come to the same for people.
 func (b backupSum) same(o backupSum) bool {
 	return (b.unsupported == nil) == (o.unsupported == nil) && (b.unsupported == nil || *b.unsupported == *o.unsupported) && b.lastStatus == o.lastStatus &&
-		sameMoment(b.lastAt, o.lastAt) && sameMoment(b.lastOKAt, o.lastOKAt) && b.running == o.running && b.schedules == o.schedules && sameMoment(b.overdueAt, o.overdueAt)
+		sameMoment(b.lastAt, o.lastAt) && sameMoment(b.lastOKAt, o.lastOKAt) && b.running == o.running && b.schedules == o.schedules && sameMoment(b.overdueAt, o.overdueAt) && b.overdue == o.overdue
 }
 
 func (s *Service) knownBackups(ctx context.Context, accountID uuid.UUID) (knownBackups, error) {
@@ -395,7 +472,7 @@ func (s *Service) knownBackups(ctx context.Context, accountID uuid.UUID) (knownB
 func (s *Service) knownBackupClusters(ctx context.Context, accountID uuid.UUID) (clusters []knownBackupCluster, err error) {
 	rows, err := s.cfg.DB.Query(ctx, `
 		SELECT c.cluster_id, c.digest, CASE WHEN b.cluster_digest IS DISTINCT FROM c.digest THEN c.raw END, b.cluster_id IS NOT NULL, b.cluster_digest, b.unsupported,
-			b.last_at, coalesce(b.last_status, ''), b.last_ok_at, coalesce(b.running, 0), coalesce(b.schedules, 0), b.overdue_at
+			b.last_at, coalesce(b.last_status, ''), b.last_ok_at, coalesce(b.running, 0), coalesce(b.schedules, 0), b.overdue_at, coalesce(b.overdue, false)
 		FROM clusters c LEFT JOIN cluster_backups b ON b.account_id = c.account_id AND b.cluster_id = c.cluster_id
 		WHERE c.account_id = $1 AND c.gone_at IS NULL ORDER BY c.cluster_id`, accountID)
 	if err != nil {
@@ -405,7 +482,7 @@ func (s *Service) knownBackupClusters(ctx context.Context, accountID uuid.UUID) 
 	var digest, raw []byte
 	var looked bool
 	var sum backupSum
-	_, err = pgx.ForEachRow(rows, []any{&id, &digest, &raw, &looked, &sum.digest, &sum.unsupported, &sum.lastAt, &sum.lastStatus, &sum.lastOKAt, &sum.running, &sum.schedules, &sum.overdueAt}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &digest, &raw, &looked, &sum.digest, &sum.unsupported, &sum.lastAt, &sum.lastStatus, &sum.lastOKAt, &sum.running, &sum.schedules, &sum.overdueAt, &sum.overdue}, func() error {
 		c := knownBackupCluster{id: id, digest: bytes.Clone(digest), unsupported: sum.unsupported}
 		if looked {
 			stored := sum
@@ -474,7 +551,7 @@ func judgeBackups(l lease, read backupReading, known knownBackups) judgedBackups
 	}
 	schedules := judged.schedules(l, read, known, now)
 	for _, c := range known.clusters {
-		sum := sumBackups(now[c.id], schedules[c.id])
+		sum := sumBackups(l, now[c.id], schedules[c.id])
 		sum.digest, sum.unsupported = c.digest, c.unsupported
 		if c.stored == nil || !sum.same(*c.stored) {
 			judged.changed[c.id] = true
@@ -489,11 +566,20 @@ func judgeBackups(l lease, read backupReading, known knownBackups) judgedBackups
 
 // schedules compares the schedules, and returns those that there are by cluster.
 func (j *judgedBackups) schedules(l lease, read backupReading, known knownBackups, backups map[string][]seenBackup) map[string][]seenSchedule {
-	ran := map[string]*time.Time{}
+	ran, running := map[string]*time.Time{}, map[string]*time.Time{}
 	for _, of := range backups {
 		for _, b := range of {
-			if b.ScheduleID != "" && b.CreatedAt != nil && (ran[b.ScheduleID] == nil || b.CreatedAt.After(*ran[b.ScheduleID])) {
-				ran[b.ScheduleID] = b.CreatedAt
+			into := ran
+			switch made := b.made(l); {
+			case b.ScheduleID == "" || made == nil:
+				continue
+			case b.Status == cloudapi.BackupRunning:
+				into = running
+				fallthrough
+			case b.ended():
+				if into[b.ScheduleID] == nil || made.After(*into[b.ScheduleID]) {
+					into[b.ScheduleID] = made
+				}
 			}
 		}
 	}
@@ -514,7 +600,10 @@ func (j *judgedBackups) schedules(l lease, read backupReading, known knownBackup
 	by := map[string][]seenSchedule{}
 	for _, one := range there {
 		was, stored := known.schedules[one.ScheduleID]
-		one.WatchedAt, one.LastRunAt = was.WatchedAt, was.LastRunAt
+		one.WatchedAt, one.LastRunAt, one.RunningAt = was.WatchedAt, was.LastRunAt, running[one.ScheduleID]
+		if one.LastRunAt != nil && one.LastRunAt.After(l.StartedAt.Add(aheadAtMost)) { // as another release stored it
+			one.LastRunAt = nil
+		}
 		if !stored || l.unwatched() {
 			one.WatchedAt = l.StartedAt.UTC().Truncate(time.Microsecond)
 		}
@@ -530,15 +619,16 @@ func (j *judgedBackups) schedules(l lease, read backupReading, known knownBackup
 	return by
 }
 
-// sumBackups says what the backups and schedules of one cluster come to. What is being deleted is no backup to count on.
-func sumBackups(backups []seenBackup, schedules []seenSchedule) backupSum {
+// sumBackups says what the backups and schedules of one cluster come to. What is being deleted is no backup to count on, and one from
+// the future is of a time that nobody knows.
+func sumBackups(l lease, backups []seenBackup, schedules []seenSchedule) backupSum {
 	var sum backupSum
 	epoch := time.Time{}
 	at := func(b seenBackup) *time.Time {
-		if b.CreatedAt == nil {
-			return &epoch
+		if made := b.made(l); made != nil {
+			return made
 		}
-		return b.CreatedAt
+		return &epoch
 	}
 	for _, b := range backups {
 		switch {
@@ -563,7 +653,79 @@ func sumBackups(backups []seenBackup, schedules []seenSchedule) backupSum {
 			sum.overdueAt = due
 		}
 	}
+	sum.overdue = sum.overdueAt != nil && sum.overdueAt.Before(l.StartedAt)
 	return sum
+}
+
+// queueBackups stores backups by one statement: one a row would take a large account longer than a transaction may.
+func queueBackups(batch *pgx.Batch, l lease, write []seenBackup) {
+	if len(write) == 0 {
+		return
+	}
+	batch.Queue(`
+		INSERT INTO backups (account_id, backup_id, cluster_id, name, stored_as, status, schedule_id, created_at, deleted_at, took, retention)
+		SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::interval[], $11::interval[])
+		ON CONFLICT ON CONSTRAINT backups_pkey DO UPDATE SET cluster_id = excluded.cluster_id, name = excluded.name, stored_as = excluded.stored_as,
+			status = excluded.status, schedule_id = excluded.schedule_id, created_at = excluded.created_at, deleted_at = excluded.deleted_at,
+			took = excluded.took, retention = excluded.retention`,
+		l.AccountID, column(write, func(b seenBackup) string { return b.BackupID }), column(write, func(b seenBackup) string { return b.ClusterID }),
+		column(write, func(b seenBackup) string { return b.Name }), column(write, func(b seenBackup) string { return b.StoredAs }),
+		column(write, func(b seenBackup) string { return b.Status }), column(write, func(b seenBackup) string { return b.ScheduleID }),
+		column(write, func(b seenBackup) *time.Time { return b.CreatedAt }), column(write, func(b seenBackup) *time.Time { return b.DeletedAt }),
+		column(write, func(b seenBackup) *time.Duration { return b.Took }), column(write, func(b seenBackup) *time.Duration { return b.Retention }))
+}
+
+// queueSchedules stores schedules by one statement.
+func queueSchedules(batch *pgx.Batch, l lease, write []seenSchedule) {
+	if len(write) == 0 {
+		return
+	}
+	batch.Queue(`
+		INSERT INTO backup_schedules (account_id, schedule_id, cluster_id, name, cron, status, created_at, deleted_at, retention, watched_at, last_run_at)
+		SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::interval[], $10::timestamptz[], $11::timestamptz[])
+		ON CONFLICT ON CONSTRAINT backup_schedules_pkey DO UPDATE SET cluster_id = excluded.cluster_id, name = excluded.name, cron = excluded.cron,
+			status = excluded.status, created_at = excluded.created_at, deleted_at = excluded.deleted_at, retention = excluded.retention,
+			watched_at = excluded.watched_at, last_run_at = excluded.last_run_at`,
+		l.AccountID, column(write, func(s seenSchedule) string { return s.ScheduleID }), column(write, func(s seenSchedule) string { return s.ClusterID }),
+		column(write, func(s seenSchedule) string { return s.Name }), column(write, func(s seenSchedule) string { return s.Cron }),
+		column(write, func(s seenSchedule) string { return s.Status }), column(write, func(s seenSchedule) *time.Time { return s.CreatedAt }),
+		column(write, func(s seenSchedule) *time.Time { return s.DeletedAt }), column(write, func(s seenSchedule) *time.Duration { return s.Retention }),
+		column(write, func(s seenSchedule) time.Time { return s.WatchedAt }), column(write, func(s seenSchedule) *time.Time { return s.LastRunAt }))
+}
+
+// queueSums stores what clusters' backups come to by one statement. A cluster that went meanwhile has nothing to be stored at.
+func queueSums(batch *pgx.Batch, l lease, sums map[string]backupSum) {
+	if len(sums) == 0 {
+		return
+	}
+	ids := slices.Sorted(maps.Keys(sums))
+	write := make([]backupSum, len(ids))
+	for i, id := range ids {
+		write[i] = sums[id]
+	}
+	batch.Queue(`
+		INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, unsupported, last_at, last_status, last_ok_at, running, schedules, overdue_at, overdue)
+		SELECT c.account_id, c.cluster_id, n.digest, n.unsupported, n.last_at, n.last_status, n.last_ok_at, n.running, n.schedules, n.overdue_at, n.overdue
+		FROM unnest($2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::text[], $7::timestamptz[], $8::integer[], $9::integer[], $10::timestamptz[], $11::boolean[])
+			n (cluster_id, digest, unsupported, last_at, last_status, last_ok_at, running, schedules, overdue_at, overdue)
+		JOIN clusters c ON c.account_id = $1 AND c.cluster_id = n.cluster_id ORDER BY c.cluster_id FOR KEY SHARE OF c
+		ON CONFLICT ON CONSTRAINT cluster_backups_pkey DO UPDATE SET cluster_digest = excluded.cluster_digest, unsupported = excluded.unsupported,
+			last_at = excluded.last_at, last_status = excluded.last_status, last_ok_at = excluded.last_ok_at, running = excluded.running,
+			schedules = excluded.schedules, overdue_at = excluded.overdue_at, overdue = excluded.overdue`,
+		l.AccountID, ids, column(write, func(b backupSum) []byte { return b.digest }), column(write, func(b backupSum) *string { return b.unsupported }),
+		column(write, func(b backupSum) *time.Time { return b.lastAt }), column(write, func(b backupSum) string { return b.lastStatus }),
+		column(write, func(b backupSum) *time.Time { return b.lastOKAt }), column(write, func(b backupSum) int32 { return count(b.running) }),
+		column(write, func(b backupSum) int32 { return count(b.schedules) }), column(write, func(b backupSum) *time.Time { return b.overdueAt }),
+		column(write, func(b backupSum) bool { return b.overdue }))
+}
+
+// column is one field of each row.
+func column[Row, T any](rows []Row, of func(Row) T) []T {
+	out := make([]T, len(rows))
+	for i, row := range rows {
+		out[i] = of(row)
+	}
+	return out
 }
 
 // storeBackups stores what is different in one transaction.
@@ -571,44 +733,18 @@ func (s *Service) storeBackups(ctx context.Context, l lease, read backupReading,
 	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
 	batch := &pgx.Batch{}
-	for _, b := range judged.writeBackups {
-		batch.Queue(`
-			INSERT INTO backups (account_id, backup_id, cluster_id, name, stored_as, status, schedule_id, created_at, deleted_at, took, retention)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-			ON CONFLICT ON CONSTRAINT backups_pkey DO UPDATE SET cluster_id = excluded.cluster_id, name = excluded.name, stored_as = excluded.stored_as,
-				status = excluded.status, schedule_id = excluded.schedule_id, created_at = excluded.created_at, deleted_at = excluded.deleted_at,
-				took = excluded.took, retention = excluded.retention`,
-			l.AccountID, b.BackupID, b.ClusterID, b.Name, b.StoredAs, b.Status, b.ScheduleID, b.CreatedAt, b.DeletedAt, b.Took, b.Retention)
-	}
-	for _, one := range judged.writeSchedules {
-		batch.Queue(`
-			INSERT INTO backup_schedules (account_id, schedule_id, cluster_id, name, cron, status, created_at, deleted_at, retention, watched_at, last_run_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-			ON CONFLICT ON CONSTRAINT backup_schedules_pkey DO UPDATE SET cluster_id = excluded.cluster_id, name = excluded.name, cron = excluded.cron,
-				status = excluded.status, created_at = excluded.created_at, deleted_at = excluded.deleted_at, retention = excluded.retention,
-				watched_at = excluded.watched_at, last_run_at = excluded.last_run_at`,
-			l.AccountID, one.ScheduleID, one.ClusterID, one.Name, one.Cron, one.Status, one.CreatedAt, one.DeletedAt, one.Retention, one.WatchedAt, one.LastRunAt)
-	}
+	queueBackups(batch, l, judged.writeBackups)
+	queueSchedules(batch, l, judged.writeSchedules)
 	if len(judged.deleteBackups) > 0 {
 		batch.Queue(`DELETE FROM backups WHERE account_id = $1 AND backup_id = ANY($2)`, l.AccountID, judged.deleteBackups)
 	}
 	if len(judged.deleteSchedules) > 0 {
 		batch.Queue(`DELETE FROM backup_schedules WHERE account_id = $1 AND schedule_id = ANY($2)`, l.AccountID, judged.deleteSchedules)
 	}
-	for _, id := range slices.Sorted(maps.Keys(judged.sums)) {
-		sum := judged.sums[id]
-		// A cluster that went meanwhile has nothing to be stored at.
-		batch.Queue(`
-			INSERT INTO cluster_backups (account_id, cluster_id, cluster_digest, unsupported, last_at, last_status, last_ok_at, running, schedules, overdue_at)
-			SELECT c.account_id, c.cluster_id, $3, $4, $5, $6, $7, $8, $9, $10 FROM clusters c WHERE c.account_id = $1 AND c.cluster_id = $2 FOR KEY SHARE
-			ON CONFLICT ON CONSTRAINT cluster_backups_pkey DO UPDATE SET cluster_digest = excluded.cluster_digest, unsupported = excluded.unsupported,
-				last_at = excluded.last_at, last_status = excluded.last_status, last_ok_at = excluded.last_ok_at, running = excluded.running,
-				schedules = excluded.schedules, overdue_at = excluded.overdue_at`,
-			l.AccountID, id, sum.digest, sum.unsupported, sum.lastAt, sum.lastStatus, sum.lastOKAt, sum.running, sum.schedules, sum.overdueAt)
-	}
+	queueSums(batch, l, judged.sums)
 	digest := read.digest
-	if read.partly && read.unread == 0 { // the next listing may be whole
-		digest = nil
+	if read.partly && read.unread == 0 || slices.ContainsFunc(read.backups, func(b seenBackup) bool { return b.CreatedAt != nil && b.made(l) == nil }) {
+		digest = nil // the next listing may be whole, and what is in the future now is not for ever
 	}
 	batch.Queue(`UPDATE refresh SET ok_at = $3, digest = $4, error = $5 WHERE account_id = $1 AND kind = $2`, l.AccountID, kindBackups, l.StartedAt, digest, cut(read.words(), maxSnapshotText))
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {

@@ -161,7 +161,7 @@ func (b *backupRig) sum(cluster string) string {
 	b.t.Helper()
 	return value[string](b.t, b.rig, `
 		SELECT concat_ws(' ', coalesce(nullif(last_status, ''), 'NOTHING'), CASE WHEN last_ok_at IS NOT NULL THEN 'ok' END, CASE WHEN running > 0 THEN running || ' running' END,
-			CASE WHEN schedules > 0 THEN schedules || ' schedules' END, CASE WHEN overdue_at < now() THEN 'overdue' END, unsupported)
+			CASE WHEN schedules > 0 THEN schedules || ' schedules' END, CASE WHEN overdue THEN 'overdue' END, unsupported)
 		FROM cluster_backups WHERE cluster_id = $1`, cluster)
 }
 
@@ -453,5 +453,139 @@ func TestBackupsOfARevokedKey(t *testing.T) {
 	page, err := s.svc.Backups(t.Context(), member("viewers"), BackupsQuery{})
 	if err != nil || len(page.Rows) == 0 || page.Counts[BackupsUnable] == 0 {
 		t.Errorf("%d rows, %v, %v", len(page.Rows), page.Counts, err)
+	}
+}
+
+// TestScheduleBecomesOverdueInAQuietListing: a listing that says what the last one said finds what is late by now, and tells.
+func TestScheduleBecomesOverdueInAQuietListing(t *testing.T) {
+	b := newBackupRig(t)
+	hourly := b.up.schedule(b.clusters[0], "@every 1h", "86400s", 48*time.Hour)
+	b.up.backup(b.clusters[0], "SUCCEEDED", hourly, 10*time.Minute)
+	b.poll()
+	b.poll()
+	if got := b.sum(b.clusters[0]); got != "SUCCEEDED ok 1 schedules" {
+		t.Fatalf("in time: %q", got)
+	}
+	heard := b.hears()
+	b.exec(t, `UPDATE cluster_backups SET overdue_at = now() - interval '1 second' WHERE cluster_id = $1`, b.clusters[0])
+	b.exec(t, `UPDATE backup_schedules SET last_run_at = now() - interval '2 hours'`)
+	b.up.set(func(u *backupUpstream) {
+		u.backups[0]["createdAt"] = time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339Nano)
+	})
+	b.poll()
+	if got := b.sum(b.clusters[0]); got != "SUCCEEDED ok 1 schedules overdue" {
+		t.Errorf("late: %q", got)
+	}
+	if said := heard(); len(said) != 1 || !strings.HasSuffix(said[0], b.clusters[0]) {
+		t.Errorf("told %q", said)
+	}
+}
+
+// TestBackupsFromTheFuture: a backup of a time to come, by upstream's clock or its malice, is none that came and not the freshest, and
+// when it is gone nothing of it is left; one a little ahead is taken.
+func TestBackupsFromTheFuture(t *testing.T) {
+	b := newBackupRig(t)
+	hourly := b.up.schedule(b.clusters[0], "@every 1h", "86400s", 48*time.Hour)
+	b.up.backup(b.clusters[0], "SUCCEEDED", hourly, 3*time.Hour)
+	b.up.backup(b.clusters[0], "SUCCEEDED", hourly, -73*365*24*time.Hour)
+	near := b.up.schedule(b.clusters[1], "@every 1h", "86400s", 48*time.Hour)
+	b.up.backup(b.clusters[1], "SUCCEEDED", near, -time.Minute)
+	b.exec(t, `UPDATE backup_schedules SET last_run_at = '2099-01-01'`)
+	b.poll()
+	b.exec(t, `UPDATE backup_schedules SET last_run_at = '2099-01-01' WHERE schedule_id = $1`, hourly) // as another release stored it
+	b.up.set(func(u *backupUpstream) { u.schedules[0]["displayName"] = "renamed" })
+	b.poll()
+	if got := b.sum(b.clusters[0]); got != "SUCCEEDED ok 1 schedules overdue" {
+		t.Errorf("with one of 2099: %q", got)
+	}
+	if future := value[int](t, b.rig, `SELECT count(*) FROM cluster_backups WHERE last_ok_at > now() + interval '1 hour' OR last_at > now() + interval '1 hour'`); future != 0 {
+		t.Error("the future one is the freshest")
+	}
+	if got := b.sum(b.clusters[1]); got != "SUCCEEDED ok 1 schedules" {
+		t.Errorf("with one a minute ahead: %q", got)
+	}
+	b.up.set(func(u *backupUpstream) { u.backups = slices.Delete(u.backups, 1, 2) })
+	b.poll()
+	if got := b.sum(b.clusters[0]); got != "SUCCEEDED ok 1 schedules overdue" {
+		t.Errorf("once it is gone: %q", got)
+	}
+}
+
+// TestSkippedBackupsAreNone: a schedule of which each backup is skipped, or of which nobody knows what became, is late, and its cluster
+// is not backed up, whatever succeeded long ago; one that is being made is not late.
+func TestSkippedBackupsAreNone(t *testing.T) {
+	b := newBackupRig(t)
+	for i, status := range []string{"SKIPPED", "UNKNOWN", "RUNNING"} {
+		nightly := b.up.schedule(b.clusters[i], "@every 24h", "604800s", 30*24*time.Hour)
+		b.up.backup(b.clusters[i], "SUCCEEDED", nightly, 97*time.Hour)
+		for day := range 4 {
+			if status != "RUNNING" || day == 0 {
+				b.up.backup(b.clusters[i], status, nightly, time.Duration(day)*24*time.Hour+time.Hour)
+			}
+		}
+	}
+	b.poll()
+	for i, want := range []string{"SKIPPED ok 1 schedules overdue", "UNKNOWN ok 1 schedules overdue", "SUCCEEDED ok 1 running 1 schedules"} {
+		if got := b.sum(b.clusters[i]); got != want {
+			t.Errorf("cluster %d: %q, want %q", i, got, want)
+		}
+	}
+	page, err := b.svc.Backups(t.Context(), viewer(), BackupsQuery{State: BackupsFine})
+	if err != nil || len(page.Rows) != 1 || page.Rows[0].ClusterID != b.clusters[2] || page.Counts[BackupsFailed] != 2 {
+		t.Errorf("well are %v, counted %v, %v", standing(page), page.Counts, err)
+	}
+	// One that was being made and is skipped then has not come either.
+	b.up.set(func(u *backupUpstream) { u.backups[len(u.backups)-1]["status"] = "BACKUP_STATUS_SKIPPED" })
+	b.poll()
+	if got := b.sum(b.clusters[2]); got != "SKIPPED ok 1 schedules overdue" {
+		t.Errorf("skipped after it was begun: %q", got)
+	}
+}
+
+// TestBackupsOfManyBytesAreNotBelieved: what is kept of a listing is bounded in bytes, whatever upstream writes into it, and one account's
+// large listing waits for the process's other large ones.
+func TestBackupsOfManyBytesAreNotBelieved(t *testing.T) {
+	long := strings.Repeat("n", 1000)
+	pages := func(n, each int) func(context.Context, string) (cloudapi.Listing[cloudapi.Backup], error) {
+		return func(_ context.Context, token string) (cloudapi.Listing[cloudapi.Backup], error) {
+			var page cloudapi.Listing[cloudapi.Backup]
+			at := 0
+			if token != "" {
+				if _, err := fmt.Sscan(token, &at); err != nil {
+					return page, err
+				}
+			}
+			for i := range each {
+				page.Items = append(page.Items, cloudapi.Backup{ID: fmt.Sprint(at*each + i), ClusterID: "c", Name: long, DisplayName: long})
+			}
+			if at+1 < n {
+				page.Next = fmt.Sprint(at + 1)
+			}
+			return page, nil
+		}
+	}
+	list := func(ctx context.Context, held *heldList, n int) error {
+		_, err := wholeListing(ctx, "backups", held, pages(n, 250), seenBackupOf, func(b seenBackup) string { return b.BackupID })
+		return err
+	}
+	places := make(chan struct{}, 1)
+	large, small := &heldList{places: places}, &heldList{places: places}
+	if err := list(t.Context(), large, 20); err != nil || !large.has {
+		t.Fatalf("a large one: %v, has a place: %t", err, large.has)
+	}
+	if err := list(t.Context(), small, 2); err != nil || small.has {
+		t.Errorf("a small one beside it: %v", err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := list(soon, &heldList{places: places}, 20); err == nil {
+		t.Error("another large one has no place and is read")
+	}
+	large.release()
+	if err := list(t.Context(), large, 20); err != nil {
+		t.Errorf("once there is a place: %v", err)
+	}
+	if err := list(t.Context(), large, 100); err == nil || !strings.Contains(refreshWords(err), "more backups than the console takes") {
+		t.Errorf("50 MB: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // brokenCloud panics at the alerts of every cluster.
 type brokenCloud struct{ cloud }
 
-func (brokenCloud) Alerts(context.Context, string) ([]cloudapi.Alert, error) {
+func (brokenCloud) Alerts(context.Context, string) (cloudapi.AlertList, error) {
 	panic("the answer is nothing that anybody thought of")
 }
 

@@ -89,6 +89,8 @@ type refreshing struct {
 	heavy     chan struct{} // holds one for each large listing that is being decoded or stored
 	turnWait  time.Duration // see the constant
 	alerts    *rate.Limiter // clusters whose alerts are read, of all accounts
+
+	largeLists chan struct{} // holds one for each account whose list of backups is large
 }
 
 // lease is the right to refresh one account, until a time in the database.

@@ -103,6 +103,7 @@ func New(cfg Config) *Service {
 		refreshing: refreshing{
 			random: rand.Float64, wake: make(chan struct{}, 1), settleOwn: settleOwn,
 			heavy: make(chan struct{}, heavyTurns(cfg.DB)), turnWait: turnWait, alerts: rate.NewLimiter(alertsASecond, maxAlertsRound),
+			largeLists: make(chan struct{}, largeLists),
 		},
 	}
 }

@@ -117,7 +117,7 @@ func plain(text string) string {
 	for !utf8.RuneStart(text[cut]) {
 		cut--
 	}
-	return text[:cut]
+	return strings.Clone(text[:cut]) // the rest of it is not held on to
 }
 
 func count(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

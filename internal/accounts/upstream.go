@@ -34,7 +34,7 @@ type cloud interface {
 	CreateManagementKey(ctx context.Context) (cloudapi.ManagementKey, cloudapi.Secret, error)
 	DeleteManagementKey(ctx context.Context, id string) error
 
-	Alerts(ctx context.Context, cluster string) ([]cloudapi.Alert, error)
+	Alerts(ctx context.Context, cluster string) (cloudapi.AlertList, error)
 	Backups(ctx context.Context, pageToken string) (cloudapi.Listing[cloudapi.Backup], error)
 	BackupSchedules(ctx context.Context, pageToken string) (cloudapi.Listing[cloudapi.BackupSchedule], error)
 

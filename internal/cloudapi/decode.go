@@ -22,6 +22,7 @@ const (
 	maxResource = 1 << 20 // bytes of one resource
 	maxItems    = 10_000  // resources in one answer
 	maxText     = 1024    // bytes of one string that is kept; Raw keeps it whole
+	maxEnum     = 128     // bytes of the name of a value
 )
 
 // parse reads one JSON value, numbers kept as written. It refuses what could not be stored or walked:
@@ -332,9 +333,9 @@ func (n node) duration(name string) time.Duration {
 }
 
 // enum returns the name of a value without the enum's prefix. Numbers are looked up; UNSPECIFIED is
-// the same as absent, and what the enum does not have stays as it came.
+// the same as absent, and what the enum does not have stays as it came, written out and cut as words are.
 func (n node) enum(name string, of enum) string {
-	value := n.text(name)
+	value := cut(visible(cut(n.text(name), maxEnum)), maxEnum)
 	if i, err := strconv.Atoi(value); err == nil {
 		if i == 0 {
 			return ""
@@ -393,7 +394,7 @@ func scalar(v any) string {
 	return ""
 }
 
-// cut shortens s to at most so many bytes at a rune's edge.
+// cut shortens s to at most so many bytes at a rune's edge. What it cuts off it does not hold on to.
 func cut(s string, size int) string {
 	if len(s) <= size {
 		return s
@@ -401,7 +402,7 @@ func cut(s string, size int) string {
 	for size > 0 && !utf8.RuneStart(s[size]) {
 		size--
 	}
-	return s[:size]
+	return strings.Clone(s[:size])
 }
 
 func snakeCase(name string) string {

@@ -1,12 +1,15 @@
 package cloudapi
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
-// maxAlerts bounds the alerts of one cluster that are read.
+// maxAlerts bounds the alerts of one cluster that are kept of an answer.
 const maxAlerts = 500
 
 // The severities and states of an Alert.
@@ -30,9 +33,24 @@ type Alert struct {
 	State        string    // AlertFiring, AlertResolved, or one that is not known here
 }
 
+// AlertList is what upstream lists as alerts of a cluster.
+type AlertList struct {
+	Alerts []Alert // at most 500: those that fire before those that are resolved
+	// Unreadable is how many more were listed that cannot be read, and Unread how many that fire and are more than are kept. While
+	// there are any, it does not follow from an alert's absence that it does not fire.
+	Unreadable, Unread int
+}
+
+// Whole reports whether everything that fires is among the alerts.
+func (l AlertList) Whole() bool { return l.Unreadable+l.Unread == 0 }
+
 // Alerts returns the alerts of a cluster, firing and resolved.
-func (api *CurrentAPI) Alerts(ctx context.Context, cluster string) ([]Alert, error) {
-	alerts, err := listOf(ctx, api.conn, OpListClusterAlerts, Params{"cluster_id": cluster}, nil, "alerts", func(n node) (Alert, error) {
+func (api *CurrentAPI) Alerts(ctx context.Context, cluster string) (AlertList, error) {
+	answer, err := api.conn.Do(ctx, OpListClusterAlerts, Params{"cluster_id": cluster}, nil, nil)
+	if err != nil {
+		return AlertList{}, err
+	}
+	read := reading[Alert]{decode: func(n node) (Alert, error) {
 		id := n.text("id")
 		if !isIdentifier(id) {
 			return Alert{}, errors.New("an alert has no id")
@@ -41,11 +59,36 @@ func (api *CurrentAPI) Alerts(ctx context.Context, cluster string) ([]Alert, err
 			ID: id, Type: n.enum("type", enumAlertType), Severity: n.enum("severity", enumAlertSeverity), State: n.enum("state", enumAlertState),
 			Title: n.words("title"), Description: n.words("description"), LastFiringAt: n.time("lastFiringAt"),
 		}, nil
+	}}
+	listed := 0
+	if _, err = members(answer.Body, "alerts", func(raw json.RawMessage) error { listed++; return read.add(raw) }); err == nil {
+		err = read.failure()
+	}
+	if err != nil {
+		return AlertList{}, api.conn.misshapen(OpListClusterAlerts, answer, err)
+	}
+	list := AlertList{Alerts: read.items, Unreadable: listed - len(read.items)}
+	slices.SortStableFunc(list.Alerts, func(a, b Alert) int {
+		if resolved := a.State == AlertResolved; resolved != (b.State == AlertResolved) {
+			if resolved {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.ID, b.ID)
 	})
-	return alerts[:min(len(alerts), maxAlerts)], err
+	if len(list.Alerts) > maxAlerts {
+		for _, a := range list.Alerts[maxAlerts:] {
+			if a.State != AlertResolved {
+				list.Unread++
+			}
+		}
+		list.Alerts = slices.Clone(list.Alerts[:maxAlerts])
+	}
+	return list, nil
 }
 
 // Alerts is not in pa/v1.
-func (*LegacyAPI) Alerts(context.Context, string) ([]Alert, error) {
-	return nil, lacks("Alerts", "alerts")
+func (*LegacyAPI) Alerts(context.Context, string) (AlertList, error) {
+	return AlertList{}, lacks("Alerts", "alerts")
 }

@@ -75,7 +75,7 @@ func (s *Server) handleAlerts(c echo.Context) error {
 	href := s.accountLinks(c)
 	for _, a := range page.Alerts {
 		v.Rows = append(v.Rows, templates.AlertRow{
-			Severity: a.Severity, Firing: a.State == cloudapi.AlertFiring, State: a.State, Title: a.Title, Description: a.Description, Type: a.Type,
+			Severity: a.Severity, Firing: a.Fires(), State: a.State, Title: a.Title, Description: a.Description, Type: a.Type,
 			Cluster: named(a.ClusterName, a.ClusterID), ClusterHref: clusterPath(a.AccountID, a.ClusterID), ClusterID: a.ClusterID,
 			Account: a.AccountName, AccountHref: href(a.AccountID, a.Environment), Environment: string(a.Environment), Since: a.Since,
 			LastFiringAt: timeOf(a.LastFiringAt), ReadAt: timeOf(a.ReadAt), Failed: a.Failed,
