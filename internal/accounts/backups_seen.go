@@ -748,7 +748,7 @@ func (s *Service) storeBackups(ctx context.Context, l lease, read backupReading,
 	}
 	batch.Queue(`UPDATE refresh SET ok_at = $3, digest = $4, error = $5 WHERE account_id = $1 AND kind = $2`, l.AccountID, kindBackups, l.StartedAt, digest, cut(read.words(), maxSnapshotText))
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		if err := holdSide(ctx, tx, kindBackups, l); err != nil {
+		if err := holdLease(ctx, tx, kindBackups, l); err != nil {
 			return err
 		}
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {

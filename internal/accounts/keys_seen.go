@@ -522,7 +522,7 @@ func (s *Service) storeKeys(ctx context.Context, l lease, read keyReading, judge
 	}
 	batch.Queue(`UPDATE refresh SET ok_at = $3, digest = $4, error = $5 WHERE account_id = $1 AND kind = $2`, l.AccountID, kindKeys, l.StartedAt, digest, cut(read.words(), maxSnapshotText))
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		if err := holdSide(ctx, tx, kindKeys, l); err != nil {
+		if err := holdLease(ctx, tx, kindKeys, l); err != nil {
 			return err
 		}
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {

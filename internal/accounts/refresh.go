@@ -150,39 +150,55 @@ func (r *refreshing) nudge() {
 	}
 }
 
-// lease takes up to n accounts that are due and that no living worker holds. troubled chooses
+// lease takes up to n accounts whose clusters are due; see leaseDue.
+func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, error) {
+	return s.leaseDue(ctx, kindClusters, s.cfg.Owner+"/", leaseClusters, troubled, n)
+}
+
+// leaseDue takes up to n accounts of which a kind is due and that no living worker holds. troubled chooses
 // those whose last refresh failed, otherwise the others. What is due later, or leased longer, than can be
 // is of a clock that was ahead: it is due. It finishes also when ctx ends meanwhile: a lease that the
 // database grants and nobody hears of would keep the account from everybody.
-func (s *Service) lease(ctx context.Context, troubled bool, n int) ([]lease, error) {
+func (s *Service) leaseDue(ctx context.Context, kind, owner, statement string, troubled bool, n int, more ...any) ([]lease, error) {
 	ctx, cancel := detached(ctx, snapshotTimeout)
 	defer cancel()
-	owner, look := s.cfg.Owner+"/"+s.newID().String(), s.onScreen()
-	rows, err := s.cfg.DB.Query(ctx, `
-		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
-		FROM (
-			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id
-			WHERE a.enabled AND f.kind = 'clusters' AND (f.failures > 0) = $3
-				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
-				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
-			ORDER BY `+turn("f", "f.unhealthy", "$6", "$7", "$8")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
-		) due
-		WHERE r.account_id = due.account_id AND r.kind = due.kind
-		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.error AS told, r.ok_at, clock_timestamp() AS started_at,
-			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
-		leaseTime, owner, troubled, n, 2*max(longestWait, s.cfg.PollMax), look.everything, nonNil(look.environments), nonNil(look.accounts))
+	look := s.onScreen()
+	rows, err := s.cfg.DB.Query(ctx, statement, append([]any{leaseTime, owner + s.newID().String(), troubled, n, 2 * max(longestWait, s.cfg.PollMax), kind,
+		look.everything, nonNil(look.environments), nonNil(look.accounts)}, more...)...)
 	if err != nil {
-		return nil, fmt.Errorf("leasing refreshes: %w", err)
+		return nil, fmt.Errorf("leasing refreshes of %s: %w", kind, err)
 	}
 	leases, err := pgx.CollectRows(rows, pgx.RowToStructByName[lease])
 	if err != nil {
-		return nil, fmt.Errorf("leasing refreshes: %w", err)
+		return nil, fmt.Errorf("leasing refreshes of %s: %w", kind, err)
 	}
 	return leases, nil
 }
 
-// refreshLoop gives due accounts to workers until ctx ends, and returns when all have ended. When
-// the database does not answer it waits longer and longer, and goes on when it answers again.
+// What leaseDue does: of clusters, and of the other kinds, which need the account's clusters to have been read and $10, the
+// generations that have the kind.
+var (
+	leaseClusters = leaseStatement("", "f.unhealthy", "true")
+	leaseOther    = leaseStatement(`LEFT JOIN refresh w ON w.account_id = a.id AND w.kind = 'clusters'`,
+		"coalesce(w.unhealthy, false)", "w.ok_at IS NOT NULL AND a.generation = ANY($10)")
+)
+
+func leaseStatement(join, unhealthy, condition string) string {
+	return `
+		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
+		FROM (
+			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id ` + join + `
+			WHERE a.enabled AND f.kind = $6 AND (f.failures > 0) = $3 AND ` + condition + `
+				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
+				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
+			ORDER BY ` + turn("f", unhealthy, "$7", "$8", "$9") + ` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
+		) due
+		WHERE r.account_id = due.account_id AND r.kind = due.kind
+		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.error AS told, r.ok_at, clock_timestamp() AS started_at,
+			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`
+}
+
+// refreshLoop gives accounts whose clusters are due to workers until ctx ends, and returns when all have ended.
 func (s *Service) refreshLoop(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -211,33 +227,42 @@ func (s *Service) refreshLoop(ctx context.Context) {
 		}
 		return nil
 	}
+	s.rounds(ctx, kindClusters, s.refreshing.wake, func(tick time.Duration) (time.Duration, error) {
+		if err := errors.Join(s.takeBack(ctx), dispatch(prepared, well, false), dispatch(troubled, failing, true)); err != nil {
+			return 0, err
+		}
+		return s.untilDue(ctx, tick), nil
+	})
+}
+
+// rounds has what is due of a kind given to workers until ctx ends: when wake says that a place is free or something is due, and after
+// the wait that a round returns, which is given the longest. When the database does not answer it waits longer and longer, whatever is
+// free, and goes on when it answers again.
+func (s *Service) rounds(ctx context.Context, kind string, wake <-chan struct{}, round func(tick time.Duration) (time.Duration, error)) {
 	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
 	wait, lost := tick, false
 	for ctx.Err() == nil {
-		err := errors.Join(s.takeBack(ctx), dispatch(prepared, well, false), dispatch(troubled, failing, true))
+		next, err := round(tick)
 		switch {
 		case err == nil:
-			wait = s.untilDue(ctx, tick)
+			wait, lost = next, false
 		case ctx.Err() != nil:
 			return
+		case !lost:
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.String("kind", kind), slog.Any("error", err))
+			wait, lost = 2*tick, true
 		default:
-			if !lost {
-				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.Any("error", err))
-			}
-			wait = min(2*max(wait, tick), 10*time.Second)
+			wait = min(2*wait, 10*time.Second)
 		}
-		lost = err != nil
+		free := wake
+		if lost { // that a worker is free is no reason to ask a dead database more often
+			free = nil
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-		case <-s.refreshing.wake:
-			if err != nil { // a free worker is no reason to ask a dead database more often
-				select {
-				case <-ctx.Done():
-				case <-timer.C:
-				}
-			}
+		case <-free:
 		}
 		timer.Stop()
 	}
@@ -620,7 +645,7 @@ func (s *Service) storeListing(ctx context.Context, l lease, known map[string]kn
 		return s.endRefresh(ctx, s.cfg.DB, l, end)
 	}
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		if err := holdLease(ctx, tx, l); err != nil {
+		if err := holdLease(ctx, tx, kindClusters, l); err != nil {
 			return err
 		}
 		judged, err := s.judge(ctx, tx, l, look, listed)
@@ -710,10 +735,10 @@ func (l lease) batch(write []snapshot, gone, newlyMissing []string, judged judge
 	return batch, nil
 }
 
-// holdLease locks the account's row and then the lease's, in the order in which removing an account
+// holdLease locks the account's row and then that of its lease for a kind, in the order in which removing an account
 // and moving it to another API take them. errLeaseLost when either is not there any more, or the
 // account was moved.
-func holdLease(ctx context.Context, tx pgx.Tx, l lease) error {
+func holdLease(ctx context.Context, tx pgx.Tx, kind string, l lease) error {
 	moved, err := movedFrom(ctx, tx, l.AccountID, l.Generation)
 	if errors.Is(err, ErrNotFound) || moved {
 		return errLeaseLost
@@ -721,14 +746,14 @@ func holdLease(ctx context.Context, tx pgx.Tx, l lease) error {
 	if err == nil {
 		var held bool
 		err = tx.QueryRow(ctx, `
-			SELECT true FROM refresh WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2 AND lease_until > clock_timestamp() FOR UPDATE`,
-			l.AccountID, l.Owner).Scan(&held)
+			SELECT true FROM refresh WHERE account_id = $1 AND kind = $2 AND lease_owner = $3 AND lease_until > clock_timestamp() FOR UPDATE`,
+			l.AccountID, kind, l.Owner).Scan(&held)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errLeaseLost
 	}
 	if err != nil {
-		return fmt.Errorf("holding the lease: %w", err)
+		return fmt.Errorf("holding the lease of %s: %w", kind, err)
 	}
 	return nil
 }
@@ -739,7 +764,7 @@ func (s *Service) storeFailure(ctx context.Context, l lease, failure error) erro
 	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, s.cfg.DB, func(tx pgx.Tx) error {
-		if err := holdLease(ctx, tx, l); err != nil {
+		if err := holdLease(ctx, tx, kindClusters, l); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `

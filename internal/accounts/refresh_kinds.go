@@ -86,32 +86,7 @@ func (s *Service) sideOwner() string { return s.cfg.Owner + "#" }
 
 // leaseSide is lease for one kind of those next to clusters, of accounts whose clusters were read: these go first.
 func (s *Service) leaseSide(ctx context.Context, k sideKind, troubled bool, n int) ([]lease, error) {
-	ctx, cancel := detached(ctx, snapshotTimeout)
-	defer cancel()
-	look := s.onScreen()
-	rows, err := s.cfg.DB.Query(ctx, `
-		UPDATE refresh r SET lease_until = clock_timestamp() + $1::interval, lease_owner = $2
-		FROM (
-			SELECT f.account_id, f.kind, a.generation FROM refresh f JOIN accounts a ON a.id = f.account_id
-			LEFT JOIN refresh w ON w.account_id = a.id AND w.kind = 'clusters'
-			WHERE w.ok_at IS NOT NULL AND a.enabled AND f.kind = $6 AND a.generation = ANY($7) AND (f.failures > 0) = $3
-				AND (f.next_at <= clock_timestamp() OR f.next_at > clock_timestamp() + $5::interval)
-				AND (f.lease_until IS NULL OR f.lease_until < clock_timestamp() OR f.lease_until > clock_timestamp() + 2 * $1::interval)
-			ORDER BY `+turn("f", "coalesce(w.unhealthy, false)", "$8", "$9", "$10")+` LIMIT $4 FOR UPDATE OF f SKIP LOCKED
-		) due
-		WHERE r.account_id = due.account_id AND r.kind = due.kind
-		RETURNING r.account_id, r.lease_owner AS owner, r.failures, r.vanished, r.error AS told, r.ok_at, clock_timestamp() AS started_at,
-			r.log_seq, (SELECT h.seq FROM audit.head h) AS head, due.generation`,
-		leaseTime, s.sideOwner()+k.name+"/"+s.newID().String(), troubled, n, 2*max(longestWait, s.cfg.PollMax), k.name, k.generations,
-		look.everything, nonNil(look.environments), nonNil(look.accounts))
-	if err != nil {
-		return nil, fmt.Errorf("leasing refreshes of %s: %w", k.name, err)
-	}
-	leases, err := pgx.CollectRows(rows, pgx.RowToStructByName[lease])
-	if err != nil {
-		return nil, fmt.Errorf("leasing refreshes of %s: %w", k.name, err)
-	}
-	return leases, nil
+	return s.leaseDue(ctx, k.name, s.sideOwner()+k.name+"/", leaseOther, troubled, n, k.generations)
 }
 
 // turn orders what is due when there are more than there are workers: how late something is counts double where the account
@@ -220,35 +195,9 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 		}
 		return nil
 	}
-	tick := max(min(s.cfg.PollMin/2, time.Second), 20*time.Millisecond)
-	wait := tick
-	for ctx.Err() == nil {
-		err := errors.Join(dispatch(steady, false), dispatch(troubled, true))
-		switch {
-		case err == nil:
-			wait = tick
-		case ctx.Err() != nil:
-			return
-		default:
-			if wait == tick {
-				s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refreshes not leased", slog.String("kind", k.name), slog.Any("error", err))
-			}
-			wait = min(2*wait, 10*time.Second)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-free:
-			if err != nil {
-				select {
-				case <-ctx.Done():
-				case <-timer.C:
-				}
-			}
-		}
-		timer.Stop()
-	}
+	s.rounds(ctx, k.name, free, func(tick time.Duration) (time.Duration, error) {
+		return tick, errors.Join(dispatch(steady, false), dispatch(troubled, true))
+	})
 }
 
 // refreshSide reads one kind of a leased account and stores it, or stores why that failed. It gives the lease back in
@@ -265,8 +214,6 @@ func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
 	case errors.Is(err, errLeaseLost):
 		return
 	case ctx.Err() != nil || errors.Is(err, errBusy) || conflicting(err): // the console stops or is busy, or the account was disabled
-		ctx, cancel := detached(ctx, snapshotTimeout)
-		defer cancel()
 		err = s.storeSide(ctx, k, l, `failures = failures`)
 	default:
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
@@ -355,36 +302,6 @@ func (s *Service) storeSide(ctx context.Context, k sideKind, l lease, set string
 		return errLeaseLost
 	}
 	return nil
-}
-
-// holdSide is holdLease for a kind besides clusters.
-func holdSide(ctx context.Context, tx pgx.Tx, kind string, l lease) error {
-	moved, err := movedFrom(ctx, tx, l.AccountID, l.Generation)
-	if errors.Is(err, ErrNotFound) || moved {
-		return errLeaseLost
-	}
-	if err == nil {
-		var held bool
-		err = tx.QueryRow(ctx, `
-			SELECT true FROM refresh WHERE account_id = $1 AND kind = $2 AND lease_owner = $3 AND lease_until > clock_timestamp() FOR UPDATE`,
-			l.AccountID, kind, l.Owner).Scan(&held)
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errLeaseLost
-	}
-	if err != nil {
-		return fmt.Errorf("holding the lease of %s: %w", kind, err)
-	}
-	return nil
-}
-
-// letGoOfSides gives back the leases of this process when its workers have ended.
-func (s *Service) letGoOfSides(ctx context.Context) {
-	ctx, cancel := detached(ctx, flushTimeout)
-	defer cancel()
-	if _, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE starts_with(lease_owner, $1)`, s.sideOwner()); err != nil {
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "leases are held until they expire", slog.Any("error", err))
-	}
 }
 
 // digestOf is the same for the same things in the same order.

@@ -69,7 +69,6 @@ func (s *Service) Run(ctx context.Context) error {
 	var leaving sync.WaitGroup
 	leaving.Go(func() { s.waitForRefusals(ctx) })
 	s.letGoOfLeases(ctx)
-	s.letGoOfSides(ctx)
 	leaving.Wait()
 	last, cancel := detached(ctx, flushTimeout)
 	defer cancel()
@@ -93,8 +92,8 @@ func (s *Service) waitForRefusals(ctx context.Context) {
 func (s *Service) letGoOfLeases(ctx context.Context) {
 	ctx, cancel := detached(ctx, flushTimeout)
 	defer cancel()
-	s.refreshing.orphaned.Store(true)
-	if err := s.takeBack(ctx); err != nil {
+	if _, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE starts_with(lease_owner, $1) OR starts_with(lease_owner, $2)`,
+		s.cfg.Owner+"/", s.sideOwner()); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "leases are held until they expire", slog.Any("error", err))
 	}
 }
