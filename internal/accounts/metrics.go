@@ -24,18 +24,22 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{
 		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "qm_sign_ins_total", Help: "Sign-ins that ended, by result: ok, failed, or busy when this process had too much to do for it.",
+			Name: "qm_sign_ins_total", Help: "Sign-ins that ended, by result: ok or failed.",
 		}, []string{"result"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "qm_refreshes_total", Help: "Refreshes of an account's clusters by this process, by result: ok, failed, or busy when this process had too much to do for it.",
-		}, []string{"result"}),
+			Name: "qm_refreshes_total", Help: "Refreshes of one kind of one account by this process, by kind and result: ok, failed, or busy when this process had too much to do for it.",
+		}, []string{"kind", "result"}),
 		jobsFailed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "qm_task_failures_total", Help: "Failed runs of background tasks; each is tried again.",
 		}, []string{"task"}),
 	}
 	for _, result := range []string{"ok", "failed"} { // a rate needs the zero
 		m.signIns.WithLabelValues(result)
-		m.refreshes.WithLabelValues(result)
+	}
+	for _, kind := range []string{kindClusters, kindKeys, kindAlerts, kindBackups} {
+		for _, result := range []string{"ok", "failed", "busy"} {
+			m.refreshes.WithLabelValues(kind, result)
+		}
 	}
 	return m
 }

@@ -47,7 +47,7 @@ func TestMetricsTellTheSharedState(t *testing.T) {
 	expect("empty", map[string]float64{
 		"qm_database_up": 1, "qm_state_accounts ok": 0, "qm_state_accounts failing": 0, "qm_state_accounts waiting": 0, "qm_state_accounts disabled": 0,
 		"qm_state_oldest_refresh_seconds": 0, "qm_state_clusters": 0, "qm_state_open_operations": 0, "qm_state_oldest_open_operation_seconds": 0,
-		"qm_sign_ins_total ok": 0, "qm_sign_ins_total failed": 0, "qm_refreshes_total ok": 0, "qm_refreshes_total failed": 0,
+		"qm_sign_ins_total ok": 0, "qm_sign_ins_total failed": 0, "qm_refreshes_total clusters ok": 0, "qm_refreshes_total clusters failed": 0, "qm_refreshes_total keys busy": 0, "qm_refreshes_total alerts ok": 0, "qm_refreshes_total backups failed": 0,
 	})
 
 	well, _ := r.account(t, "well", Production)

@@ -306,7 +306,7 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 	err := s.traced(ctx, kindClusters, l, func(ctx context.Context) error { return s.refreshClusters(ctx, l) })
 	switch {
 	case err == nil:
-		s.metrics.refreshes.WithLabelValues("ok").Inc()
+		s.metrics.refreshes.WithLabelValues(kindClusters, "ok").Inc()
 		return
 	case errors.Is(err, errLeaseLost):
 		return
@@ -314,7 +314,7 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 		s.giveBack(ctx, l)
 		return
 	case errors.Is(err, errBusy):
-		s.metrics.refreshes.WithLabelValues("busy").Inc()
+		s.metrics.refreshes.WithLabelValues(kindClusters, "busy").Inc()
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh put off", slog.String("account", l.AccountID.String()), slog.Any("error", err))
 		s.giveBack(ctx, l)
 		return
@@ -324,7 +324,7 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 		s.giveBack(ctx, l)
 		return
 	}
-	s.metrics.refreshes.WithLabelValues("failed").Inc()
+	s.metrics.refreshes.WithLabelValues(kindClusters, "failed").Inc()
 	s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("account", l.AccountID.String()),
 		slog.Int("failures", l.Failures+1), slog.Any("error", err))
 	if err := s.storeFailure(ctx, l, err); err != nil && !errors.Is(err, errLeaseLost) {

@@ -210,12 +210,17 @@ func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
 	})
 	switch {
 	case err == nil:
+		s.metrics.refreshes.WithLabelValues(k.name, "ok").Inc()
 		err = s.storeSide(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))
 	case errors.Is(err, errLeaseLost):
 		return
-	case ctx.Err() != nil || errors.Is(err, errBusy) || conflicting(err): // the console stops or is busy, or the account was disabled
+	case ctx.Err() != nil || conflicting(err): // the console stops, or the account was disabled
+		err = s.storeSide(ctx, k, l, `failures = failures`)
+	case errors.Is(err, errBusy):
+		s.metrics.refreshes.WithLabelValues(k.name, "busy").Inc()
 		err = s.storeSide(ctx, k, l, `failures = failures`)
 	default:
+		s.metrics.refreshes.WithLabelValues(k.name, "failed").Inc()
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
 			slog.Int("failures", l.Failures+1), slog.Any("error", err))
 		// What one lacks the right for is not soon there; the others are asked again as clusters are.
