@@ -83,8 +83,9 @@
   const recheck = async () => {
     if (!("again" in document.body.dataset)) return;
     try {
+      // Another page than this one, as of signing in, says nothing of what this one offers.
       const answer = await fetch(location.href, {
-        cache: "no-store", headers: { "HX-Request": "true", "HX-Boosted": "true", "X-Quartermaster-Background": "1" },
+        cache: "no-store", redirect: "error", headers: { "HX-Request": "true", "HX-Boosted": "true", "X-Quartermaster-Background": "1" },
       });
       const lost = lasting[answer.status];
       if (!answer.ok && !lost) return;
