@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -250,27 +251,43 @@ func (s *Service) FiringAlerts(ctx context.Context, by audit.Actor, most int) (i
 	return s.FiringAlertsNow(ctx, by, most)
 }
 
-// FiringAlertsNow is FiringAlerts for a page that was told that something changed: it is never older than the call.
-func (s *Service) FiringAlertsNow(ctx context.Context, by audit.Actor, most int) (n int, err error) {
-	scope, now := s.visible(by, ActAlertRead), s.now()
+// FiringAlertsNow is FiringAlerts for a page that was told that something changed: it is never older than the call. Those who may see the
+// same and ask at once are counted for once.
+func (s *Service) FiringAlertsNow(ctx context.Context, by audit.Actor, most int) (int, error) {
+	scope := s.visible(by, ActAlertRead)
 	if scope.None() {
 		return 0, nil
 	}
-	defer func() {
-		if err == nil {
-			s.firing.keep(principal{by.Issuer, by.Subject}, firingCount{scope: scope, most: most, n: n, until: now.Add(firingLife)})
-		}
-	}()
+	labels := make([]string, len(scope.Labels))
+	for i, l := range scope.Labels {
+		labels[i] = l.String()
+	}
+	key, err := json.Marshal([]any{scope.Everything, scope.Environments, scope.Accounts, scope.Clusters, labels, most})
+	if err != nil {
+		return 0, fmt.Errorf("encoding what is counted: %w", err)
+	}
+	got, err := s.firingReads.do(ctx, string(key), func(ctx context.Context) (firingCount, error) { return s.countFiring(ctx, scope, most) })
+	if err == nil && !reflect.DeepEqual(got.scope, scope) { // whatever the key forgot of the scope
+		got, err = s.countFiring(ctx, scope, most)
+	}
+	if err != nil {
+		return 0, dbError("counting alerts", err)
+	}
+	s.firing.keep(principal{by.Issuer, by.Subject}, got)
+	return got.n, nil
+}
+
+// countFiring counts what fires in a scope, up to one more than most.
+func (s *Service) countFiring(ctx context.Context, scope access.Scope, most int) (firingCount, error) {
+	c := firingCount{scope: scope, most: most, at: s.now(), turn: s.firing.turns.Add(1)}
 	on := &conditions{}
 	on.where("(x.state <> 'RESOLVED') = true")
 	if err := on.within(scope); err != nil {
-		return 0, err
+		return c, err
 	}
-	if err := s.cfg.DB.QueryRow(ctx, `SELECT count(*) FROM (SELECT`+alertTables+`
-		WHERE `+on.String()+` LIMIT `+strconv.Itoa(most+1)+`) counted`, planned(on.arguments)...).Scan(&n); err != nil {
-		return 0, dbError("counting alerts", err)
-	}
-	return n, nil
+	err := s.cfg.DB.QueryRow(ctx, `SELECT count(*) FROM (SELECT`+alertTables+`
+		WHERE `+on.String()+` LIMIT `+strconv.Itoa(most+1)+`) counted`, planned(on.arguments)...).Scan(&c.n)
+	return c, err
 }
 
 const (
@@ -282,6 +299,8 @@ const (
 
 // firingCounts remembers what was counted for members.
 type firingCounts struct {
+	turns atomic.Int64 // numbers counts in the order in which they began
+
 	mu sync.Mutex
 	of map[principal]firingCount
 }
@@ -289,19 +308,24 @@ type firingCounts struct {
 type firingCount struct {
 	scope   access.Scope
 	most, n int
-	until   time.Time
+	at      time.Time // when counting began
+	turn    int64
 }
 
 func (f *firingCounts) known(who principal, scope access.Scope, most int, now time.Time) (int, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, counted := f.of[who]
-	return c.n, counted && c.most == most && fresh(now, c.until, firingLife) && reflect.DeepEqual(c.scope, scope)
+	return c.n, counted && c.most == most && fresh(now, c.at.Add(firingLife), firingLife) && reflect.DeepEqual(c.scope, scope)
 }
 
+// keep keeps a count unless one is kept that began later.
 func (f *firingCounts) keep(who principal, c firingCount) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.of[who].turn > c.turn {
+		return
+	}
 	if f.of == nil || len(f.of) >= maxFiring {
 		f.of = map[principal]firingCount{}
 	}

@@ -92,25 +92,25 @@ func (s *Service) refreshAlerts(ctx context.Context, l lease, up *link) (time.Du
 	return next, nil
 }
 
-// alertsDue are the clusters whose alerts are to be read now, at most n: those of them that are urgent first, and as long as there
-// are others, a quarter for these.
+// alertsDue are the clusters whose alerts are to be read now, at most n: those first that are not well, and as long as there are
+// others, a quarter for these, of which how late one is counts fourfold where somebody looks.
 func (s *Service) alertsDue(ctx context.Context, l lease, n int) ([]string, error) {
 	look := s.onScreen()
 	rows, err := s.cfg.DB.Query(ctx, `
 		WITH due AS (
-			SELECT c.cluster_id, coalesce(r.ok_at, '-infinity') AS read_at,
+			SELECT c.cluster_id, extract(epoch FROM clock_timestamp() - coalesce(r.ok_at, 'epoch')) AS late,
 				c.phase <> 'HEALTHY' AND c.phase <> 'SUSPENDED'
-				OR EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = c.account_id AND x.cluster_id = c.cluster_id AND x.state <> 'RESOLVED')
-				OR $3 OR a.environment = ANY($4) OR a.id = ANY($5) AS urgent
+				OR EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = c.account_id AND x.cluster_id = c.cluster_id AND x.state <> 'RESOLVED') AS troubled,
+				$3 OR a.environment = ANY($4) OR a.id = ANY($5) AS shown
 			FROM clusters c JOIN accounts a ON a.id = c.account_id
 			LEFT JOIN cluster_reads r ON r.account_id = c.account_id AND r.cluster_id = c.cluster_id AND r.kind = 'alerts'
 			WHERE c.account_id = $1 AND c.gone_at IS NULL
 				AND (r.next_at IS NULL OR r.next_at <= clock_timestamp() OR r.next_at > clock_timestamp() + $6::interval)
-		), first AS (SELECT * FROM due WHERE urgent ORDER BY read_at, cluster_id LIMIT $2),
-		others AS (SELECT * FROM due WHERE NOT urgent ORDER BY read_at, cluster_id LIMIT $2)
+		), first AS (SELECT * FROM due WHERE troubled ORDER BY late DESC, cluster_id LIMIT $2),
+		others AS (SELECT cluster_id, late * CASE WHEN shown THEN 4 ELSE 1 END AS late FROM due WHERE NOT troubled ORDER BY 2 DESC, cluster_id LIMIT $2)
 		SELECT cluster_id FROM (
-			SELECT cluster_id, 0 AS part, row_number() OVER (ORDER BY read_at, cluster_id) AS place FROM first
-			UNION ALL SELECT cluster_id, 1, row_number() OVER (ORDER BY read_at, cluster_id) FROM others
+			SELECT cluster_id, 0 AS part, row_number() OVER (ORDER BY late DESC, cluster_id) AS place FROM first
+			UNION ALL SELECT cluster_id, 1, row_number() OVER (ORDER BY late DESC, cluster_id) FROM others
 		) chosen
 		ORDER BY part = 0 AND place > $2::integer - $2::integer / 4, part = 1 AND place > $2::integer / 4, part, place LIMIT $2`,
 		l.AccountID, n, look.everything, nonNil(look.environments), nonNil(look.accounts), 2*max(longestWait, s.cfg.PollMax))

@@ -70,6 +70,7 @@ type Service struct {
 	labelled      atomic.Pointer[[]uuid.UUID] // see findLabelled
 	keyrings      keyrings
 	firing        firingCounts
+	firingReads   sharedReads[firingCount]
 	standing      standingCounts
 	breakGlass    breakGlassLook
 	keeper        rightsKeeper

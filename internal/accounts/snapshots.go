@@ -25,6 +25,16 @@ const notifyChannel = "quartermaster"
 // what is cut; the client bounds the answer itself.
 const maxSnapshotText = 2048
 
+// What is indexed is bounded further: two of them, of which letter case may be folded into more bytes, must fit into 2,704 bytes of an
+// index, or one cluster's nonsense would fail the listing of its account.
+const (
+	maxSnapshotName = 512
+	maxSnapshotWord = 256
+)
+
+// short is plain for a column that is a word rather than a text.
+func short(text string) string { return cut(plain(text), maxSnapshotWord) }
+
 // snapshot is a cluster as the clusters table keeps it: columns to filter and sort by, and the
 // resource as received.
 type snapshot struct {
@@ -61,12 +71,12 @@ type nodeSize struct {
 func snapshotOf(c cloudapi.Cluster, booked nodeSize) snapshot {
 	sn := snapshot{
 		clusterID: plain(c.ID),
-		name:      plain(c.Name),
-		phase:     cloudapi.Phase(plain(string(c.State.Phase))),
+		name:      cut(plain(c.Name), maxSnapshotName),
+		phase:     cloudapi.Phase(short(string(c.State.Phase))),
 		reason:    plain(c.State.Reason),
-		cloud:     plain(c.CloudProvider),
-		region:    plain(c.Region),
-		version:   plain(c.State.Version),
+		cloud:     short(c.CloudProvider),
+		region:    short(c.Region),
+		version:   short(c.State.Version),
 		nodesUp:   count(c.State.NodesUp),
 		nodes:     count(c.Configuration.Nodes),
 		packageID: plain(c.Configuration.PackageID),
@@ -79,7 +89,7 @@ func snapshotOf(c cloudapi.Cluster, booked nodeSize) snapshot {
 		sn.phase = cloudapi.PhaseUnknown
 	}
 	if sn.version == "" {
-		sn.version = plain(c.Configuration.Version)
+		sn.version = short(c.Configuration.Version)
 	}
 	sn.versionOrder = versionOrder(sn.version)
 	if !c.CreatedAt.IsZero() && c.CreatedAt.Year() > 0 && c.CreatedAt.Year() < 10000 {

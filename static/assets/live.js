@@ -96,8 +96,9 @@
     if (checking) return;
     checking = true;
     try {
+      // Another page than this one, as of signing in, says nothing of what this one offers.
       const answer = await fetch(location.href, {
-        cache: "no-store", headers: { "HX-Request": "true", "HX-Boosted": "true", "X-Quartermaster-Background": "1" },
+        cache: "no-store", redirect: "error", headers: { "HX-Request": "true", "HX-Boosted": "true", "X-Quartermaster-Background": "1" },
       });
       const lost = lasting[answer.status];
       if (!answer.ok && !lost) return;
