@@ -46,6 +46,7 @@ func TestBadDays(t *testing.T) {
 	t.Run("acts", w.faultsOnActs)
 	t.Run("a change whose answer is lost", w.lostChange)
 	t.Run("listings", w.faultsOnListings)
+	t.Run("what is read beside clusters", w.faultsBesideClusters)
 	t.Run("a key whose answer is lost", w.keyAnswerLost)
 	t.Run("a refused key", w.refusedKey)
 	t.Run("the log cannot be written", w.logCannotBeWritten)
@@ -280,6 +281,74 @@ func (w *badWeek) faultsOnListings(t *testing.T) {
 	}
 	w.refreshNow(t, bad.id)
 	w.waitFor(t, "the account is well again", `SELECT error = '' FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, bad.id)
+}
+
+// faultsBesideClusters lets one account fail to list its keys, alerts and backups in each way: what was read stays, the pages say
+// that it is not fresh, its clusters and the other accounts go on, nothing is taken for changed outside, and all of it is well again by
+// itself.
+func (w *badWeek) faultsBesideClusters(t *testing.T) {
+	bad, good := w.accounts[staging], w.accounts[production]
+	_, id := w.newCluster(t, staging, "unwell-on-bad-days")
+	for _, change := range []map[string]any{{"act": "create_key", "name": "kept"}, {"act": "create_backup", "name": "kept"}, {"act": "phase", "phase": "NOT_READY"}} {
+		change["account"], change["cluster"] = bad.cloud, id
+		w.control(t, http.MethodPost, "outside", change)
+	}
+	const kept = `SELECT (SELECT count(*) FROM database_keys WHERE account_id::text = $1 AND missing_at IS NULL),
+		(SELECT count(*) FROM backups WHERE account_id::text = $1), (SELECT count(*) FROM cluster_alerts WHERE account_id::text = $1 AND state = 'FIRING')`
+	// The console plans to read these of a new account within a minute.
+	if _, err := w.owner.Exec(t.Context(), `INSERT INTO refresh (account_id, kind, created_at, next_at)
+		SELECT id, kind, clock_timestamp(), clock_timestamp() FROM accounts, unnest('{keys,alerts,backups}'::text[]) kind WHERE id::text = ANY($1)
+		ON CONFLICT DO NOTHING`, []string{bad.id, good.id}); err != nil {
+		t.Fatal(err)
+	}
+	w.waitFor(t, "a key, a backup and an alert are known", `SELECT EXISTS (SELECT FROM database_keys WHERE $2 = ANY(clusters)) AND EXISTS (SELECT FROM backups WHERE cluster_id = $2)
+		AND EXISTS (SELECT FROM cluster_alerts WHERE account_id::text = $1 AND cluster_id = $2 AND state = 'FIRING')`, bad.id, id)
+	const well = `SELECT bool_and(error = '' AND failures = 0) AND NOT EXISTS (SELECT FROM cluster_reads WHERE account_id::text = $1 AND error <> '') FROM refresh WHERE account_id::text = $1`
+	count := func() (n [3]int) {
+		t.Helper()
+		if err := w.db.QueryRow(t.Context(), kept, bad.id).Scan(&n[0], &n[1], &n[2]); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	outside := `act LIKE '%changed_outside'`
+	for _, f := range failures() {
+		w.refreshNow(t, bad.id)
+		w.waitFor(t, "the account is well before it fails: "+f.name, well, bad.id)
+		before, changes := count(), w.events(t, outside)
+		begun := w.databaseTime(t)
+		w.fault(t, staging, "ListDatabaseApiKeysV2", f.how)
+		w.fault(t, staging, "ListClusterAlerts", f.how)
+		done := w.fault(t, staging, "ListBackups", f.how) // ends all three
+		w.waitFor(t, "keys and backups were not read: "+f.name, `SELECT bool_and(error <> '') FROM refresh WHERE account_id::text = $1 AND kind IN ('keys', 'backups')`, bad.id)
+		w.waitFor(t, "alerts were not read: "+f.name, `SELECT EXISTS (SELECT FROM cluster_reads WHERE account_id::text = $1 AND kind = 'alerts' AND error <> '')
+			OR EXISTS (SELECT FROM refresh WHERE account_id::text = $1 AND kind = 'alerts' AND error <> '')`, bad.id)
+		for _, path := range []string{"/alerts", "/keys", "/backups"} {
+			asked := time.Now()
+			got := w.people[operator].get(path)
+			if took := time.Since(asked); got.status != http.StatusOK || took > time.Second {
+				t.Errorf("%s: %s answers %d after %s", f.name, path, got.status, took)
+			}
+			words := f.listing
+			if f.name == "403" {
+				words = "may not"
+			}
+			if path != "/alerts" && !strings.Contains(got.text(), words) { // of alerts each cluster has words of its own
+				t.Errorf("%s: %s does not say %q:\n%.1500s", f.name, path, words, got.text())
+			}
+		}
+		w.waitFor(t, "its clusters go on: "+f.name, `SELECT ok_at > $2 AND error = '' FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, bad.id, w.databaseTime(t))
+		w.waitFor(t, "the other account goes on: "+f.name, `SELECT bool_and(ok_at > $2 AND error = '') FROM refresh WHERE account_id::text = $1`, good.id, begun)
+		if after := count(); after != before {
+			t.Errorf("%s: there were %v keys, backups and alerts that fire, and there are %v", f.name, before, after)
+		}
+		if n := w.events(t, outside) - changes; n != 0 {
+			t.Errorf("%s: %d changes made outside were invented", f.name, n)
+		}
+		done()
+	}
+	w.refreshNow(t, bad.id)
+	w.waitFor(t, "everything of the account is well again", well, bad.id)
 }
 
 // refreshNow takes back what an account waits for after failures.

@@ -423,7 +423,7 @@ func givenUp(op Op, err error) *Error {
 func (g *gate) crowded(now time.Time, op Op, who class, wait time.Duration) *Error {
 	words := "Too many calls for this account are waiting; this one was not sent."
 	if until := g.heldBack.Sub(now); who == polling && until > 0 {
-		words, wait = "Qdrant Cloud asked for fewer calls of this account; this one was not sent.", max(wait, until)
+		words, wait = "Qdrant Cloud asked for fewer calls of this account (HTTP 429); this one was not sent.", max(wait, until)
 	}
 	return &Error{Kind: RateLimited, Op: op, RetryAfter: max(wait, time.Second).Truncate(time.Second), Message: words}
 }
