@@ -123,8 +123,11 @@ const alertTables = `
 	JOIN clusters c ON c.account_id = x.account_id AND c.cluster_id = x.cluster_id AND c.gone_at IS NULL
 	JOIN accounts a ON a.id = x.account_id`
 
+// alertOpen is 1 for an alert that fires, which is one that is not known to be resolved, and 0 for another.
+const alertOpen = `(CASE WHEN x.state = 'RESOLVED' THEN 0 ELSE 1 END)`
+
 // alertKeys are what alerts are ordered by, each downwards.
-const alertKeys = `(x.state <> 'RESOLVED'), x.rank, x.since, x.account_id, x.cluster_id, x.alert_id`
+const alertKeys = alertOpen + `, x.rank, x.since, x.account_id, x.cluster_id, x.alert_id`
 
 // alertRows reads one page, and one row more to learn whether another follows.
 func (s *Service) alertRows(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach, q AlertsQuery, at cursor, query string) error {
@@ -139,15 +142,15 @@ func (s *Service) alertRows(ctx context.Context, tx pgx.Tx, page *AlertsPage, in
 		if err != nil {
 			return ErrBadCursor
 		}
-		on.where(`(`+alertKeys+`) < (?::boolean, ?::smallint, ?::timestamptz, ?::uuid, ?::text, ?::text)`,
-			at.Number >= firingPlace, at.Number%firingPlace, since, at.Account, at.Cluster, at.Name)
+		on.where(`(`+alertKeys+`) < (?::integer, ?::smallint, ?::timestamptz, ?::uuid, ?::text, ?::text)`,
+			at.Number/firingPlace, at.Number%firingPlace, since, at.Account, at.Cluster, at.Name)
 	}
 	rows, err := tx.Query(ctx, `
 		SELECT x.account_id, a.name AS account_name, a.environment, x.cluster_id, c.name AS cluster_name, x.alert_id, x.type, x.severity, x.rank, x.state, x.title,
 			x.description, x.last_firing_at, x.since, r.ok_at AS read_at, coalesce(r.failures > 0 OR r.error <> '', false) AS failed`+alertTables+`
 		LEFT JOIN cluster_reads r ON r.account_id = x.account_id AND r.cluster_id = x.cluster_id AND r.kind = 'alerts'
 		WHERE `+on.String()+`
-		ORDER BY `+strings.ReplaceAll(alertKeys, ",", " DESC,")+` DESC LIMIT `+strconv.Itoa(alertsLimit+1), planned(on.arguments)...)
+		ORDER BY `+strings.ReplaceAll(alertKeys, ", ", " DESC, ")+` DESC LIMIT `+strconv.Itoa(alertsLimit+1), planned(on.arguments)...)
 	if err != nil {
 		return fmt.Errorf("listing alerts: %w", err)
 	}
@@ -171,13 +174,22 @@ func (s *Service) alertRows(ctx context.Context, tx pgx.Tx, page *AlertsPage, in
 // firingPlace is what the number of a place is at least when it is among the alerts that fire.
 const firingPlace = 100
 
+// openAlerts adds the condition that an alert fires, or that it does not.
+func (c *conditions) openAlerts(fires bool) {
+	open := 0
+	if fires {
+		open = 1
+	}
+	c.where(alertOpen + " = " + strconv.Itoa(open))
+}
+
 // matchesAlert adds the filters; false when nothing can match.
 func (c *conditions) matchesAlert(q AlertsQuery) bool {
 	if q.State != "" {
 		if !slices.Contains([]string{cloudapi.AlertFiring, cloudapi.AlertResolved}, q.State) {
 			return false
 		}
-		c.where("(x.state <> 'RESOLVED') = ?", q.State == cloudapi.AlertFiring)
+		c.openAlerts(q.State == cloudapi.AlertFiring)
 	}
 	if q.Severity != "" {
 		rank := slices.Index(AlertSeverities, q.Severity)
@@ -231,7 +243,7 @@ func countAlerts(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach) err
 // alertsInState counts alerts that fire, or that do not, up to one more than most.
 func alertsInState(ctx context.Context, tx pgx.Tx, in reach, firing bool, most int) (n int, err error) {
 	on := &conditions{}
-	on.where("(x.state <> 'RESOLVED') = ?", firing)
+	on.openAlerts(firing)
 	on.at(in, "x.account_id", "x.cluster_id")
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM cluster_alerts x
 		JOIN clusters c ON c.account_id = x.account_id AND c.cluster_id = x.cluster_id AND c.gone_at IS NULL
@@ -281,7 +293,7 @@ func (s *Service) FiringAlertsNow(ctx context.Context, by audit.Actor, most int)
 func (s *Service) countFiring(ctx context.Context, scope access.Scope, most int) (firingCount, error) {
 	c := firingCount{scope: scope, most: most, at: s.now(), turn: s.firing.turns.Add(1)}
 	on := &conditions{}
-	on.where("(x.state <> 'RESOLVED') = true")
+	on.openAlerts(true)
 	if err := on.within(scope); err != nil {
 		return c, err
 	}

@@ -10,12 +10,12 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -73,6 +73,8 @@ type BackupsRow struct {
 
 	Scheduled bool             // whether the member may read schedules here; else these are empty
 	Schedules []ScheduledState `db:"-"`
+	// MoreSchedules is how many more there are; more than 97: so many at least.
+	MoreSchedules int `db:"-"`
 }
 
 // ScheduledState is a schedule as a list of clusters tells it.
@@ -144,7 +146,7 @@ func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (
 			return err
 		}
 		page.Accounts = accounts.all
-		judged := judgedClusters{in: in, scheduled: scheduled}
+		judged := judgedClusters{in: in, scheduled: scheduled, accounts: accounts.all}
 		if err := s.backupRows(ctx, tx, &page, judged, q, at, query); err != nil {
 			return err
 		}
@@ -152,7 +154,7 @@ func (s *Service) Backups(ctx context.Context, by audit.Actor, q BackupsQuery) (
 			return err
 		}
 		if !known {
-			if err := countBackups(ctx, tx, &page, judged); err != nil {
+			if err := judged.count(ctx, tx, &page); err != nil {
 				return err
 			}
 		}
@@ -209,19 +211,17 @@ func (c *standingCounts) keep(who principal, one standingCount) {
 }
 
 // judgedClusters are the clusters of a reach with how they stand. Where schedules may not be read, nothing follows from them.
-type judgedClusters struct{ in, scheduled reach }
+type judgedClusters struct {
+	in, scheduled reach
+	accounts      []Account // in which the reach has clusters
+}
 
-// from is what to select from as j, with the conditions on clusters so far; where adds others inside. Each OFFSET 0 keeps Postgres from
-// writing out what is computed there wherever it is used, which is many times.
-func (j judgedClusters) from(on *conditions, where func(*conditions)) string {
-	sched := &conditions{arguments: on.arguments}
-	sched.where("true")
-	sched.at(j.scheduled, "c.account_id", "c.cluster_id")
-	inside := &conditions{arguments: sched.arguments}
-	inside.where("c.gone_at IS NULL")
-	inside.at(j.in, "c.account_id", "c.cluster_id")
-	where(inside)
-	on.arguments = inside.arguments
+// from is what to select from as j: the clusters at these places. Each OFFSET 0 keeps Postgres from writing out what is computed
+// there wherever it is used, which is many times.
+func (j judgedClusters) from(on *conditions, places []pgtype.TID) string {
+	on.arguments = append(on.arguments, places)
+	at := "$" + strconv.Itoa(len(on.arguments))
+	sched := j.scheduledOf(on, "c.account_id", "c.cluster_id")
 	return `(
 		SELECT k.*, NOT (none OR failed OR overdue OR unscheduled) AS calm,
 			CASE WHEN none AND production THEN 9 WHEN failed THEN 7 + production::integer WHEN overdue THEN 5 + production::integer WHEN none THEN 4
@@ -234,11 +234,11 @@ func (j judgedClusters) from(on *conditions, where func(*conditions)) string {
 					a.generation = 'current' AND b.cluster_id IS NULL AS unread, r.ok_at AS read_at, coalesce(r.failures, 0) AS failures,
 					coalesce(b.standing, -1) AS standing, coalesce(b.standing, -1) >= 0 AS able,
 					CASE WHEN b.standing = -1 THEN b.unsupported END AS unsupported, b.last_at, b.last_status, b.last_ok_at, b.running, b.overdue_at,
-					` + sched.String() + ` AS scheduled
+					` + sched + ` AS scheduled
 				FROM clusters c JOIN accounts a ON a.id = c.account_id
 				LEFT JOIN refresh r ON r.account_id = c.account_id AND r.kind = 'backups'
 				LEFT JOIN cluster_backups b ON b.account_id = c.account_id AND b.cluster_id = c.cluster_id AND a.generation = 'current'
-				WHERE ` + inside.String() + ` OFFSET 0
+				WHERE c.ctid = ANY(` + at + `::tid[]) OFFSET 0
 			) c
 			OFFSET 0
 		) k
@@ -253,18 +253,26 @@ var backupStateIs = map[BackupState]string{
 
 // backupRows reads one page, and one row more to learn whether another follows.
 func (s *Service) backupRows(ctx context.Context, tx pgx.Tx, page *BackupsPage, judged judgedClusters, q BackupsQuery, at cursor, query string) error {
-	on, can := &conditions{arguments: []any{s.staleAfter()}}, true
-	from := judged.from(on, func(inside *conditions) { can = inside.matchesBackups(q) })
+	if _, known := backupStateIs[q.State]; q.State != "" && !known {
+		return nil
+	}
+	found, few, err := judged.find(ctx, tx, q)
+	if err != nil {
+		return err
+	}
+	if !few {
+		if found, err = judged.walk(ctx, tx, q, at, backupsLimit+1); err != nil {
+			return err
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	on := &conditions{arguments: []any{s.staleAfter()}}
+	from := judged.from(on, found)
 	on.where("true")
 	if q.State != "" {
-		is, known := backupStateIs[q.State]
-		if !known {
-			return nil
-		}
-		on.where(is)
-	}
-	if !can {
-		return nil
+		on.where(backupStateIs[q.State])
 	}
 	const keys = `-j.worry, coalesce(j.last_ok_at, '-infinity'::timestamptz), j.account_id, j.cluster_id`
 	if q.After != "" {
@@ -286,13 +294,13 @@ func (s *Service) backupRows(ctx context.Context, tx pgx.Tx, page *BackupsPage, 
 		BackupsRow
 		Worry int64
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
 	if err != nil {
 		return fmt.Errorf("listing clusters by their backups: %w", err)
 	}
-	if len(found) > backupsLimit {
-		found = found[:backupsLimit]
-		last := found[backupsLimit-1]
+	if len(list) > backupsLimit {
+		list = list[:backupsLimit]
+		last := list[backupsLimit-1]
 		place := cursor{Query: query, Number: last.Worry, Text: "-infinity", Account: last.AccountID, Cluster: last.ClusterID}
 		if last.LastOKAt != nil {
 			place.Text = last.LastOKAt.UTC().Format(time.RFC3339Nano)
@@ -301,55 +309,12 @@ func (s *Service) backupRows(ctx context.Context, tx pgx.Tx, page *BackupsPage, 
 			return err
 		}
 	}
-	for _, r := range found {
+	for _, r := range list {
 		if r.DueAt != nil {
 			due := r.DueAt.Add(-overdueAfter)
 			r.DueAt = &due
 		}
 		page.Rows = append(page.Rows, r.BackupsRow)
-	}
-	return nil
-}
-
-// matchesBackups adds the filters on clusters c and accounts a; false when nothing can match.
-func (c *conditions) matchesBackups(q BackupsQuery) bool {
-	if q.Account != "" {
-		id, err := uuid.Parse(q.Account)
-		if err != nil {
-			return false
-		}
-		c.where("c.account_id = ?", id)
-	}
-	if !wellFormed(q.Text, maxFilter) || !wellFormed(q.Environment, maxFilter) {
-		return false
-	}
-	if q.Environment != "" {
-		c.where("a.environment = ?", q.Environment)
-	}
-	for i, word := range strings.Fields(strings.ToLower(q.Text)) {
-		if i == maxWords {
-			break
-		}
-		c.where("c.search LIKE ?", "%"+escapeLike(word)+"%")
-	}
-	return true
-}
-
-// countBackups counts how the clusters of the reach stand, whatever is asked for.
-func countBackups(ctx context.Context, tx pgx.Tx, page *BackupsPage, judged judgedClusters) error {
-	on := &conditions{}
-	from := judged.from(on, func(*conditions) {})
-	counts, targets := []string{"count(*) FILTER (WHERE j.unread)"}, []any{&page.Unread}
-	numbers := make([]int, len(BackupStates))
-	for i, state := range BackupStates {
-		counts, targets = append(counts, "count(*) FILTER (WHERE "+backupStateIs[state]+")"), append(targets, &numbers[i])
-	}
-	if err := tx.QueryRow(ctx, `SELECT `+strings.Join(counts, ", ")+` FROM `+from, planned(on.arguments)...).Scan(targets...); err != nil {
-		return fmt.Errorf("counting clusters by their backups: %w", err)
-	}
-	page.Counts = map[BackupState]int{}
-	for i, state := range BackupStates {
-		page.Counts[state] = numbers[i]
 	}
 	return nil
 }
@@ -369,14 +334,17 @@ func addSchedules(ctx context.Context, tx pgx.Tx, page []BackupsRow) error {
 		return nil
 	}
 	rows, err := tx.Query(ctx, `
-		SELECT account_id, `+scheduleColumns+`, clock_timestamp() AS now FROM backup_schedules
-		WHERE (account_id, cluster_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) AND deleted_at IS NULL ORDER BY created_at, schedule_id`, accounts, clusters)
+		SELECT p.account_id, s.*, clock_timestamp() AS now FROM unnest($1::uuid[], $2::text[]) p (account_id, cluster_id),
+			LATERAL (SELECT `+scheduleColumns+`, count(*) OVER () AS there FROM (
+				SELECT * FROM backup_schedules s WHERE s.account_id = p.account_id AND s.cluster_id = p.cluster_id AND `+scheduleGoes+` = 0
+				ORDER BY `+scheduleOrder+` LIMIT `+strconv.Itoa(maxSchedulesCounted+1)+`) s ORDER BY `+scheduleOrder+` LIMIT `+strconv.Itoa(fewSchedules)+`) s`, accounts, clusters)
 	if err != nil {
 		return fmt.Errorf("reading the schedules of clusters: %w", err)
 	}
 	type row struct {
 		seenSchedule
 		AccountID uuid.UUID
+		There     int
 		Now       time.Time
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
@@ -386,9 +354,20 @@ func addSchedules(ctx context.Context, tx pgx.Tx, page []BackupsRow) error {
 	for _, r := range found {
 		i := at[ClusterRef{AccountID: r.AccountID, ClusterID: r.ClusterID}]
 		page[i].Schedules = append(page[i].Schedules, ScheduledState{Name: r.Name, Cron: r.Cron, Status: r.Status, Next: r.next(r.Now)})
+		page[i].MoreSchedules = max(0, r.There-fewSchedules)
 	}
 	return nil
 }
+
+const (
+	// fewSchedules is how many schedules of each cluster the list of clusters shows, and maxSchedulesCounted up to how many it counts.
+	fewSchedules        = 3
+	maxSchedulesCounted = 100
+
+	// scheduleOrder is the order of schedules, those first that are not being deleted, for which scheduleGoes is 0.
+	scheduleGoes  = `(CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END)`
+	scheduleOrder = scheduleGoes + `, s.created_at, s.schedule_id`
+)
 
 const scheduleColumns = `schedule_id, cluster_id, name, cron, status, created_at, deleted_at, retention, watched_at, last_run_at`
 
@@ -424,8 +403,10 @@ type ClusterBackups struct {
 	Stands    BackupsRow
 	Error     string // why the last listing failed or is not whole, in words for people
 	Backups   []ClusterBackup
-	Next      string // opaque; empty on the last page
-	Schedules []ClusterSchedule
+	Next      string            // opaque; empty on the last page
+	Schedules []ClusterSchedule // the first 100
+	// MoreSchedules reports whether there are others.
+	MoreSchedules bool
 	// Unscheduled says why schedules are not told: the member may not read them. Empty: they are told.
 	Unscheduled string
 }
@@ -487,13 +468,16 @@ func (s *Service) ClusterBackups(ctx context.Context, by audit.Actor, ref Cluste
 		page.Unscheduled = "You need " + scheduled + " here to see its schedules."
 	}
 	err = pgx.BeginTxFunc(ctx, s.cfg.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		page.Backups, page.Next, page.Schedules, page.Stands = nil, "", nil, BackupsRow{}
-		if err := s.standsWith(ctx, tx, &page, ref, scheduled == ""); err != nil {
+		page.Backups, page.Next, page.Schedules, page.MoreSchedules, page.Stands = nil, "", nil, false, BackupsRow{}
+		if err := s.standsWith(ctx, tx, &page, ref, known.account, scheduled == ""); err != nil {
 			return err
 		}
 		schedules, err := schedulesOf(ctx, tx, ref)
 		if err != nil {
 			return err
+		}
+		if page.MoreSchedules = len(schedules) > maxSchedulesCounted; page.MoreSchedules {
+			schedules = schedules[:maxSchedulesCounted]
 		}
 		names := map[string]string{}
 		if scheduled == "" {
@@ -518,9 +502,9 @@ func (s *Service) ClusterBackups(ctx context.Context, by audit.Actor, ref Cluste
 }
 
 // standsWith reads how one cluster stands.
-func (s *Service) standsWith(ctx context.Context, tx pgx.Tx, page *ClusterBackups, ref ClusterRef, scheduled bool) error {
+func (s *Service) standsWith(ctx context.Context, tx pgx.Tx, page *ClusterBackups, ref ClusterRef, of Account, scheduled bool) error {
 	one := reach{clusterOf: []uuid.UUID{ref.AccountID}, clusters: []string{ref.ClusterID}, accounts: []uuid.UUID{}}
-	judged := judgedClusters{in: one, scheduled: reach{accounts: []uuid.UUID{}, clusterOf: []uuid.UUID{}, clusters: []string{}}}
+	judged := judgedClusters{in: one, accounts: []Account{of}, scheduled: reach{accounts: []uuid.UUID{}, clusterOf: []uuid.UUID{}, clusters: []string{}}}
 	if scheduled {
 		judged.scheduled = one
 	}
@@ -546,8 +530,8 @@ type scheduleNow struct {
 
 func schedulesOf(ctx context.Context, tx pgx.Tx, ref ClusterRef) ([]scheduleNow, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT `+scheduleColumns+`, clock_timestamp() AS now FROM backup_schedules WHERE account_id = $1 AND cluster_id = $2
-		ORDER BY created_at, schedule_id LIMIT `+strconv.Itoa(backupsLimit), ref.AccountID, ref.ClusterID)
+		SELECT `+scheduleColumns+`, clock_timestamp() AS now FROM backup_schedules s WHERE account_id = $1 AND cluster_id = $2
+		ORDER BY `+scheduleOrder+` LIMIT `+strconv.Itoa(maxSchedulesCounted+1), ref.AccountID, ref.ClusterID)
 	if err != nil {
 		return nil, fmt.Errorf("reading schedules: %w", err)
 	}

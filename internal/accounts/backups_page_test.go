@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -190,7 +192,7 @@ func TestBackupsByWhatWorries(t *testing.T) {
 		}
 		return names
 	}
-	if diff := cmp.Diff([]string{"failed", "skipped", "overdue", "none", "unscheduled", "not yet", "older", "fine", "free", "unread"}, order()); diff != "" {
+	if diff := gocmp.Diff([]string{"failed", "skipped", "overdue", "none", "unscheduled", "not yet", "older", "fine", "free", "unread"}, order()); diff != "" {
 		t.Errorf("of staging (-want +got)\n%s", diff)
 	}
 	f.exec(f.db.OwnerURL, `UPDATE accounts SET environment = 'production'`)
@@ -199,7 +201,7 @@ func TestBackupsByWhatWorries(t *testing.T) {
 	}
 	page, err := f.svc.Backups(t.Context(), member("admins"), BackupsQuery{})
 	want := map[BackupState]int{BackupsNone: 1, BackupsFailed: 2, BackupsOverdue: 2, BackupsUnscheduled: 1, BackupsFine: 3, BackupsUnable: 1}
-	if diff := cmp.Diff(want, page.Counts); diff != "" || err != nil || page.Unread != 1 {
+	if diff := gocmp.Diff(want, page.Counts); diff != "" || err != nil || page.Unread != 1 {
 		t.Errorf("%d not read, %v, counted (-want +got)\n%s", page.Unread, err, diff)
 	}
 	// What is late was decided when the account was read last, and it is told how long ago that is.
@@ -412,5 +414,144 @@ func TestBackupCountsFollowRights(t *testing.T) {
 	f.scopedTo(by, access.Scope{Clusters: []access.ClusterRef{access.ClusterRef(f.ids["one-b"])}}, access.ReadClusters, access.ReadBackups)
 	if n := count(); n != 1 {
 		t.Errorf("%d are counted with other rights", n)
+	}
+}
+
+// TestBackupsWalkAsTheySort: going through the list piece by piece, as of a large fleet, finds the same clusters in the same order as
+// looking at all of them, for every scope, state and filter, from each page on.
+func TestBackupsWalkAsTheySort(t *testing.T) {
+	r := newListsFleet(t, 14, 40)
+	ids := func(query string) (found []uuid.UUID) {
+		rows, err := r.db.Pool.Query(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	r.exec(t, `DELETE FROM cluster_backups WHERE abs(hashtext(cluster_id)) % 17 = 3`)
+	r.exec(t, `UPDATE cluster_backups SET last_ok_at = CASE WHEN abs(hashtext(cluster_id)) % 3 > 0 THEN date_trunc('day', last_ok_at) END, overdue = abs(hashtext(cluster_id)) % 7 = 0`)
+	all := ids(`SELECT id FROM accounts ORDER BY id`)
+	refs, err := pgx.CollectRows(func() pgx.Rows {
+		rows, err := r.db.Pool.Query(t.Context(), `SELECT account_id, cluster_id FROM clusters WHERE abs(hashtext(cluster_id)) % 5 = 0`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}(), pgx.RowToStructByPos[access.ClusterRef])
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything, some, picked := access.Scope{Everything: true}, access.Scope{Accounts: all[:9]}, access.Scope{Accounts: all[:3], Clusters: refs}
+	queries := []BackupsQuery{{}, {Account: all[4].String()}, {Environment: "production"}, {Environment: "staging", State: BackupsFailed}, {Text: "name-1"}, {Text: "na", State: BackupsNone}, {Text: "no such"}}
+	for _, state := range BackupStates {
+		queries = append(queries, BackupsQuery{State: state})
+	}
+	for _, scopes := range []struct{ in, scheduled access.Scope }{{everything, everything}, {everything, access.Scope{}}, {everything, some}, {some, some}, {picked, some}, {some, picked}} {
+		err := pgx.BeginFunc(t.Context(), r.db.Pool, func(tx pgx.Tx) error {
+			in, err := reachOf(t.Context(), tx, scopes.in)
+			if err != nil {
+				return err
+			}
+			scheduled, err := reachOf(t.Context(), tx, scopes.scheduled)
+			if err != nil {
+				return err
+			}
+			accounts, err := r.svc.fleetAccounts(t.Context(), tx, scopes.in)
+			if err != nil {
+				return err
+			}
+			j := judgedClusters{in: in, scheduled: scheduled, accounts: accounts.all}
+			for _, q := range queries {
+				var sorted []BackupsRow
+				var walked []pgtype.TID
+				at, rest := cursor{}, q
+				for {
+					page := BackupsPage{}
+					if err := r.svc.backupRows(t.Context(), tx, &page, j, rest, at, "q"); err != nil {
+						return err
+					}
+					sorted = append(sorted, page.Rows...)
+					places, err := j.walk(t.Context(), tx, q, at, backupsLimit)
+					if err != nil {
+						return err
+					}
+					walked = append(walked, places...)
+					if page.Next == "" {
+						break
+					}
+					if at, err = r.svc.decodeCursor(page.Next, "q"); err != nil {
+						return err
+					}
+					rest.After = page.Next
+				}
+				for i, row := range sorted {
+					var id string
+					if i < len(walked) {
+						if err := tx.QueryRow(t.Context(), `SELECT cluster_id FROM clusters WHERE ctid = $1`, walked[i]).Scan(&id); err != nil {
+							return err
+						}
+					}
+					if id != row.ClusterID {
+						t.Fatalf("%+v of %+v: %d of %d are walked; at %d the walk has %q and not %s, which stands %+v", q, scopes, len(walked), len(sorted), i, id, row.ClusterID, row)
+					}
+				}
+				if len(walked) != len(sorted) || q == (BackupsQuery{}) && len(sorted) == 0 {
+					t.Errorf("%+v: %d are walked of %d", q, len(walked), len(sorted))
+				}
+			}
+			counted, want := BackupsPage{}, map[BackupState]int{}
+			if err := j.count(t.Context(), tx, &counted); err != nil {
+				return err
+			}
+			for _, state := range BackupStates {
+				places, err := j.walk(t.Context(), tx, BackupsQuery{State: state}, cursor{}, 10_000)
+				if err != nil {
+					return err
+				}
+				want[state] = len(places)
+			}
+			if diff := gocmp.Diff(want, counted.Counts); diff != "" {
+				t.Errorf("counted (-want +got)\n%s", diff)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBackupsOfManySchedules: whoever makes thousands of schedules of a cluster fills no page with them, and keeps none waiting.
+func TestBackupsOfManySchedules(t *testing.T) {
+	f := backupsFleet(t)
+	ref := f.ids["one-b"]
+	f.exec(f.db.AppURL, `
+		INSERT INTO backup_schedules (account_id, schedule_id, cluster_id, name, cron, status, created_at, watched_at, deleted_at)
+		SELECT $1, 'many-' || i, $2, 'many ' || i, '0 0 30 2 *', 'ACTIVE', now() + i * interval '1 second', now(), CASE WHEN i % 2 = 0 THEN now() END FROM generate_series(1, 5000) i`, ref.AccountID, ref.ClusterID)
+	page, err := f.svc.Backups(t.Context(), member("admins"), BackupsQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range page.Rows {
+		want, more := 1, 0
+		switch r.ClusterName {
+		case "one-b":
+			want, more = fewSchedules, maxSchedulesCounted+1-fewSchedules
+		case "two-a":
+			want = 0
+		}
+		if len(r.Schedules) != want || r.MoreSchedules != more {
+			t.Errorf("%s has %d schedules and %d more", r.ClusterName, len(r.Schedules), r.MoreSchedules)
+		}
+		if r.ClusterName == "one-b" && r.Schedules[0].Name != "schedule of one-b" {
+			t.Errorf("the first one is %q", r.Schedules[0].Name)
+		}
+	}
+	one, err := f.svc.ClusterBackups(t.Context(), member("admins"), ref, "")
+	if err != nil || len(one.Schedules) != maxSchedulesCounted || !one.MoreSchedules || one.Schedules[0].DeletedAt != nil {
+		t.Errorf("its own page has %d, and more: %t, %v", len(one.Schedules), one.MoreSchedules, err)
 	}
 }

@@ -447,12 +447,17 @@ func (c *conditions) matches(q FleetQuery) {
 			c.where(filter.column+" = ?", filter.value)
 		}
 	}
-	if !wellFormed(q.Text, maxFilter) {
+	c.matchesText(q.Text)
+}
+
+// matchesText adds the text search on clusters.
+func (c *conditions) matchesText(text string) {
+	if !wellFormed(text, maxFilter) {
 		c.where("false")
 		return
 	}
-	short := IsShortText(q.Text)
-	words := strings.Fields(strings.ToLower(q.Text))
+	short := IsShortText(text)
+	words := strings.Fields(strings.ToLower(text))
 	words = words[:min(len(words), maxWords)]
 	// Where rows are read one by one, the shortest is the quickest to look for.
 	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
