@@ -94,22 +94,30 @@ func dropReadOnly(resource map[string]any) {
 	}
 }
 
+// neverZero are the settings that may be left out, and that no rule of the API allows to be "" or 0; the enums of settingEnums are the same.
+var neverZero = []string{
+	"version", "costAllocationLabel", "reservedCpuPercentage", "reservedMemoryPercentage", "replicationFactor", "writeConsistencyFactor", "maxLogFiles",
+	"databaseStorageClass", "snapshotStorageClass", "volumeSnapshotClass", "volumeAttributesClass", "parallelIndexes", "groupsCount", "maxSkew",
+}
+
 // dropUnset takes out what the gateway wrote only because it is not set, where it does so: sent back it would be set, and break the rules
-// for what is set. That is "", 0 and the unspecified value of an enum. All of it means the same as a member that is left out.
+// for what is set. What is not known here stays as it is.
 func dropUnset(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		maps.DeleteFunc(v, func(name string, member any) bool {
 			name = lowerCamel(name)
-			switch {
-			case name == "tolerationSeconds": // 0 is a time there, for the one effect that has such
-				return scalar(member) == "0" && (node{v}).enum("effect", settingEnums["effect"]) != "NO_EXECUTE"
-			case member == json.Number("0"):
-				return true
-			}
-			text, isText := member.(string)
 			_, isEnum := settingEnums[name]
-			return isText && (text == "" || isEnum && strings.HasSuffix(text, "_UNSPECIFIED"))
+			switch text := scalar(member); {
+			case member == "":
+				return isEnum || slices.Contains(neverZero, name) || strings.HasSuffix(name, "At")
+			case text == "0" && name == "tolerationSeconds": // a time, for the one effect that has such
+				return node{v}.enum("effect", settingEnums["effect"]) != "NO_EXECUTE"
+			case text == "0":
+				return isEnum || slices.Contains(neverZero, name)
+			default:
+				return isEnum && strings.HasSuffix(text, "_UNSPECIFIED")
+			}
 		})
 		for _, member := range v {
 			dropUnset(member)
