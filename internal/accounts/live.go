@@ -326,9 +326,14 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 func (w *Watch) remembers(recent []change, after time.Time) bool {
 	at := map[uuid.UUID]int{}
 	seen := map[access.ClusterRef]bool{}
+	gone := 0 // through: everybody waits for it
 	for _, c := range recent {
 		if !c.at.After(after) {
 			continue
+		}
+		if gone += len(c.clusters); gone > maxJudged {
+			w.backlog = nil
+			return false
 		}
 		i, known := at[c.account]
 		if !known {
