@@ -295,10 +295,10 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 	if heard.scope.None() {
 		return nil, ErrNothingToTell
 	}
-	w.sees(heard)
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w.sees(heard)
 	if h.stopped {
 		return nil, ErrStopping
 	}
@@ -425,7 +425,7 @@ func (s *Service) audienceOf(w *Watch, book *rightsBook, now time.Time) audience
 	return to
 }
 
-// sees keeps what was judged of the member. The caller holds hub.mu, or is the only one who knows the watch.
+// sees keeps what was judged of the member. The caller holds hub.mu.
 func (w *Watch) sees(to audience) {
 	if w.scope != to.scope {
 		w.hub.seen = nil
