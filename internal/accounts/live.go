@@ -315,10 +315,10 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 	if heard.scope.None() {
 		return nil, ErrNothingToTell
 	}
-	w.sees(heard)
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w.sees(heard)
 	if h.stopped {
 		return nil, ErrStopping
 	}
@@ -350,9 +350,14 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 func (w *Watch) remembers(recent []change, after time.Time) bool {
 	at := map[uuid.UUID]int{}
 	seen := map[access.ClusterRef]bool{}
+	gone := 0 // through: everybody waits for it
 	for _, c := range recent {
 		if !c.at.After(after) {
 			continue
+		}
+		if gone += len(c.clusters); gone > maxJudged {
+			w.backlog = nil
+			return false
 		}
 		i, known := at[c.account]
 		if !known {
@@ -444,7 +449,7 @@ func (s *Service) audienceOf(w *Watch, book *rightsBook, now time.Time) audience
 	return to
 }
 
-// sees keeps what was judged of the member. The caller holds hub.mu, or is the only one who knows the watch.
+// sees keeps what was judged of the member. The caller holds hub.mu.
 func (w *Watch) sees(to audience) {
 	if w.scope != to.scope {
 		w.hub.seen = nil
