@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -8,8 +9,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/dbtest"
 )
 
 // listsSize is the fleet of these tests; TEST_FLEET=1000x100000 makes another one to look at by hand.
@@ -84,17 +86,75 @@ func newListsFleet(t *testing.T, accounts, each int) *rig {
 	return r
 }
 
-func TestListsLab(t *testing.T) {
-	if os.Getenv("LAB") == "" {
-		t.Skip()
+// onListsFleet is the rig on a fleet that was filled before, of which TEST_LISTS_DATABASE is the address, to look at plans by hand.
+func onListsFleet(t *testing.T) *rig {
+	t.Helper()
+	address := os.Getenv("TEST_LISTS_DATABASE")
+	if address == "" {
+		accounts, each := listsSize(t)
+		return newListsFleet(t, accounts, each)
 	}
-	a, e := listsSize(t)
-	r := newListsFleet(t, a, e)
-	if err := os.WriteFile(os.Getenv("LAB"), []byte(r.db.OwnerURL), 0o600); err != nil {
+	pool, err := pgxpool.New(t.Context(), address)
+	if err != nil {
 		t.Fatal(err)
 	}
-	by := member("nobody")
-	_ = by
-	_ = access.ReadClusters
-	time.Sleep(50 * time.Minute)
+	t.Cleanup(pool.Close)
+	return newRigOn(t, &dbtest.DB{AppURL: address, OwnerURL: address, Pool: pool})
+}
+
+func TestListsTimes(t *testing.T) {
+	r := onListsFleet(t)
+	var account string
+	if err := r.db.Pool.QueryRow(t.Context(), `SELECT id::text FROM accounts WHERE generation = 'current' ORDER BY id LIMIT 1`).Scan(&account); err != nil {
+		t.Fatal(err)
+	}
+	by := viewer()
+	look := func(name string, ask func() (next string, err error)) {
+		best := time.Hour
+		for range 5 {
+			began := time.Now()
+			if _, err := ask(); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			best = min(best, time.Since(began))
+		}
+		t.Logf("%8v %s", best.Round(100*time.Microsecond), name)
+	}
+	for _, text := range []string{"", "na", "name-1", "nothing", "name-99", "team-7"} {
+		for _, state := range append([]BackupState{""}, BackupStates...) {
+			for _, acc := range []string{"", account} {
+				look(fmt.Sprintf("backups %q %s %s", text, state, acc), func() (string, error) {
+					p, err := r.svc.Backups(t.Context(), by, BackupsQuery{Text: text, State: state, Account: acc})
+					return p.Next, err
+				})
+			}
+		}
+		for _, env := range []string{"production", "other"} {
+			look(fmt.Sprintf("backups %q %s", text, env), func() (string, error) {
+				p, err := r.svc.Backups(t.Context(), by, BackupsQuery{Text: text, Environment: env})
+				return p.Next, err
+			})
+		}
+		look(fmt.Sprintf("backups counted anew %q", text), func() (string, error) {
+			r.svc.standing.keep(principal{by.Issuer, by.Subject}, standingCount{})
+			p, err := r.svc.Backups(t.Context(), by, BackupsQuery{Text: text})
+			return p.Next, err
+		})
+		for _, acc := range []string{"", account} {
+			for _, state := range []string{"", "FIRING", "RESOLVED"} {
+				for _, severity := range []string{"", "INFO", "CRITICAL"} {
+					look(fmt.Sprintf("alerts %q %s %s %s", text, state, severity, acc), func() (string, error) {
+						p, err := r.svc.Alerts(t.Context(), by, AlertsQuery{Text: text, State: state, Account: acc, Severity: severity})
+						return p.Next, err
+					})
+				}
+			}
+			for _, end := range append([]KeyEnd{""}, KeyEnds...) {
+				look(fmt.Sprintf("keys %q %s %s", text, end, acc), func() (string, error) {
+					p, err := r.svc.KeyRadar(t.Context(), by, RadarQuery{Text: text, End: end, Account: acc})
+					return p.Next, err
+				})
+			}
+		}
+	}
 }
