@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/dbtest"
 )
 
@@ -102,59 +102,67 @@ func onListsFleet(t *testing.T) *rig {
 	return newRigOn(t, &dbtest.DB{AppURL: address, OwnerURL: address, Pool: pool})
 }
 
-func TestListsTimes(t *testing.T) {
+// TestBackupsPageReadsWhatItShows: however large the fleet, a page of the list of backups reads of it about as much as it shows and no
+// more than is counted, so the time it takes does not grow with the fleet. What is counted here are rows that Postgres went through,
+// which are the same on a busy machine.
+func TestBackupsPageReadsWhatItShows(t *testing.T) {
 	r := onListsFleet(t)
-	var account string
-	if err := r.db.Pool.QueryRow(t.Context(), `SELECT id::text FROM accounts WHERE generation = 'current' ORDER BY id LIMIT 1`).Scan(&account); err != nil {
-		t.Fatal(err)
+	queries := []BackupsQuery{{}, {Environment: "production"}, {Text: "name-1"}, {Text: "na"}, {Text: "team=team-7"}, {State: BackupsFailed, Environment: "staging"}}
+	for _, state := range BackupStates {
+		queries = append(queries, BackupsQuery{State: state})
 	}
-	by := viewer()
-	look := func(name string, ask func() (next string, err error)) {
+	for _, q := range queries {
 		best := time.Hour
-		for range 5 {
-			began := time.Now()
-			if _, err := ask(); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			best = min(best, time.Since(began))
-		}
-		t.Logf("%8v %s", best.Round(100*time.Microsecond), name)
-	}
-	for _, text := range []string{"", "na", "name-1", "nothing", "name-99", "team-7"} {
-		for _, state := range append([]BackupState{""}, BackupStates...) {
-			for _, acc := range []string{"", account} {
-				look(fmt.Sprintf("backups %q %s %s", text, state, acc), func() (string, error) {
-					p, err := r.svc.Backups(t.Context(), by, BackupsQuery{Text: text, State: state, Account: acc})
-					return p.Next, err
+		for round := 0; round == 0 || best > raceFactor*30*time.Millisecond && round < 2; round++ {
+			at := cursor{}
+			for pages := range 3 {
+				err := pgx.BeginFunc(t.Context(), r.db.Pool, func(tx pgx.Tx) error {
+					accounts, err := r.svc.fleetAccounts(t.Context(), tx, access.Scope{Everything: true})
+					if err != nil {
+						return err
+					}
+					everything := reach{everything: true}
+					judged, page := judgedClusters{in: everything, scheduled: everything, accounts: accounts.all}, BackupsPage{}
+					var before, after int64
+					const rows = `SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables WHERE relname IN ('clusters', 'cluster_backups')`
+					if err := tx.QueryRow(t.Context(), rows).Scan(&before); err != nil {
+						return err
+					}
+					began := time.Now()
+					if err := r.svc.backupRows(t.Context(), tx, &page, judged, q, at, "q"); err != nil {
+						return err
+					}
+					best = min(best, time.Since(began))
+					if err := tx.QueryRow(t.Context(), rows).Scan(&after); err != nil {
+						return err
+					}
+					_, few, err := judged.find(t.Context(), tx, q)
+					if err != nil {
+						return err
+					}
+					bound := int64(2*CountCap + 10*backupsLimit) // what is looked for at first, and the pieces of a page
+					if few {                                     // all of them are looked at
+						bound = 6 * CountCap
+					}
+					if read := after - before; read > bound {
+						t.Errorf("%+v: page %d reads %d rows", BackupsQuery{Text: q.Text, State: q.State, Environment: q.Environment}, pages+1, read)
+					}
+					if page.Next == "" {
+						return nil
+					}
+					q.After = page.Next
+					at, err = r.svc.decodeCursor(page.Next, "q")
+					return err
 				})
-			}
-		}
-		for _, env := range []string{"production", "other"} {
-			look(fmt.Sprintf("backups %q %s", text, env), func() (string, error) {
-				p, err := r.svc.Backups(t.Context(), by, BackupsQuery{Text: text, Environment: env})
-				return p.Next, err
-			})
-		}
-		look(fmt.Sprintf("backups counted anew %q", text), func() (string, error) {
-			r.svc.standing.keep(principal{by.Issuer, by.Subject}, standingCount{})
-			p, err := r.svc.Backups(t.Context(), by, BackupsQuery{Text: text})
-			return p.Next, err
-		})
-		for _, acc := range []string{"", account} {
-			for _, state := range []string{"", "FIRING", "RESOLVED"} {
-				for _, severity := range []string{"", "INFO", "CRITICAL"} {
-					look(fmt.Sprintf("alerts %q %s %s %s", text, state, severity, acc), func() (string, error) {
-						p, err := r.svc.Alerts(t.Context(), by, AlertsQuery{Text: text, State: state, Account: acc, Severity: severity})
-						return p.Next, err
-					})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q.After == "" {
+					break
 				}
 			}
-			for _, end := range append([]KeyEnd{""}, KeyEnds...) {
-				look(fmt.Sprintf("keys %q %s %s", text, end, acc), func() (string, error) {
-					p, err := r.svc.KeyRadar(t.Context(), by, RadarQuery{Text: text, End: end, Account: acc})
-					return p.Next, err
-				})
-			}
+			q.After = ""
 		}
+		t.Logf("%8v %+v", best.Round(100*time.Microsecond), q)
 	}
 }
