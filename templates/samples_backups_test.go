@@ -132,11 +132,11 @@ func TestBackupWords(t *testing.T) {
 		"tone-bad No backup, tone-warn No schedule":    {None: true, Unscheduled: true, Production: true},
 		"tone-warn No backup":                          {None: true},
 		"tone-warn Backups not known":                  {None: true, Failed: true, Production: true, LastStatus: "UNKNOWN"},
-		"tone-bad Last failed, tone-warn Overdue":      {Failed: true, Overdue: true},
+		"tone-bad Last failed, tone-warn Overdue":      {Failed: true, Overdue: true, LastStatus: "FAILED"},
 		"tone-ok Backed up, tone-busy Being made":      {Running: 2},
 		"tone-off Not offered":                         {Legacy: true, None: true},
 		"tone-off Not listed yet":                      {Unread: true},
-		"tone-bad No backup, tone-bad Last failed":     {None: true, Failed: true, Production: true},
+		"tone-bad No backup, tone-bad Last failed":     {None: true, Failed: true, Production: true, LastStatus: "NOT_FOUND"},
 		"tone-warn No backup, tone-busy Being made":    {None: true, Running: 1},
 		"tone-warn No schedule, tone-busy Being made ": {Unscheduled: true, Running: 1},
 	} {
