@@ -131,7 +131,7 @@ func (s BackupsStand) states() []toned {
 	}
 	add(s.None && !s.untold(), pick(s.Production, toneBad, toneWarn), "No backup")
 	add(s.untold(), toneWarn, "Backups not known")
-	add(s.Failed, backupTone(s.LastStatus), pick(backupTone(s.LastStatus) == toneBad, "Last failed", "Last: "+strings.ToLower(backupWord(s.LastStatus))))
+	add(s.Failed && !s.untold(), backupTone(s.LastStatus), pick(backupTone(s.LastStatus) == toneBad, "Last failed", "Last: "+strings.ToLower(backupWord(s.LastStatus))))
 	add(s.Overdue, toneWarn, "Overdue")
 	add(s.Unscheduled, toneWarn, "No schedule")
 	add(len(out) == 0, toneOK, "Backed up")

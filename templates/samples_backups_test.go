@@ -29,7 +29,7 @@ func backupPages() map[string]templ.Component {
 	hidden := full
 	hidden.Schedules, hidden.SchedulesHidden, hidden.Stands, hidden.Gone = nil, "You need read:backup_schedules here to see its schedules.", BackupsStand{}, true
 	silent := full
-	silent.Stands, silent.Error, silent.Stale = BackupsStand{Production: true, None: true, LastStatus: "UNKNOWN", LastAt: before(7 * time.Hour)}, "", false
+	silent.Stands, silent.Error, silent.Stale = BackupsStand{Production: true, None: true, Failed: true, LastStatus: "UNKNOWN", LastAt: before(7 * time.Hour)}, "", false
 	end := empty
 	end.First, end.Stands = "/accounts/1/clusters/c/backups", BackupsStand{}
 	return map[string]templ.Component{
@@ -131,12 +131,12 @@ func TestBackupWords(t *testing.T) {
 	for want, stands := range map[string]BackupsStand{
 		"tone-bad No backup, tone-warn No schedule":    {None: true, Unscheduled: true, Production: true},
 		"tone-warn No backup":                          {None: true},
-		"tone-warn Backups not known":                  {None: true, Production: true, LastStatus: "UNKNOWN"},
-		"tone-bad Last failed, tone-warn Overdue":      {Failed: true, Overdue: true},
+		"tone-warn Backups not known":                  {None: true, Failed: true, Production: true, LastStatus: "UNKNOWN"},
+		"tone-bad Last failed, tone-warn Overdue":      {Failed: true, Overdue: true, LastStatus: "FAILED"},
 		"tone-ok Backed up, tone-busy Being made":      {Running: 2},
 		"tone-off Not offered":                         {Legacy: true, None: true},
 		"tone-off Not listed yet":                      {Unread: true},
-		"tone-bad No backup, tone-bad Last failed":     {None: true, Failed: true, Production: true},
+		"tone-bad No backup, tone-bad Last failed":     {None: true, Failed: true, Production: true, LastStatus: "NOT_FOUND"},
 		"tone-warn No backup, tone-busy Being made":    {None: true, Running: 1},
 		"tone-warn No schedule, tone-busy Being made ": {Unscheduled: true, Running: 1},
 	} {
