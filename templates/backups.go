@@ -40,8 +40,9 @@ type BackupsRow struct {
 	Account, AccountHref string
 	Environment          string
 	Stands               BackupsStand
-	Schedules            []ScheduleLine
-	SchedulesHidden      bool // the member may not read them here
+	Schedules            []ScheduleLine // the first few
+	MoreSchedules        int            // how many more there are; more than 97: so many at least
+	SchedulesHidden      bool           // the member may not read them here
 	ReadAt               time.Time
 	Stale                bool
 }
@@ -83,6 +84,7 @@ type ClusterBackupsView struct {
 	Stale           bool
 	Error           string // why the last listing failed or is not whole
 	Schedules       []BackupScheduleRow
+	MoreSchedules   bool   // there are others
 	SchedulesHidden string // why schedules are not told; empty: they are
 	Rows            []BackupRow
 	First           string
@@ -164,6 +166,14 @@ func BackupTones(state string) string {
 		return toneOff
 	}
 	return toneWarn
+}
+
+// moreSchedules counts the schedules of a cluster that are not listed.
+func moreSchedules(n int) string {
+	if n > 97 {
+		return "at least " + strconv.Itoa(n) + " more"
+	}
+	return strconv.Itoa(n) + " more"
 }
 
 // backupTone is the tone of a backup's status.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -43,6 +46,7 @@ func TestBadDays(t *testing.T) {
 	w.provider.CloseClientConnections()
 	w.provider.Close() // nobody who is signed in notices; its sign-in page is looked at in the end
 
+	t.Run("every fault is among them", w.everyFailure)
 	t.Run("acts", w.faultsOnActs)
 	t.Run("a change whose answer is lost", w.lostChange)
 	t.Run("listings", w.faultsOnListings)
@@ -131,6 +135,32 @@ func failures() []failure {
 		{"hangs up", map[string]any{"kind": "close"}, 503, lost, true, false, ""},
 		{"done, and the answer lost", map[string]any{"kind": "lost_answer"}, 503, lost, true, true, ""},
 		{"a proxy's page", map[string]any{"kind": "html"}, 503, lost, true, false, ""},
+	}
+}
+
+// everyFailure: what fails here are all kinds of faults that the sandbox has.
+func (w *badWeek) everyFailure(t *testing.T) {
+	request, err := http.NewRequest(http.MethodPost, w.about.SandboxControlURL+"/_sandbox/faults", strings.NewReader(`{"kind":"unheard of"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+w.about.SandboxControlToken)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	kinds := regexp.MustCompile(`one of \[([a-z_ ]+)\]`).FindSubmatch(said)
+	if kinds == nil {
+		t.Fatalf("the sandbox does not say which kinds of faults it has: %d %s", answer.StatusCode, said)
+	}
+	for _, kind := range strings.Fields(string(kinds[1])) {
+		if !slices.ContainsFunc(failures(), func(f failure) bool { return f.how["kind"] == kind }) {
+			t.Errorf("no failure is of the kind %s", kind)
+		}
 	}
 }
 

@@ -66,9 +66,9 @@ type AlertsPage struct {
 	Firing   int    // all that fire and that the member may see, whatever the query; more than CountCap: so many at least
 	Resolved int
 	Accounts []Account // to choose from; without their keys
-	// Clusters is how many clusters have alerts at all: those of the current API, as far as the member may see them.
+	// Clusters is how many clusters have alerts at all: those of enabled accounts of the current API, as far as the member may see them.
 	// Unread are those of them whose alerts were never read, Failing those whose last reading failed or was not whole. OldestAt is when those were
-	// read that were read longest ago. Counts as above.
+	// read that were read longest ago; nil where they are more than can be counted. Counts as above.
 	Clusters, Unread, Failing int
 	OldestAt                  *time.Time
 }
@@ -118,10 +118,12 @@ func (s *Service) Alerts(ctx context.Context, by audit.Actor, q AlertsQuery) (Al
 	return page, nil
 }
 
+// alertTables has the alerts of clusters that are read: nobody reads those of an account that is disabled, and what they would tell for ever is
+// how it was on that day.
 const alertTables = `
 	FROM cluster_alerts x
 	JOIN clusters c ON c.account_id = x.account_id AND c.cluster_id = x.cluster_id AND c.gone_at IS NULL
-	JOIN accounts a ON a.id = x.account_id`
+	JOIN accounts a ON a.id = x.account_id AND a.enabled`
 
 // alertOpen is 1 for an alert that fires, which is one that is not known to be resolved, and 0 for another.
 const alertOpen = `(CASE WHEN x.state = 'RESOLVED' THEN 0 ELSE 1 END)`
@@ -228,7 +230,7 @@ func countAlerts(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach) err
 		return err
 	}
 	on := &conditions{}
-	on.where("c.gone_at IS NULL AND a.generation = 'current'")
+	on.where("c.gone_at IS NULL AND a.generation = 'current' AND a.enabled")
 	on.at(in, "c.account_id", "c.cluster_id")
 	if err := tx.QueryRow(ctx, `
 		SELECT count(*), count(*) FILTER (WHERE read.ok_at IS NULL), count(*) FILTER (WHERE read.failures > 0 OR read.error <> ''), min(read.ok_at) FROM (
@@ -236,6 +238,9 @@ func countAlerts(ctx context.Context, tx pgx.Tx, page *AlertsPage, in reach) err
 			LEFT JOIN cluster_reads r ON r.account_id = c.account_id AND r.cluster_id = c.cluster_id AND r.kind = 'alerts'
 			WHERE `+on.String()+` LIMIT `+strconv.Itoa(CountCap+1)+`) read`, planned(on.arguments)...).Scan(&page.Clusters, &page.Unread, &page.Failing, &page.OldestAt); err != nil {
 		return fmt.Errorf("counting clusters whose alerts are read: %w", err)
+	}
+	if page.Clusters > CountCap { // of which nobody knows which they are
+		page.OldestAt = nil
 	}
 	return nil
 }
@@ -245,8 +250,7 @@ func alertsInState(ctx context.Context, tx pgx.Tx, in reach, firing bool, most i
 	on := &conditions{}
 	on.openAlerts(firing)
 	on.at(in, "x.account_id", "x.cluster_id")
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM cluster_alerts x
-		JOIN clusters c ON c.account_id = x.account_id AND c.cluster_id = x.cluster_id AND c.gone_at IS NULL
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT`+alertTables+`
 		WHERE `+on.String()+` LIMIT `+strconv.Itoa(most+1)+`) counted`, planned(on.arguments)...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting alerts: %w", err)
 	}

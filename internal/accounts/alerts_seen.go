@@ -127,7 +127,7 @@ func (s *Service) alertsDue(ctx context.Context, l lease, n int) ([]string, erro
 // refreshAlertsOf reads and stores the alerts of one cluster. An error is one of the account: the key, the budget, the breaker.
 func (s *Service) refreshAlertsOf(ctx context.Context, l lease, up *link, cluster string) error {
 	if err := s.refreshing.alerts.Wait(ctx); err != nil {
-		return context.Cause(ctx)
+		return cmp.Or(context.Cause(ctx), fmt.Errorf("waiting for the turn to read alerts: %w", err)) // the wait would be longer than there is time
 	}
 	var began time.Time
 	if err := s.cfg.DB.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&began); err != nil {
@@ -197,11 +197,15 @@ func (s *Service) storeAlerts(ctx context.Context, l lease, cluster string, bega
 	}
 	return s.storeAlertsRead(ctx, l, cluster, func(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 		var before []byte
-		err = tx.QueryRow(ctx, `SELECT digest FROM cluster_reads WHERE account_id = $1 AND kind = $2 AND cluster_id = $3`, l.AccountID, kindAlerts, cluster).Scan(&before)
+		var over bool // of one that is resolved the time to stay is
+		err = tx.QueryRow(ctx, `
+			SELECT r.digest, EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = $1 AND x.cluster_id = $3 AND x.state = 'RESOLVED' AND x.since < $4)
+			FROM cluster_reads r WHERE r.account_id = $1 AND r.kind = $2 AND r.cluster_id = $3`,
+			l.AccountID, kindAlerts, cluster, began.Add(-resolvedKept)).Scan(&before, &over)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return false, fmt.Errorf("reading the digest of the alerts: %w", err)
 		}
-		if err != nil || !bytes.Equal(before, digest) {
+		if err != nil || over || !bytes.Equal(before, digest) {
 			if changed, err = changeAlerts(ctx, tx, l, cluster, began, listed, read.Whole()); err != nil {
 				return false, err
 			}

@@ -237,7 +237,7 @@ func (j judgedClusters) from(on *conditions, places []pgtype.TID) string {
 					` + sched + ` AS scheduled
 				FROM clusters c JOIN accounts a ON a.id = c.account_id
 				LEFT JOIN refresh r ON r.account_id = c.account_id AND r.kind = 'backups'
-				LEFT JOIN cluster_backups b ON b.account_id = c.account_id AND b.cluster_id = c.cluster_id AND a.generation = 'current'
+				LEFT JOIN LATERAL (SELECT * FROM cluster_backups b WHERE b.account_id = c.account_id AND b.cluster_id = c.cluster_id OFFSET 0) b ON a.generation = 'current'
 				WHERE c.ctid = ANY(` + at + `::tid[]) OFFSET 0
 			) c
 			OFFSET 0

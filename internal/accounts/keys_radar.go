@@ -61,7 +61,7 @@ type RadarKey struct {
 	Stale       bool       // the last listing failed, or is long ago
 
 	End     KeyEnd
-	Opens   []OpenedCluster // those that the member may read
+	Opens   []OpenedCluster // those that the member may read; of more than 50 the first 5
 	Hidden  int             // how many more there are
 	Creator string          // who made it, as far as known: our member, else upstream's e-mail
 	Here    bool            // made with this console
@@ -138,7 +138,7 @@ func (s *Service) KeyRadar(ctx context.Context, by audit.Actor, q RadarQuery) (R
 				return err
 			}
 		}
-		if err := openedOnRadar(ctx, tx, &page, rights); err != nil {
+		if err := openedOnRadar(ctx, tx, &page, rights, in); err != nil {
 			return err
 		}
 		page.Trouble, page.OldestAt, err = s.readTrouble(ctx, tx, kindKeys, accounts)
@@ -158,11 +158,17 @@ func (c *conditions) opening(in reach) {
 	if !in.everything {
 		c.where(`(k.account_id = ANY(?::uuid[]) OR k.clusters && ?::text[])`, in.accounts, in.clusters)
 	}
-	opened := &conditions{arguments: c.arguments}
-	opened.where("c.account_id = k.account_id AND c.cluster_id = ANY(k.clusters) AND c.gone_at IS NULL")
+	c.opensOne(in)
+}
+
+// opensOne adds the condition that a key k opens a cluster that is there, lies in the reach, and is as the other conditions say. Its
+// clusters are looked up one by one: Postgres would go through all those of the account for each key.
+func (c *conditions) opensOne(in reach, other ...string) {
+	opened := &conditions{arguments: c.arguments, sql: other}
+	opened.where("c.account_id = k.account_id AND c.cluster_id = opened.id AND c.gone_at IS NULL")
 	opened.at(in, "c.account_id", "c.cluster_id")
 	c.arguments = opened.arguments
-	c.sql = append(c.sql, `EXISTS (SELECT FROM clusters c WHERE `+opened.String()+`)`)
+	c.sql = append(c.sql, `EXISTS (SELECT FROM unnest(k.clusters) opened (id), LATERAL (SELECT FROM clusters c WHERE `+opened.String()+` OFFSET 0) c)`)
 }
 
 // ends adds the condition on when a key ends.
@@ -231,11 +237,9 @@ func (c *conditions) matchesKey(q RadarQuery, in reach) bool {
 		like := "%" + escapeLike(word) + "%"
 		named := &conditions{arguments: append(c.arguments, like)}
 		mark := "$" + strconv.Itoa(len(named.arguments))
-		named.where("c.account_id = k.account_id AND c.cluster_id = ANY(k.clusters) AND c.gone_at IS NULL AND lower(c.name) LIKE " + mark)
-		named.at(in, "c.account_id", "c.cluster_id") // the name of a cluster that they may not read finds nothing
+		named.opensOne(in, "lower(c.name) LIKE "+mark) // the name of a cluster that they may not read finds nothing
 		c.arguments = named.arguments
-		c.sql = append(c.sql, `(lower(k.name) LIKE `+mark+` OR lower(k.mark) LIKE `+mark+` OR lower(k.created_by) LIKE `+mark+`
-			OR EXISTS (SELECT FROM clusters c WHERE `+named.String()+`))`)
+		c.sql = append(c.sql, `(lower(k.name) LIKE `+mark+` OR lower(k.mark) LIKE `+mark+` OR lower(k.created_by) LIKE `+mark+` OR `+named.String()+`)`)
 	}
 	return true
 }
@@ -306,8 +310,61 @@ func (s *Service) radarKeys(ctx context.Context, tx pgx.Tx, page *RadarPage, in 
 	return nil
 }
 
+const (
+	// manyOpened is up to how many clusters of a key are looked at one by one; of one that opens more, firstNamed are named.
+	manyOpened = 50
+	firstNamed = 5
+)
+
+// firstOpened leaves of keys that open many clusters the first few that the member may read, and counts the others.
+func firstOpened(ctx context.Context, tx pgx.Tx, page *RadarPage, in reach) error {
+	var accounts []uuid.UUID
+	var admin []bool
+	var ids []string
+	type key struct {
+		account uuid.UUID
+		admin   bool
+		id      string
+	}
+	at := map[key]int{}
+	for i, k := range page.Keys {
+		if len(k.Clusters) > manyOpened {
+			accounts, admin, ids = append(accounts, k.AccountID), append(admin, k.Admin), append(ids, k.KeyID)
+			at[key{k.AccountID, k.Admin, k.KeyID}] = i
+			page.Keys[i].Hidden, page.Keys[i].Clusters = len(k.Clusters), nil
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	on := &conditions{arguments: []any{accounts, admin, ids}}
+	on.where("c.account_id = k.account_id AND c.cluster_id = ANY(k.clusters) AND c.gone_at IS NULL")
+	on.at(in, "c.account_id", "c.cluster_id")
+	rows, err := tx.Query(ctx, `
+		SELECT k.account_id, k.admin, k.key_id, c.cluster_id
+		FROM unnest($1::uuid[], $2::boolean[], $3::text[]) p (account_id, admin, key_id) JOIN database_keys k USING (account_id, admin, key_id),
+			LATERAL (SELECT c.cluster_id FROM clusters c WHERE `+on.String()+` ORDER BY c.cluster_id LIMIT `+strconv.Itoa(firstNamed)+`) c`, planned(on.arguments)...)
+	if err != nil {
+		return fmt.Errorf("reading the clusters of keys: %w", err)
+	}
+	var of key
+	var cluster string
+	if _, err := pgx.ForEachRow(rows, []any{&of.account, &of.admin, &of.id, &cluster}, func() error {
+		k := &page.Keys[at[of]]
+		k.Clusters = append(k.Clusters, cluster)
+		k.Hidden--
+		return nil
+	}); err != nil {
+		return fmt.Errorf("reading the clusters of keys: %w", err)
+	}
+	return nil
+}
+
 // openedOnRadar names the clusters of keys that the member may read, and counts the others. Of those that are gone nothing is told.
-func openedOnRadar(ctx context.Context, tx pgx.Tx, page *RadarPage, rights access.Rights) error {
+func openedOnRadar(ctx context.Context, tx pgx.Tx, page *RadarPage, rights access.Rights, in reach) error {
+	if err := firstOpened(ctx, tx, page, in); err != nil {
+		return err
+	}
 	var accounts []uuid.UUID
 	var clusters []string
 	for _, k := range page.Keys {

@@ -336,7 +336,10 @@ func (s *Service) ownKeys(ctx context.Context, accountID uuid.UUID, fresh, missi
 	for _, k := range slices.Concat(fresh, missing) {
 		ids[k.kind()] = append(ids[k.kind()], k.KeyID)
 	}
-	now := s.now()
+	var now time.Time // of the clock that the log goes by
+	if err := s.cfg.DB.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return own, dbError("reading the clock", err)
+	}
 	for kind, of := range ids {
 		done, err := s.cfg.Log.OutcomesOf(ctx, accountID.String(), kind, of)
 		if err != nil {
@@ -369,7 +372,14 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 	if err != nil {
 		return err
 	}
-	type both struct{ made, deleted []string }
+	wished, err := s.wishedKeys(ctx, l.AccountID, made)
+	if err != nil {
+		return err
+	}
+	type both struct {
+		made, deleted []string
+		reason        string
+	}
 	of := map[string]*both{}
 	// tell reports whether the key's events fit among those of this refresh. They always do when they are the first. Of keys that
 	// do not fit nothing is stored, so that the next refresh tells of them.
@@ -389,7 +399,7 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 			if field == "keys_deleted" {
 				sides = [2]any{sides[1], nil}
 			}
-			judged.events = append(judged.events, outsideEvent{change: audit.Change{field: sides}, about: there})
+			judged.events = append(judged.events, outsideEvent{change: audit.Change{field: sides}, about: there, reason: wished[k.at()]})
 			return true
 		}
 		for _, id := range there {
@@ -398,6 +408,7 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 			}
 			names := into(of[id])
 			*names = append(*names, k.told())
+			of[id].reason = cmp.Or(of[id].reason, wished[k.at()])
 		}
 		return true
 	}
@@ -407,6 +418,10 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 		}
 	}
 	for _, k := range deleted {
+		if slices.ContainsFunc(k.Clusters, func(id string) bool { return !clusters[id].gone && !clusters[id].asked }) {
+			judged.waits = true // the cluster may be what went; the next refresh asks for it
+			continue
+		}
 		if tell(k, "keys_deleted", func(b *both) *[]string { return &b.deleted }) {
 			judged.deleted = append(judged.deleted, k)
 		}
@@ -419,9 +434,44 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 		if names := of[id].deleted; len(names) > 0 {
 			change["keys_deleted"] = [2]any{someKeys(names), nil}
 		}
-		judged.events = append(judged.events, outsideEvent{id: id, name: clusters[id].name, change: change})
+		judged.events = append(judged.events, outsideEvent{id: id, name: clusters[id].name, reason: of[id].reason, change: change})
 	}
 	return nil
+}
+
+// wishedKeys says of keys that seem to be somebody else's which of them an act of ours may have made after all, because it asked for a key of
+// that name in that cluster and nobody knows how it ended.
+func (s *Service) wishedKeys(ctx context.Context, accountID uuid.UUID, made []seenKey) (map[keyAt]string, error) {
+	wished := map[keyAt]string{}
+	for _, kind := range []string{KindKey, KindAdminKey} {
+		of := slices.DeleteFunc(slices.Clone(made), func(k seenKey) bool { return k.kind() != kind })
+		if len(of) == 0 {
+			continue
+		}
+		since := s.now()
+		for _, k := range of {
+			if k.CreatedAt != nil && k.CreatedAt.Before(since) {
+				since = *k.CreatedAt
+			}
+		}
+		unknown, err := s.cfg.Log.UnknownSince(ctx, accountID.String(), kind, since.Add(-clockSkew))
+		if err != nil {
+			return nil, dbError("looking for acts whose outcome is not known", err)
+		}
+		for _, k := range of {
+			if slices.ContainsFunc(unknown, func(o audit.Stored) bool { return makesKey(o.Act) && mayHaveMade(o.Event, k) }) {
+				wished[k.at()] = "An act of this console asked for a key of this name, and its outcome is not known."
+			}
+		}
+	}
+	return wished, nil
+}
+
+// mayHaveMade reports whether an attempt asks for a key of this name in one of its clusters.
+func mayHaveMade(attempt audit.Event, k seenKey) bool {
+	clusters := append(changedToList(attempt.Change, changeClusters), changedTo(attempt.Change, changeCluster))
+	return slices.ContainsFunc(clusters, func(id string) bool { return id != "" && slices.Contains(k.Clusters, id) }) &&
+		(k.Admin || attempt.Target.Name == k.Name)
 }
 
 func someKeys(names []string) []string {
@@ -434,12 +484,13 @@ func someKeys(names []string) []string {
 
 // keyCluster is a cluster that a key opens, or opened.
 type keyCluster struct {
-	name string
-	gone bool // or going
+	name  string
+	gone  bool // or going
+	asked bool // upstream was, in this refresh
 }
 
 // keyClusters are the clusters of keys. Upstream is asked for those of deleted keys that are there as far as is known: a
-// cluster that goes takes its keys along, and may not have been missed yet.
+// cluster that goes takes its keys along, and may not have been missed yet. Of those it asks for maxLookups at most; the others are not asked.
 func (s *Service) keyClusters(ctx context.Context, l lease, up *link, deleted, all []seenKey) (map[string]keyCluster, error) {
 	var ids []string
 	for _, k := range all {
@@ -459,22 +510,22 @@ func (s *Service) keyClusters(ctx context.Context, l lease, up *link, deleted, a
 	}); err != nil {
 		return nil, fmt.Errorf("reading the clusters of keys: %w", err)
 	}
-	asked := map[string]bool{}
+	asked := 0
 	for _, k := range deleted {
 		for _, id := range k.Clusters {
-			if clusters[id].gone || asked[id] {
+			if clusters[id].gone || clusters[id].asked {
 				continue
 			}
-			if len(asked) == maxLookups {
+			if asked == maxLookups {
 				return clusters, nil
 			}
-			asked[id] = true
+			asked++
 			now, err := up.cloud.Cluster(ctx, id)
 			switch refused, ok := cloudapi.AsError(err); {
 			case err == nil:
-				clusters[id] = keyCluster{plain(now.Name), now.State.Phase == cloudapi.PhaseDeleting}
+				clusters[id] = keyCluster{name: plain(now.Name), gone: now.State.Phase == cloudapi.PhaseDeleting, asked: true}
 			case ok && refused.Kind == cloudapi.NotFound:
-				clusters[id] = keyCluster{clusters[id].name, true}
+				clusters[id] = keyCluster{name: clusters[id].name, gone: true, asked: true}
 			default: // it cannot be told, so nothing is concluded yet
 				return nil, err
 			}

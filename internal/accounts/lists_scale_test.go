@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quartermaster/internal/accounts/access"
+	"quartermaster/internal/dbtest"
 )
 
 // listsSize is the fleet of these tests; TEST_FLEET=1000x100000 makes another one to look at by hand.
@@ -84,17 +86,83 @@ func newListsFleet(t *testing.T, accounts, each int) *rig {
 	return r
 }
 
-func TestListsLab(t *testing.T) {
-	if os.Getenv("LAB") == "" {
-		t.Skip()
+// onListsFleet is the rig on a fleet that was filled before, of which TEST_LISTS_DATABASE is the address, to look at plans by hand.
+func onListsFleet(t *testing.T) *rig {
+	t.Helper()
+	address := os.Getenv("TEST_LISTS_DATABASE")
+	if address == "" {
+		accounts, each := listsSize(t)
+		return newListsFleet(t, accounts, each)
 	}
-	a, e := listsSize(t)
-	r := newListsFleet(t, a, e)
-	if err := os.WriteFile(os.Getenv("LAB"), []byte(r.db.OwnerURL), 0o600); err != nil {
+	pool, err := pgxpool.New(t.Context(), address)
+	if err != nil {
 		t.Fatal(err)
 	}
-	by := member("nobody")
-	_ = by
-	_ = access.ReadClusters
-	time.Sleep(50 * time.Minute)
+	t.Cleanup(pool.Close)
+	return newRigOn(t, &dbtest.DB{AppURL: address, OwnerURL: address, Pool: pool})
+}
+
+// TestBackupsPageReadsWhatItShows: however large the fleet, a page of the list of backups reads of it about as much as it shows and no
+// more than is counted, so the time it takes does not grow with the fleet. What is counted here are rows that Postgres went through,
+// which are the same on a busy machine.
+func TestBackupsPageReadsWhatItShows(t *testing.T) {
+	r := onListsFleet(t)
+	queries := []BackupsQuery{{}, {Environment: "production"}, {Text: "name-1"}, {Text: "na"}, {Text: "team=team-7"}, {State: BackupsFailed, Environment: "staging"}}
+	for _, state := range BackupStates {
+		queries = append(queries, BackupsQuery{State: state})
+	}
+	for _, q := range queries {
+		best := time.Hour
+		for round := 0; round == 0 || best > raceFactor*30*time.Millisecond && round < 2; round++ {
+			at := cursor{}
+			for pages := range 3 {
+				err := pgx.BeginFunc(t.Context(), r.db.Pool, func(tx pgx.Tx) error {
+					accounts, err := r.svc.fleetAccounts(t.Context(), tx, access.Scope{Everything: true})
+					if err != nil {
+						return err
+					}
+					everything := reach{everything: true}
+					judged, page := judgedClusters{in: everything, scheduled: everything, accounts: accounts.all}, BackupsPage{}
+					var before, after int64
+					const rows = `SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables WHERE relname IN ('clusters', 'cluster_backups')`
+					if err := tx.QueryRow(t.Context(), rows).Scan(&before); err != nil {
+						return err
+					}
+					began := time.Now()
+					if err := r.svc.backupRows(t.Context(), tx, &page, judged, q, at, "q"); err != nil {
+						return err
+					}
+					best = min(best, time.Since(began))
+					if err := tx.QueryRow(t.Context(), rows).Scan(&after); err != nil {
+						return err
+					}
+					_, few, err := judged.find(t.Context(), tx, q)
+					if err != nil {
+						return err
+					}
+					bound := int64(2*CountCap + 10*backupsLimit) // what is looked for at first, and the pieces of a page
+					if few {                                     // all of them are looked at
+						bound = 6 * CountCap
+					}
+					if read := after - before; read > bound {
+						t.Errorf("%+v: page %d reads %d rows", BackupsQuery{Text: q.Text, State: q.State, Environment: q.Environment}, pages+1, read)
+					}
+					if page.Next == "" {
+						return nil
+					}
+					q.After = page.Next
+					at, err = r.svc.decodeCursor(page.Next, "q")
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q.After == "" {
+					break
+				}
+			}
+			q.After = ""
+		}
+		t.Logf("%8v %+v", best.Round(100*time.Microsecond), q)
+	}
 }

@@ -58,9 +58,10 @@ type change struct {
 	at       time.Time
 }
 
-// Why a watch ended.
+// WatchEnd is why a watch ended.
 type WatchEnd string
 
+// The ends.
 const (
 	WatchSessionEnded WatchEnd = "session" // it ended, expired, or its member was blocked
 	WatchNothing      WatchEnd = "nothing" // the member may read no cluster any more
@@ -69,7 +70,7 @@ const (
 
 // News is what there is to look at again. It names nothing that the member may not read.
 type News struct {
-	At       time.Time   // of the console's clock; whoever comes back later says it
+	At       time.Time   // see Watch.Until
 	Accounts []uuid.UUID // some of whose clusters changed
 	Look     bool        // everything: it is not known what changed
 	Rights   bool        // with Look: what the member may do changed, so what a page offers may be out of date
@@ -89,6 +90,8 @@ type Watch struct {
 	look     bool
 	rights   bool // with look
 	end      WatchEnd
+	until    time.Time // see Until
+	unjudged bool      // there is something of before the watch began, or after, that was not judged
 
 	// Only the hub's loop touches these, and whoever makes the watch before it is known.
 	backlog []change // remembered ones that were not judged yet, one an account
@@ -105,13 +108,29 @@ func (w *Watch) Ready() <-chan struct{} { return w.ready }
 func (w *Watch) Next(now time.Time) (News, bool) {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	n := News{At: now, Look: w.look, Rights: w.look && w.rights, End: w.end}
+	n := News{At: w.upTo(now), Look: w.look, Rights: w.look && w.rights, End: w.end}
 	if !w.look {
 		n.Accounts = slices.Collect(maps.Keys(w.accounts))
 	}
 	w.look, w.rights = false, false
 	clear(w.accounts)
 	return n, n.Look || n.End != "" || len(n.Accounts) > 0
+}
+
+// Until is up to when the member was told, or will be by Next, of everything that was heard of: whoever comes back later says it. It stands
+// still while something is being judged.
+func (w *Watch) Until(now time.Time) time.Time {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	return w.upTo(now)
+}
+
+// upTo is Until for who holds hub.mu.
+func (w *Watch) upTo(now time.Time) time.Time {
+	if h := w.hub; !h.owed && !h.judging && len(h.arrived) == 0 && !w.unjudged {
+		w.until = now
+	}
+	return w.until
 }
 
 // Close ends the watch.
@@ -176,6 +195,7 @@ type hub struct {
 	since   time.Time // every change after it is in recent; zero while nothing is heard
 	recent  []change
 	arrived []change      // not judged yet
+	judging bool          // what arrived before
 	owed    bool          // everybody is to look again as soon as it can be judged who may
 	wake    chan struct{} // there is something to judge
 	seen    *access.Scope // see union; nil: the watches are other ones, or look at something else
@@ -295,10 +315,10 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 	if heard.scope.None() {
 		return nil, ErrNothingToTell
 	}
-	w.sees(heard)
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w.sees(heard)
 	if h.stopped {
 		return nil, ErrStopping
 	}
@@ -311,11 +331,15 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 	if theirs >= maxWatchesEach || len(h.watches) >= maxWatches {
 		return nil, fmt.Errorf("%d streams of the member, %d in all: %w", theirs, len(h.watches), ErrRateLimited)
 	}
+	w.until = s.now()
 	if !after.IsZero() {
-		after = after.Add(-recentMargin)
-		if known := !h.since.IsZero() && !after.Before(h.since); !known || !w.remembers(h.recent, after) {
+		ahead := after.After(w.until.Add(recentMargin)) // of a clock that was set right, or another console's
+		w.until, after = after, after.Add(-recentMargin)
+		if known := !h.since.IsZero() && !after.Before(h.since); !known || ahead || !w.remembers(h.recent, after) {
+			w.until = s.now()
 			w.lookAgain()
 		}
+		w.unjudged = len(w.backlog) > 0
 	}
 	h.join(w)
 	return w, nil
@@ -326,9 +350,14 @@ func (s *Service) Watch(by audit.Actor, session Session, after time.Time) (*Watc
 func (w *Watch) remembers(recent []change, after time.Time) bool {
 	at := map[uuid.UUID]int{}
 	seen := map[access.ClusterRef]bool{}
+	gone := 0 // through: everybody waits for it
 	for _, c := range recent {
 		if !c.at.After(after) {
 			continue
+		}
+		if gone += len(c.clusters); gone > maxJudged {
+			w.backlog = nil
+			return false
 		}
 		i, known := at[c.account]
 		if !known {
@@ -420,7 +449,7 @@ func (s *Service) audienceOf(w *Watch, book *rightsBook, now time.Time) audience
 	return to
 }
 
-// sees keeps what was judged of the member. The caller holds hub.mu, or is the only one who knows the watch.
+// sees keeps what was judged of the member. The caller holds hub.mu.
 func (w *Watch) sees(to audience) {
 	if w.scope != to.scope {
 		w.hub.seen = nil
@@ -435,9 +464,17 @@ func (s *Service) tellOnce(ctx context.Context) {
 	h := s.hub
 	h.mu.Lock()
 	arrived, everything := h.arrived, h.owed
-	h.arrived, h.owed = nil, false
+	h.arrived, h.owed, h.judging = nil, false, true
 	watches := slices.Collect(maps.Keys(h.watches))
 	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.judging = false
+		for _, w := range watches {
+			w.unjudged = w.late || len(w.backlog) > 0
+		}
+	}()
 	if len(watches) == 0 {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quartermaster/internal/accounts/access"
 	"quartermaster/internal/audit"
@@ -218,7 +219,59 @@ func TestLiveComingBack(t *testing.T) {
 	if n := news(t, l.watch(t, by, session, l.svc.now().Add(-2*time.Hour))); !n.Look {
 		t.Errorf("two hours ago: %+v", n)
 	}
-	silent(t, l.watch(t, by, session, l.svc.now().Add(time.Hour)), "a time to come")
+	silent(t, l.watch(t, by, session, l.svc.now().Add(recentMargin)), "a replica whose clock is a little ahead")
+	if n := news(t, l.watch(t, by, session, l.svc.now().Add(time.Hour))); !n.Look || n.At.After(l.svc.now()) {
+		t.Errorf("a time to come, from a clock that was set right: %+v", n)
+	}
+}
+
+// TestLiveSaysNoMoreThanWasJudged: while it cannot be asked who may be told, no later time is said. Whoever comes back with the last one
+// is told of what happened meanwhile.
+func TestLiveSaysNoMoreThanWasJudged(t *testing.T) {
+	l := newLiveRig(t)
+	id, at := l.account(t, "One", Production)
+	at.add(1)
+	l.refresh(t, l.svc, id)
+	by, session, _ := l.as(t, "vera", "viewers")
+	w := l.watch(t, by, session, time.Time{})
+	liveWait(t, "everything is judged", func() bool {
+		l.svc.hub.mu.Lock()
+		defer l.svc.hub.mu.Unlock()
+		return len(l.svc.hub.arrived) == 0 && !l.svc.hub.judging && !l.svc.hub.owed
+	})
+	l.svc.hub.mu.Lock()
+	l.svc.hub.since = l.svc.hub.since.Add(-time.Hour)
+	l.svc.hub.mu.Unlock()
+	w.Next(l.svc.now())
+	before := w.Until(l.svc.now())
+	if !before.Equal(l.svc.now()) {
+		t.Errorf("%s is said at %s", before, l.svc.now())
+	}
+	conn, err := pgx.Connect(t.Context(), l.db.OwnerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background()) //nolint:errcheck // it ends the lock
+	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	l.svc.hub.add(change{account: id, at: l.svc.now()})
+	l.clock.advance(time.Minute)
+	if now := w.Until(l.svc.now()); !now.Equal(before) {
+		t.Errorf("%s is said while it is judged, want %s", now, before)
+	}
+	w.Close()
+	again := l.watch(t, by, session, before)
+	if now := again.Until(l.svc.now()); !now.Equal(before) {
+		t.Errorf("who comes back meanwhile is said %s, want %s", now, before)
+	}
+	if _, err := conn.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if n := news(t, again); len(n.Accounts) != 1 && !n.Look {
+		t.Errorf("who comes back is told %+v", n)
+	}
+	liveWait(t, "later times are said again", func() bool { return again.Until(l.svc.now()).Equal(l.svc.now()) })
 }
 
 // TestLiveSlowWatchDoesNotGrow: who takes nothing is told to look once, however much there was.

@@ -602,7 +602,6 @@ func TestAlertsFireAndResolve(t *testing.T) {
 		t.Errorf("not listed any more: %s since %s", state, still)
 	}
 	s.exec(s.db.AppURL, `UPDATE cluster_alerts SET since = since - interval '8 days'`)
-	s.exec(s.db.AppURL, `UPDATE cluster_reads SET digest = NULL`)
 	s.side(kindAlerts)
 	var left int
 	if err := s.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM cluster_alerts WHERE cluster_id = $1 AND type = 'QDRANT_CLUSTER_UNHEALTHY'`, ref.ClusterID).Scan(&left); err != nil || left != 0 {

@@ -398,3 +398,28 @@ func TestOutsideListsBothKinds(t *testing.T) {
 		t.Errorf("%+v, %v", one.Acknowledged, err)
 	}
 }
+
+// TestRadarKeyOfManyClusters: of a key that opens an account's clusters by the hundred a few are named, such that the member may read,
+// and the others counted.
+func TestRadarKeyOfManyClusters(t *testing.T) {
+	f := newSeenFleet(t)
+	f.key("", nil, true, "one-a")
+	f.exec(f.db.AppURL, `UPDATE database_keys SET clusters = (SELECT array_agg('none-' || i) FROM generate_series(1, 800) i) || clusters || $1::text[]`,
+		[]string{f.ids["one-b"].ClusterID, f.ids["one-gone"].ClusterID})
+	by := member("nobody")
+	for scope, want := range map[string]string{"everything": "one-a,one-b +801", "cluster": "one-b +802", "account": "one-a,one-b +801"} {
+		where, _ := seenScopes[scope](f)
+		f.scopedTo(by, where, access.ReadClusters, access.ReadAPIKeys)
+		page, err := f.svc.KeyRadar(t.Context(), by, RadarQuery{})
+		if err != nil || len(page.Keys) != 1 {
+			t.Fatalf("%s: %d keys, %v", scope, len(page.Keys), err)
+		}
+		names := []string{}
+		for _, c := range page.Keys[0].Opens {
+			names = append(names, c.Name)
+		}
+		if got := fmt.Sprintf("%s +%d", strings.Join(names, ","), page.Keys[0].Hidden); got != want {
+			t.Errorf("%s: %s, want %s", scope, got, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -33,6 +34,31 @@ func (l *Log) OutcomesOf(ctx context.Context, account, targetKind string, target
 		outcomes[i] = r.stored()
 	}
 	return outcomes, nil
+}
+
+// UnknownSince gives the attempts on things of one kind in an account of which it was concluded after a time that nobody knows how they
+// ended, and of which nothing else was told since; the oldest first, at most 500.
+func (l *Log) UnknownSince(ctx context.Context, account, targetKind string, since time.Time) ([]Stored, error) {
+	rows, err := l.db.Query(ctx, `
+		SELECT `+storedColumns+` FROM audit.events e
+		WHERE e.phase = 'attempt' AND e.operation_id = ANY (ARRAY(
+			SELECT done.operation_id FROM audit.events done
+			WHERE done.account_id = @account AND done.target_kind = @kind AND done.phase = 'outcome' AND done.outcome = 'unknown' AND done.recorded_at > @since
+				AND NOT EXISTS (SELECT FROM audit.events told WHERE told.operation_id = done.operation_id AND told.seq > done.seq AND told.phase = 'outcome')
+			ORDER BY done.seq DESC LIMIT 500))
+		ORDER BY e.seq`, pgx.NamedArgs{"kind": visible(targetKind, maxName), "account": visible(account, maxName), "since": since})
+	if err != nil {
+		return nil, fmt.Errorf("reading unknown outcomes: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[storedRow])
+	if err != nil {
+		return nil, fmt.Errorf("reading unknown outcomes: %w", err)
+	}
+	attempts := make([]Stored, len(found))
+	for i, r := range found {
+		attempts[i] = r.stored()
+	}
+	return attempts, nil
 }
 
 // LastOf returns the number of the last event about an account, 0 when there is none. Whoever remembers

@@ -84,6 +84,7 @@ func (s *Server) handleBackups(c echo.Context) error {
 			Account: r.AccountName, AccountHref: href(r.AccountID, r.Environment), Environment: string(r.Environment), Stands: backupsStand(r),
 			SchedulesHidden: !r.Scheduled, ReadAt: timeOf(r.ReadAt), Stale: r.Stale,
 		}
+		row.MoreSchedules = r.MoreSchedules
 		for _, one := range r.Schedules {
 			row.Schedules = append(row.Schedules, templates.ScheduleLine{Cron: one.Cron, Status: one.Status, Next: timeOf(one.Next)})
 		}
@@ -161,6 +162,7 @@ func clusterBackupsView(p templates.Page, ref accounts.ClusterRef, q clusterBack
 	if page.Next != "" {
 		v.Next = withQuery(self, url.Values{"after": {page.Next}})
 	}
+	v.MoreSchedules = page.MoreSchedules
 	for _, one := range page.Schedules {
 		row := templates.BackupScheduleRow{ID: one.ID, Name: one.Name, Cron: one.Cron, Status: one.Status, Next: timeOf(one.Next), LastRunAt: timeOf(one.LastRunAt), DeletedAt: timeOf(one.DeletedAt)}
 		if one.Retention != nil {

@@ -63,7 +63,7 @@ func (s *Server) follow(out *stream, watch *accounts.Watch) error {
 	defer beats.Stop()
 	defer over.Stop()
 	gone := out.c.Request().Context().Done()
-	if err := out.send(s.now(), "beat", ""); err != nil {
+	if err := out.send(watch.Until(s.now()), "beat", ""); err != nil {
 		return err
 	}
 	for {
@@ -72,9 +72,9 @@ func (s *Server) follow(out *stream, watch *accounts.Watch) error {
 		case <-gone:
 			return nil
 		case <-over.C:
-			return out.send(s.now(), "end", "again")
+			return out.send(watch.Until(s.now()), "end", "again")
 		case <-beats.C:
-			err = out.send(s.now(), "beat", "")
+			err = out.send(watch.Until(s.now()), "beat", "")
 		case <-watch.Ready():
 			news, some := watch.Next(s.now())
 			switch {
