@@ -70,9 +70,9 @@
 //     schedule does not change. Whatever its retention, a schedule has its latest 400 backups. Deleting a cluster deletes its schedules,
 //     and its backups when asked to.
 //   - Updating a backup with its id wants its generated name too, which no rule tells to leave out.
-//   - Nothing documented bounds these: at most 16384 GiB of additional disk (INVALID_ARGUMENT); no move between multi-AZ and other packages;
-//     no version older than the one that runs; no storage tier but the basic one, no additional disk and one node for free clusters. An update that leaves the version
-//     out keeps it.
+//   - These limits are documented nowhere and are INVALID_ARGUMENT: at most 16384 GiB of additional disk; no move between multi-AZ and
+//     other packages; no version older than the one that runs; and for free clusters one node, no additional disk and the basic storage tier.
+//     An update that leaves the version out keeps it.
 //   - The trace id is a header of the answer, Grpc-Metadata-Qc-Trace-Id. JSON is written without white space, and unknown names of enums in a
 //     body are refused. Nothing changes these three, which the real gateway may do otherwise.
 //   - Logs and events reach back 14 days, usage metrics 90, and an answer has the latest 5,000 lines or about 240 samples of a series. Cores
