@@ -327,7 +327,7 @@ func switchRows(ctx context.Context, tx pgx.Tx, account Account, c comparison, n
 	batch.Queue(`
 		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = $2, log_seq = $3, failures = 0, error = '', vanished = 0, next_at = clock_timestamp()
 		WHERE account_id = $1 AND kind = 'clusters'`, account.ID, c.readAt, c.logSeq)
-	baselineSides(batch, account.ID)
+	baselineKinds(batch, account.ID)
 	batch.Queue(`DELETE FROM clusters WHERE account_id = $1`, account.ID)
 	for rows := range slices.Chunk(inStoringOrder(c.rows), upsertAtOnce) {
 		arguments, err := upsertArguments(account.ID, rows, c.readAt, false, nil)

@@ -313,7 +313,7 @@ func (s *Service) storeAlertsFailure(ctx context.Context, l lease, cluster strin
 			INSERT INTO cluster_reads AS r (account_id, cluster_id, kind, next_at, failed_at, failures, error) VALUES ($1, $2, $3, clock_timestamp() + $5::interval, clock_timestamp(), 1, $4)
 			ON CONFLICT ON CONSTRAINT cluster_reads_pkey DO UPDATE SET failed_at = excluded.failed_at, failures = r.failures + 1, error = excluded.error,
 				next_at = clock_timestamp() + least($5::interval * power(2, least(r.failures, 10)), $6::interval)`,
-			l.AccountID, cluster, kindAlerts, cut(sideWords(failure), maxSnapshotText), s.jittered(s.cfg.PollMax), max(longestWait, s.cfg.PollMax))
+			l.AccountID, cluster, kindAlerts, cut(kindWords(failure), maxSnapshotText), s.jittered(s.cfg.PollMax), max(longestWait, s.cfg.PollMax))
 		return true, err
 	})
 }

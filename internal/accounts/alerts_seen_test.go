@@ -45,7 +45,7 @@ func newAlertListRig(t *testing.T) (r *rig, list *alertList, poll func()) {
 		t.Helper()
 		r.exec(t, `UPDATE refresh SET next_at = now() WHERE kind = 'alerts'`)
 		r.exec(t, `UPDATE cluster_reads SET next_at = now()`)
-		if _, err := r.svc.readSideOnce(t.Context(), kindAlerts); err != nil {
+		if _, err := r.svc.readKindOnce(t.Context(), kindAlerts); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -354,10 +354,10 @@ func TestUpstreamTellsEachKind(t *testing.T) {
 	account := s.register(s.current(), "Search")
 	old := s.register(s.legacy(), "Old")
 	for _, kind := range []string{kindKeys, kindAlerts, kindBackups} {
-		s.side(kind)
+		s.readsKind(kind)
 	}
 	s.fault(map[string]any{"account": account.CloudAccountID, "operation": "ListBackups", "kind": "status", "status": http.StatusForbidden})
-	s.side(kindBackups)
+	s.readsKind(kindBackups)
 	kinds := func(by audit.Actor, of Account) (out []string) {
 		t.Helper()
 		page, err := s.svc.UpstreamHealth(t.Context(), by, AccountsQuery{Text: of.CloudAccountID})

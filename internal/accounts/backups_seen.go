@@ -278,7 +278,7 @@ func (s *Service) readBackups(ctx context.Context, l lease, up *link, held *held
 		read.schedules, read.unread = schedules.items, read.unread+schedules.unread
 		read.partly, read.paged = read.partly || schedules.partly, read.paged || schedules.pages > 1
 	case lacksRight(err): // then the backups are still worth having
-		read.unlisted = sideWords(err)
+		read.unlisted = kindWords(err)
 	default:
 		return backupReading{}, err
 	}

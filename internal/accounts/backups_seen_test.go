@@ -145,7 +145,7 @@ func newBackupRig(t *testing.T) *backupRig {
 func (b *backupRig) poll() {
 	b.t.Helper()
 	b.exec(b.t, `UPDATE refresh SET next_at = now() WHERE kind = 'backups'`)
-	if _, err := b.svc.readSideOnce(b.t.Context(), kindBackups); err != nil {
+	if _, err := b.svc.readKindOnce(b.t.Context(), kindBackups); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -424,7 +424,7 @@ func TestBackupsOfARevokedKey(t *testing.T) {
 	s := newStage(t)
 	s.register(s.legacy(), "Old")
 	account := s.register(s.current(), "Search")
-	s.side(kindBackups)
+	s.readsKind(kindBackups)
 	count := func() (n int) {
 		if err := s.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM backups`).Scan(&n); err != nil {
 			t.Fatal(err)
@@ -440,14 +440,14 @@ func TestBackupsOfARevokedKey(t *testing.T) {
 		t.Errorf("%d accounts have backups to be read, %v", kinds, err)
 	}
 	s.fault(map[string]any{"account": account.CloudAccountID, "operation": "ListBackups", "kind": "status", "status": 401})
-	s.side(kindBackups)
-	if ok, failures, words := s.sideState(account, kindBackups); !ok || failures == 0 || words == "" || count() != all {
+	s.readsKind(kindBackups)
+	if ok, failures, words := s.kindState(account, kindBackups); !ok || failures == 0 || words == "" || count() != all {
 		t.Errorf("%d failures, %q, %d of %d backups", failures, words, count(), all)
 	}
 	s.ask(http.MethodDelete, "faults", nil, nil)
 	s.exec(s.db.AppURL, `UPDATE management_keys SET refused = ''`)
-	s.side(kindBackups)
-	if _, failures, words := s.sideState(account, kindBackups); failures != 0 || words != "" || count() != all {
+	s.readsKind(kindBackups)
+	if _, failures, words := s.kindState(account, kindBackups); failures != 0 || words != "" || count() != all {
 		t.Errorf("recovered: %d failures, %q, %d backups", failures, words, count())
 	}
 	page, err := s.svc.Backups(t.Context(), member("viewers"), BackupsQuery{})

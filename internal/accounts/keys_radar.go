@@ -419,8 +419,8 @@ func openedOnRadar(ctx context.Context, tx pgx.Tx, page *RadarPage, rights acces
 // readTrouble are the accounts of which a kind of what is read beside clusters could not be read, as far as the member may see
 // them, and how old the oldest reading is. Accounts of a generation that has no such thing are left out.
 func (s *Service) readTrouble(ctx context.Context, tx pgx.Tx, kind string, in fleetAccounts) (trouble []ReadTrouble, oldest *time.Time, err error) {
-	kinds := s.sideKinds()
-	k := kinds[slices.IndexFunc(kinds, func(k sideKind) bool { return k.name == kind })]
+	kinds := s.otherKinds()
+	k := kinds[slices.IndexFunc(kinds, func(k otherKind) bool { return k.name == kind })]
 	rows, err := tx.Query(ctx, `
 		SELECT a.id, r.ok_at, coalesce(r.error, '') AS error,
 			coalesce(r.failures, 0) > 0 OR coalesce(r.error, '') <> '' OR coalesce(r.ok_at, r.created_at, a.created_at) < clock_timestamp() - $2::interval AS trouble

@@ -359,6 +359,13 @@ func (s *Service) ownKeys(ctx context.Context, accountID uuid.UUID, fresh, missi
 	return own, nil
 }
 
+// mayHaveGoneWith reports whether the key may have gone because its clusters did: none of them is known to be there, and upstream was not
+// asked for all. A key stays as long as one of its clusters does.
+func (k seenKey) mayHaveGoneWith(clusters map[string]keyCluster) bool {
+	return !slices.ContainsFunc(k.Clusters, func(id string) bool { return clusters[id].asked && !clusters[id].gone }) &&
+		slices.ContainsFunc(k.Clusters, func(id string) bool { return !clusters[id].asked && !clusters[id].gone })
+}
+
 // maxOpenLooked is how many open operations the log gives at once.
 const maxOpenLooked = 500
 
@@ -418,8 +425,8 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 		}
 	}
 	for _, k := range deleted {
-		if slices.ContainsFunc(k.Clusters, func(id string) bool { return !clusters[id].gone && !clusters[id].asked }) {
-			judged.waits = true // the cluster may be what went; the next refresh asks for it
+		if k.mayHaveGoneWith(clusters) {
+			judged.waits = true
 			continue
 		}
 		if tell(k, "keys_deleted", func(b *both) *[]string { return &b.deleted }) {

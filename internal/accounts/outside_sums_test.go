@@ -51,7 +51,7 @@ func (r *rig) serveKeys(t testing.TB) *keyUpstream {
 func (r *rig) readKeysNow(t testing.TB) {
 	t.Helper()
 	r.exec(t, `UPDATE refresh SET next_at = clock_timestamp() WHERE kind = 'keys'`)
-	if _, err := r.svc.readSideOnce(t.Context(), kindKeys); err != nil {
+	if _, err := r.svc.readKindOnce(t.Context(), kindKeys); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,8 +106,8 @@ func TestKeyOfAllClustersIsStoredAndTold(t *testing.T) {
 		t.Error("the keys are read again at once")
 	}
 	page, err := r.svc.KeyRadar(t.Context(), viewer(), RadarQuery{})
-	if err != nil || len(page.Keys) != 1 || len(page.Keys[0].Opens) != len(clusters) {
-		t.Errorf("on the radar are %d keys, %v", len(page.Keys), err)
+	if err != nil || len(page.Keys) != 1 || len(page.Keys[0].Opens) != 5 || page.Keys[0].Hidden != len(clusters)-5 {
+		t.Errorf("on the radar is %+v, %v", page.Keys, err)
 	}
 	history, err := r.svc.ClusterHistory(t.Context(), viewer(), ClusterRef{AccountID: id, ClusterID: clusters[7]}, "")
 	if err != nil || history.Untold == nil || history.Untold.Changes != 1 {
@@ -385,4 +385,68 @@ func TestOutsideSumsAreToldOnce(t *testing.T) {
 
 func ref2(ref ClusterRef) access.ClusterRef {
 	return access.ClusterRef{AccountID: ref.AccountID, ClusterID: ref.ClusterID}
+}
+
+// TestKeysOfManyClustersThatWent: more clusters go at once than a refresh asks about. Their keys went along with them, and nobody is said to
+// have deleted those, whatever the listing of clusters has noticed yet.
+func TestKeysOfManyClustersThatWent(t *testing.T) {
+	const went = maxLookups + 5
+	first := make([]map[string]any, 3*went)
+	r, up, id, clusters := newKeyRig(t, len(first))
+	for i, c := range clusters {
+		first[i] = clusterKey(fmt.Sprint("key ", i), c)
+	}
+	up.set(first, nil)
+	r.readKeysNow(t)
+	before := len(r.events(t, ActClusterKeysOutside.Name))
+	var at *scriptedAccount
+	for _, at = range r.up.byKey {
+	}
+	at.set(func(a *scriptedAccount) { a.clusters = a.clusters[went:] })
+	up.set(first[went:], nil)
+	for range 4 {
+		r.readKeysNow(t)
+	}
+	if told := r.events(t, ActClusterKeysOutside.Name); len(told) != before {
+		t.Errorf("%d events are told of keys whose clusters went", len(told)-before)
+	}
+	r.refresh(t, r.svc, id)
+	for range 3 {
+		r.readKeysNow(t)
+	}
+	if told := r.events(t, ActClusterKeysOutside.Name); len(told) != before {
+		t.Errorf("%d events are told when the clusters are known to be gone", len(told)-before)
+	}
+	if n := value[int](t, r, `SELECT count(*) FROM database_keys`); n != len(clusters)-went {
+		t.Errorf("%d keys are known still", n)
+	}
+}
+
+// TestKeyThatAnActOfOursMayHaveMade: one that is like what an act of unknown outcome asked for is told with that reason, another is not.
+func TestKeyThatAnActOfOursMayHaveMade(t *testing.T) {
+	r, up, id, clusters := newKeyRig(t, 2)
+	asked := audit.Event{
+		ID: uuid.Must(uuid.NewV7()), Operation: uuid.Must(uuid.NewV7()), Act: ActKeyCreate.Name, Phase: audit.PhaseAttempt, Actor: viewer(), At: r.clock.Now(), Outcome: "",
+		Account: audit.Ref{ID: id.String(), Name: "One"}, Target: audit.Target{Kind: KindKey, Name: "wished"}, Change: audit.Change{changeCluster: {nil, clusters[0]}},
+	}
+	if _, err := r.log.Append(t.Context(), asked); err != nil {
+		t.Fatal(err)
+	}
+	asked.ID, asked.Phase, asked.Outcome, asked.Reason, asked.Change, asked.Inferred = uuid.Must(uuid.NewV7()), audit.PhaseOutcome, audit.Unknown, "Nobody knows.", nil, true
+	if _, err := r.log.Append(t.Context(), asked); err != nil {
+		t.Fatal(err)
+	}
+	other := clusterKey("wished", clusters[1])
+	other["id"] = uuid.NewString()
+	up.set([]map[string]any{clusterKey("wished", clusters[0]), other}, nil)
+	for range 3 {
+		r.readKeysNow(t)
+	}
+	reasons := map[string]string{}
+	for _, e := range r.events(t, ActClusterKeysOutside.Name) {
+		reasons[e.Target.ID] = e.Reason
+	}
+	if len(reasons) != 2 || !strings.Contains(reasons[clusters[0]], "outcome is not known") || reasons[clusters[1]] != "" {
+		t.Errorf("told with %q", reasons)
+	}
 }

@@ -24,19 +24,19 @@ func TestPanicsInAnAnswerFailOneRefresh(t *testing.T) {
 	id, at := r.account(t, "One", Production)
 	at.add(5)
 	r.refresh(t, r.svc, id)
-	k := r.svc.sideNamed(kindAlerts)
+	k := r.svc.kindNamed(kindAlerts)
 	k.read = func(ctx context.Context, l lease, up *link) (time.Duration, error) {
 		up.cloud = brokenCloud{up.cloud}
 		return r.svc.refreshAlerts(ctx, l, up)
 	}
-	if err := r.svc.planSides(t.Context()); err != nil {
+	if err := r.svc.planKinds(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	leases, err := r.svc.leaseSide(t.Context(), k, false, 10)
+	leases, err := r.svc.leaseKind(t.Context(), k, false, 10)
 	if err != nil || len(leases) != 1 {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}
-	r.svc.refreshSide(t.Context(), k, leases[0])
+	r.svc.refreshKind(t.Context(), k, leases[0])
 	if words := value[string](t, r, `SELECT error FROM refresh WHERE account_id = $1 AND kind = 'alerts' AND failures = 1 AND lease_until IS NULL`, id); words != "The console failed on the answer; its log tells more." {
 		t.Errorf("the account says %q", words)
 	}

@@ -119,7 +119,7 @@ func (s *Service) scheduleRefresh(ctx context.Context, tx pgx.Tx, accountID uuid
 		ON CONFLICT ON CONSTRAINT refresh_pkey DO UPDATE SET next_at = excluded.next_at, failures = 0`, accountID); err != nil {
 		return fmt.Errorf("scheduling the refresh: %w", err)
 	}
-	return nil
+	return s.planKindsOf(ctx, tx, uuid.NullUUID{UUID: accountID, Valid: true})
 }
 
 // refreshSoon makes an account due now and keeps it busy for half a minute, because an act was

@@ -27,8 +27,8 @@ const (
 	kindBackups  = "backups"
 )
 
-// sideKind is one of them.
-type sideKind struct {
+// otherKind is one of them besides clusters.
+type otherKind struct {
 	name        string
 	generations []cloudapi.Generation // that have it
 	needs       func(cloudapi.Generation) cloudapi.Op
@@ -37,42 +37,47 @@ type sideKind struct {
 }
 
 const (
-	// sideWorkers refresh accounts of one kind whose last refresh went well, sideTroubled the others, and sideSlow those
+	// kindWorkers refresh accounts of one kind whose last refresh went well, kindTroubled the others, and kindSlow those
 	// that take long.
-	sideWorkers  = 3
-	sideTroubled = 1
-	sideSlow     = 8
+	kindWorkers  = 3
+	kindTroubled = 1
+	kindSlow     = 8
 	// besideClusters is how often at most an account of a kind is read while clusters are behind.
 	besideClusters = time.Second
 	// planEvery is how often it is looked whether each account has a row for each kind that it has.
 	planEvery = time.Minute
 )
 
-func (s *Service) sideKinds() []sideKind {
-	return []sideKind{
+func (s *Service) otherKinds() []otherKind {
+	return []otherKind{
 		{kindKeys, []cloudapi.Generation{cloudapi.Current, cloudapi.PAV1}, func(g cloudapi.Generation) cloudapi.Op { return *readKeysOf(g).Op(g) }, s.refreshKeys},
 		{kindAlerts, []cloudapi.Generation{cloudapi.Current}, func(cloudapi.Generation) cloudapi.Op { return cloudapi.OpListClusterAlerts }, s.refreshAlerts},
 		{kindBackups, []cloudapi.Generation{cloudapi.Current}, func(cloudapi.Generation) cloudapi.Op { return cloudapi.OpListBackups }, s.refreshBackups},
 	}
 }
 
-// planSides makes what accounts do not have yet due: of new ones, of those that another release registered, and of
-// those that were moved to an API that has more.
-func (s *Service) planSides(ctx context.Context) error {
-	for _, k := range s.sideKinds() {
-		if _, err := s.cfg.DB.Exec(ctx, `
+// planKinds makes what accounts do not have yet due: of those that another release registered, and of those that were moved to
+// an API that has more.
+func (s *Service) planKinds(ctx context.Context) error {
+	return s.planKindsOf(ctx, s.cfg.DB, uuid.NullUUID{})
+}
+
+// planKindsOf is planKinds for one account.
+func (s *Service) planKindsOf(ctx context.Context, db executor, account uuid.NullUUID) error {
+	for _, k := range s.otherKinds() {
+		if _, err := db.Exec(ctx, `
 			INSERT INTO refresh (account_id, kind, created_at, next_at)
 			SELECT a.id, $1, clock_timestamp(), clock_timestamp() FROM accounts a
-			WHERE a.enabled AND a.generation = ANY($2) AND NOT EXISTS (SELECT FROM refresh f WHERE f.account_id = a.id AND f.kind = $1)
-			ON CONFLICT ON CONSTRAINT refresh_pkey DO NOTHING`, k.name, k.generations); err != nil {
+			WHERE a.enabled AND a.generation = ANY($2) AND ($3::uuid IS NULL OR a.id = $3) AND NOT EXISTS (SELECT FROM refresh f WHERE f.account_id = a.id AND f.kind = $1)
+			ON CONFLICT ON CONSTRAINT refresh_pkey DO NOTHING`, k.name, k.generations, account); err != nil {
 			return fmt.Errorf("planning to read %s: %w", k.name, err)
 		}
 	}
 	return nil
 }
 
-// baselineSides forgets what was read of an account through another API, so that the next read is where comparing begins.
-func baselineSides(batch *pgx.Batch, accountID uuid.UUID) {
+// baselineKinds forgets what was read of an account through another API, so that the next read is where comparing begins.
+func baselineKinds(batch *pgx.Batch, accountID uuid.UUID) {
 	batch.Queue(`
 		UPDATE refresh SET lease_until = NULL, lease_owner = '', ok_at = NULL, digest = NULL, failures = 0, error = '', next_at = clock_timestamp()
 		WHERE account_id = $1 AND kind <> 'clusters'`, accountID)
@@ -81,12 +86,12 @@ func baselineSides(batch *pgx.Batch, accountID uuid.UUID) {
 	}
 }
 
-// sideOwner begins what this process is called in leases of kinds besides clusters: takeBack must not take those.
-func (s *Service) sideOwner() string { return s.cfg.Owner + "#" }
+// kindOwner begins what this process is called in leases of kinds besides clusters: takeBack must not take those.
+func (s *Service) kindOwner() string { return s.cfg.Owner + "#" }
 
-// leaseSide is lease for one kind of those next to clusters, of accounts whose clusters were read: these go first.
-func (s *Service) leaseSide(ctx context.Context, k sideKind, troubled bool, n int) ([]lease, error) {
-	return s.leaseDue(ctx, k.name, s.sideOwner()+k.name+"/", leaseOther, troubled, n, k.generations)
+// leaseKind is lease for one kind of those next to clusters, of accounts whose clusters were read: these go first.
+func (s *Service) leaseKind(ctx context.Context, k otherKind, troubled bool, n int) ([]lease, error) {
+	return s.leaseDue(ctx, k.name, s.kindOwner()+k.name+"/", leaseOther, troubled, n, k.generations)
 }
 
 // turn orders what is due when there are more than there are workers: how late something is counts double where the account
@@ -149,9 +154,9 @@ func (s *Service) findLabelled(ctx context.Context) error {
 	return nil
 }
 
-// sidePlaces is how many accounts more of a kind may be read now, of which the last one was begun at a time. While clusters wait
+// kindPlaces is how many accounts more of a kind may be read now, of which the last one was begun at a time. While clusters wait
 // for their turn, which are what people look at first, it is one a second at most.
-func (s *Service) sidePlaces(slots chan struct{}, last time.Time) int {
+func (s *Service) kindPlaces(slots chan struct{}, last time.Time) int {
 	switch {
 	case !s.refreshing.behind.Load():
 		return cap(slots) - len(slots)
@@ -161,11 +166,11 @@ func (s *Service) sidePlaces(slots chan struct{}, last time.Time) int {
 	return 1 - len(slots)
 }
 
-// sideLoop reads one kind of all accounts until ctx ends, and returns when all reading has ended.
-func (s *Service) sideLoop(ctx context.Context, k sideKind) {
+// kindLoop reads one kind of all accounts until ctx ends, and returns when all reading has ended.
+func (s *Service) kindLoop(ctx context.Context, k otherKind) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	steady, troubled, slow := make(chan struct{}, sideWorkers), make(chan struct{}, sideTroubled), make(chan struct{}, sideSlow)
+	steady, troubled, slow := make(chan struct{}, kindWorkers), make(chan struct{}, kindTroubled), make(chan struct{}, kindSlow)
 	free := make(chan struct{}, 1)
 	moved := func() {
 		select {
@@ -175,11 +180,11 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	}
 	var last time.Time
 	dispatch := func(slots chan struct{}, failing bool) error {
-		n := s.sidePlaces(slots, last)
+		n := s.kindPlaces(slots, last)
 		if n <= 0 {
 			return nil
 		}
-		leases, err := s.leaseSide(ctx, k, failing, n)
+		leases, err := s.leaseKind(ctx, k, failing, n)
 		if err != nil {
 			return err
 		}
@@ -190,7 +195,7 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 				l.course = (&stages{slow: slow}).begin(slots, moved)
 				defer l.course.end()
 				_ = l.course.ask(ctx) // from the place it has
-				s.refreshSide(ctx, k, l)
+				s.refreshKind(ctx, k, l)
 			})
 		}
 		return nil
@@ -200,25 +205,25 @@ func (s *Service) sideLoop(ctx context.Context, k sideKind) {
 	})
 }
 
-// refreshSide reads one kind of a leased account and stores it, or stores why that failed. It gives the lease back in
+// refreshKind reads one kind of a leased account and stores it, or stores why that failed. It gives the lease back in
 // every case; where that fails the lease runs out.
-func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
+func (s *Service) refreshKind(ctx context.Context, k otherKind, l lease) {
 	var next time.Duration
 	err := s.traced(ctx, k.name, l, func(ctx context.Context) (err error) {
-		next, err = s.readSide(ctx, k, l)
+		next, err = s.readKind(ctx, k, l)
 		return err
 	})
 	switch {
 	case err == nil:
 		s.metrics.refreshes.WithLabelValues(k.name, "ok").Inc()
-		err = s.storeSide(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))
+		err = s.storeKind(ctx, k, l, `failures = 0, next_at = clock_timestamp() + $4::interval`, s.jittered(next))
 	case errors.Is(err, errLeaseLost):
 		return
 	case ctx.Err() != nil || conflicting(err): // the console stops, or the account was disabled
-		err = s.storeSide(ctx, k, l, `failures = failures`)
+		err = s.storeKind(ctx, k, l, `failures = failures`)
 	case errors.Is(err, errBusy):
 		s.metrics.refreshes.WithLabelValues(k.name, "busy").Inc()
-		err = s.storeSide(ctx, k, l, `failures = failures`)
+		err = s.storeKind(ctx, k, l, `failures = failures`)
 	default:
 		s.metrics.refreshes.WithLabelValues(k.name, "failed").Inc()
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),
@@ -228,8 +233,8 @@ func (s *Service) refreshSide(ctx context.Context, k sideKind, l lease) {
 		if _, lacks := errors.AsType[*lackingError](err); lacks {
 			wait = s.cfg.PollMax
 		}
-		err = s.storeSide(ctx, k, l, `failed_at = clock_timestamp(), failures = failures + 1, digest = NULL, error = $5, next_at = clock_timestamp() + $4::interval`,
-			s.jittered(wait), cut(sideWords(err), maxSnapshotText))
+		err = s.storeKind(ctx, k, l, `failed_at = clock_timestamp(), failures = failures + 1, digest = NULL, error = $5, next_at = clock_timestamp() + $4::interval`,
+			s.jittered(wait), cut(kindWords(err), maxSnapshotText))
 	}
 	if err != nil && !errors.Is(err, errLeaseLost) {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh not stored", slog.String("kind", k.name), slog.String("account", l.AccountID.String()), slog.Any("error", err))
@@ -246,8 +251,8 @@ type lackingError struct{ permissions []string }
 
 func (e *lackingError) Error() string { return "the key lacks " + strings.Join(e.permissions, " and ") }
 
-// sideWords says for people why something besides clusters could not be read.
-func sideWords(err error) string {
+// kindWords says for people why something besides clusters could not be read.
+func kindWords(err error) string {
 	if lacks, ok := errors.AsType[*lackingError](err); ok {
 		return "The account's key lacks " + strings.Join(lacks.permissions, " and ") + "."
 	}
@@ -257,11 +262,11 @@ func sideWords(err error) string {
 	return refreshWords(err)
 }
 
-// readSide connects and reads. What panics is an error, also in goroutines that the reading guards: one account's nonsense must not end
+// readKind connects and reads. What panics is an error, also in goroutines that the reading guards: one account's nonsense must not end
 // the refreshes of the others.
-func (s *Service) readSide(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
+func (s *Service) readKind(ctx context.Context, k otherKind, l lease) (next time.Duration, err error) {
 	err = guarded(ctx, func(ctx context.Context) (err error) {
-		next, err = s.readSideOf(ctx, k, l)
+		next, err = s.readKindOf(ctx, k, l)
 		return err
 	})
 	if broken, did := errors.AsType[*panicError](err); did {
@@ -272,7 +277,7 @@ func (s *Service) readSide(ctx context.Context, k sideKind, l lease) (next time.
 	return next, err
 }
 
-func (s *Service) readSideOf(ctx context.Context, k sideKind, l lease) (next time.Duration, err error) {
+func (s *Service) readKindOf(ctx context.Context, k otherKind, l lease) (next time.Duration, err error) {
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	up, err := s.connectTo(reading, l.AccountID, l.Generation, inBackground, s.newID().String())
@@ -294,8 +299,8 @@ func (s *Service) readSideOf(ctx context.Context, k sideKind, l lease) (next tim
 	return next, err
 }
 
-// storeSide gives the lease back and sets what else there is to set, of which the arguments are $4 and so on.
-func (s *Service) storeSide(ctx context.Context, k sideKind, l lease, set string, arguments ...any) error {
+// storeKind gives the lease back and sets what else there is to set, of which the arguments are $4 and so on.
+func (s *Service) storeKind(ctx context.Context, k otherKind, l lease, set string, arguments ...any) error {
 	ctx, cancel := detached(ctx, snapshotTimeout)
 	defer cancel()
 	done, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '', `+set+` WHERE account_id = $1 AND kind = $2 AND lease_owner = $3`,

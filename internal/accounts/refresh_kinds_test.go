@@ -19,27 +19,27 @@ import (
 	"quartermaster/internal/cloudapi"
 )
 
-// sideNamed is one of the kinds that are read next to clusters.
-func (s *Service) sideNamed(name string) sideKind {
-	kinds := s.sideKinds()
-	return kinds[slices.IndexFunc(kinds, func(k sideKind) bool { return k.name == name })]
+// kindNamed is one of the kinds that are read next to clusters.
+func (s *Service) kindNamed(name string) otherKind {
+	kinds := s.otherKinds()
+	return kinds[slices.IndexFunc(kinds, func(k otherKind) bool { return k.name == name })]
 }
 
-// readSideOnce reads a kind of every account where it is due, and returns how many there were.
-func (s *Service) readSideOnce(ctx context.Context, name string) (int, error) {
-	k := s.sideNamed(name)
-	if err := s.planSides(ctx); err != nil {
+// readKindOnce reads a kind of every account where it is due, and returns how many there were.
+func (s *Service) readKindOnce(ctx context.Context, name string) (int, error) {
+	k := s.kindNamed(name)
+	if err := s.planKinds(ctx); err != nil {
 		return 0, err
 	}
 	read := 0
 	for _, troubled := range []bool{false, true} {
-		leases, err := s.leaseSide(ctx, k, troubled, 1000)
+		leases, err := s.leaseKind(ctx, k, troubled, 1000)
 		if err != nil {
 			return read, err
 		}
 		var running sync.WaitGroup
 		for _, l := range leases {
-			running.Go(func() { s.refreshSide(ctx, k, l) })
+			running.Go(func() { s.refreshKind(ctx, k, l) })
 		}
 		running.Wait()
 		read += len(leases)
@@ -48,7 +48,7 @@ func (s *Service) readSideOnce(ctx context.Context, name string) (int, error) {
 }
 
 // side reads a kind of all accounts now.
-func (s *stage) side(name string, services ...*Service) {
+func (s *stage) readsKind(name string, services ...*Service) {
 	s.t.Helper()
 	s.exec(s.db.AppURL, `UPDATE refresh SET next_at = clock_timestamp() WHERE kind = $1`, name)
 	if name == kindAlerts {
@@ -60,7 +60,7 @@ func (s *stage) side(name string, services ...*Service) {
 	var all sync.WaitGroup
 	for _, svc := range services {
 		all.Go(func() {
-			if _, err := svc.readSideOnce(s.t.Context(), name); err != nil {
+			if _, err := svc.readKindOnce(s.t.Context(), name); err != nil {
 				s.t.Error(err)
 			}
 		})
@@ -69,7 +69,7 @@ func (s *stage) side(name string, services ...*Service) {
 }
 
 // sideState is how a kind of an account is: whether it was ever read, failures in a row, and the words.
-func (s *stage) sideState(account Account, kind string) (ok bool, failures int, words string) {
+func (s *stage) kindState(account Account, kind string) (ok bool, failures int, words string) {
 	s.t.Helper()
 	if err := s.db.Pool.QueryRow(s.t.Context(), `SELECT ok_at IS NOT NULL, failures, error FROM refresh WHERE account_id = $1 AND kind = $2`, account.ID, kind).Scan(&ok, &failures, &words); err != nil {
 		s.t.Fatal(err)
@@ -118,7 +118,7 @@ func TestKeysMadeOutside(t *testing.T) {
 	replicas := []*Service{s.svc, s.replica(nil), s.replica(nil)}
 	poll := func() {
 		for range 3 {
-			s.side(kindKeys, replicas...)
+			s.readsKind(kindKeys, replicas...)
 		}
 	}
 	poll()
@@ -150,7 +150,7 @@ func TestKeysMadeOutside(t *testing.T) {
 	s.wantKeysTold("we deleted one", "with-keys made made elsewhere")
 
 	s.elsewhere(account, map[string]any{"act": "delete_key", "cluster": ref.ClusterID, "key": made.Key}, nil)
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	s.wantKeysTold("one listing without it", "with-keys made made elsewhere")
 	poll()
 	s.wantKeysTold("somebody deleted one", "with-keys deleted made elsewhere", "with-keys made made elsewhere")
@@ -172,7 +172,7 @@ func TestKeysMadeOutside(t *testing.T) {
 func TestAdminKeysMadeOutside(t *testing.T) {
 	s := newStage(t)
 	account := s.register(s.legacy(), "Old")
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	s.wantKeysTold("the first listing")
 	var victim seenKey
 	for _, k := range s.storedKeys(account) {
@@ -184,13 +184,13 @@ func TestAdminKeysMadeOutside(t *testing.T) {
 		t.Fatal("there is no key of several clusters")
 	}
 	s.elsewhere(account, map[string]any{"act": "delete_key", "cluster": victim.Clusters[0], "key": victim.KeyID}, nil)
-	s.side(kindKeys)
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
+	s.readsKind(kindKeys)
 	if told := s.keysTold(); len(told) != len(victim.Clusters) || !strings.Contains(told[0], " deleted "+victim.Mark+"…") {
 		t.Errorf("told %q of a key of %d clusters", told, len(victim.Clusters))
 	}
 	// It has nothing else to be read.
-	if n, err := s.svc.readSideOnce(t.Context(), kindAlerts); err != nil || n != 0 {
+	if n, err := s.svc.readKindOnce(t.Context(), kindAlerts); err != nil || n != 0 {
 		t.Errorf("alerts were read of %d accounts, %v", n, err)
 	}
 }
@@ -215,7 +215,7 @@ func TestOwnKeyRacesAPoll(t *testing.T) {
 	account := s.register(s.current(), "Search")
 	ref := s.keyed(account, "with-keys")
 	by := s.signedIn("operators")
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	replicas := []*Service{s.svc, s.replica(nil)}
 	done := make(chan struct{})
 	var polling sync.WaitGroup
@@ -225,7 +225,7 @@ func TestOwnKeyRacesAPoll(t *testing.T) {
 			case <-done:
 				return
 			default:
-				s.side(kindKeys, replicas...)
+				s.readsKind(kindKeys, replicas...)
 			}
 		}
 	})
@@ -240,20 +240,20 @@ func TestOwnKeyRacesAPoll(t *testing.T) {
 	close(done)
 	polling.Wait()
 	for range 3 {
-		s.side(kindKeys)
+		s.readsKind(kindKeys)
 	}
 	s.wantKeysTold("only ours")
 
 	attempt := s.attemptKey(by, ref, "the attempt")
 	s.elsewhere(account, map[string]any{"act": "create_key", "cluster": ref.ClusterID, "name": "perhaps ours"}, nil)
-	s.side(kindKeys)
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
+	s.readsKind(kindKeys)
 	s.wantKeysTold("while the act is open")
 	attempt.ID, attempt.Phase, attempt.Outcome = uuid.Nil, audit.PhaseOutcome, audit.Failed
 	if _, err := s.log.Append(t.Context(), attempt); err != nil {
 		t.Fatal(err)
 	}
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	s.wantKeysTold("the act has ended and made nothing", "with-keys made perhaps ours")
 }
 
@@ -264,10 +264,10 @@ func TestKeysOfAnotherListing(t *testing.T) {
 	ref := s.keyed(account, "with-keys")
 	by := s.signedIn("operators")
 	own := s.createKey(by, ref, s.newKey(by, ActKeyCreate, "deleted meanwhile"))
-	s.side(kindKeys)
-	k := s.svc.sideNamed(kindKeys)
+	s.readsKind(kindKeys)
+	k := s.svc.kindNamed(kindKeys)
 	s.exec(s.db.AppURL, `UPDATE refresh SET next_at = clock_timestamp()`)
-	leases, err := s.svc.leaseSide(t.Context(), k, false, 10)
+	leases, err := s.svc.leaseKind(t.Context(), k, false, 10)
 	if err != nil || len(leases) != 1 {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}
@@ -303,20 +303,20 @@ func TestKeysOfAnotherListing(t *testing.T) {
 func TestHalfAListOfKeysConcludesNothing(t *testing.T) {
 	s := newStage(t)
 	account := s.register(s.current(), "Search")
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	all := s.storedKeys(account)
 	if len(all) < 6 {
 		t.Fatalf("only %d keys", len(all))
 	}
 	for _, kind := range []string{"malformed", "truncated", "close"} {
 		s.fault(map[string]any{"account": account.CloudAccountID, "operation": "ListDatabaseApiKeysV2", "kind": kind, "times": 5})
-		s.side(kindKeys)
-		if _, failures, words := s.sideState(account, kindKeys); failures == 0 || words == "" {
+		s.readsKind(kindKeys)
+		if _, failures, words := s.kindState(account, kindKeys); failures == 0 || words == "" {
 			t.Errorf("%s: %d failures, %q", kind, failures, words)
 		}
 		s.ask(http.MethodDelete, "faults", nil, nil)
 	}
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	if got := s.storedKeys(account); len(got) != len(all) {
 		t.Errorf("%d keys are known, there were %d", len(got), len(all))
 	}
@@ -359,9 +359,9 @@ func TestHalfAListOfKeysConcludesNothing(t *testing.T) {
 	}
 	// Where only the admin keys cannot be listed nothing is concluded of them.
 	s.fault(map[string]any{"account": account.CloudAccountID, "operation": "ListDatabaseApiKeysV1", "kind": "status", "status": 500})
-	s.side(kindKeys)
-	s.side(kindKeys)
-	if _, failures, words := s.sideState(account, kindKeys); failures != 0 || !strings.Contains(words, "Admin keys could not be listed") {
+	s.readsKind(kindKeys)
+	s.readsKind(kindKeys)
+	if _, failures, words := s.kindState(account, kindKeys); failures != 0 || !strings.Contains(words, "Admin keys could not be listed") {
 		t.Errorf("admin keys fail: %d failures, %q", failures, words)
 	}
 	if got := s.storedKeys(account); len(got) != len(all) {
@@ -375,20 +375,20 @@ func TestHalfAListOfKeysConcludesNothing(t *testing.T) {
 func TestAKindThatFailsAlone(t *testing.T) {
 	s := newStage(t)
 	account := s.register(s.current(), "Search")
-	s.side(kindKeys)
-	s.side(kindAlerts)
+	s.readsKind(kindKeys)
+	s.readsKind(kindAlerts)
 	for fails, op := range map[string]string{kindKeys: "ListDatabaseApiKeysV2", kindAlerts: "ListClusterAlerts"} {
 		s.fault(map[string]any{"account": account.CloudAccountID, "operation": op, "kind": "status", "status": 403})
 		before := len(s.storedKeys(account))
 		for _, kind := range []string{kindKeys, kindAlerts} {
-			s.side(kind)
-			_, failures, words := s.sideState(account, kind)
+			s.readsKind(kind)
+			_, failures, words := s.kindState(account, kind)
 			if (failures > 0) != (kind == fails) || (words != "") != (kind == fails) {
 				t.Errorf("while %s fails, %s has %d failures, %q", fails, kind, failures, words)
 			}
 		}
 		s.snapshot()
-		if _, failures, words := s.sideState(account, kindClusters); failures > 0 || words != "" {
+		if _, failures, words := s.kindState(account, kindClusters); failures > 0 || words != "" {
 			t.Errorf("while %s fails, clusters have %d failures, %q", fails, failures, words)
 		}
 		detail, err := s.svc.Account(t.Context(), member("admins"), account.ID)
@@ -399,18 +399,18 @@ func TestAKindThatFailsAlone(t *testing.T) {
 			t.Errorf("while %s fails, %d of %d keys are known", fails, after, before)
 		}
 		s.ask(http.MethodDelete, "faults", nil, nil)
-		s.side(fails)
-		if _, failures, words := s.sideState(account, fails); failures > 0 || words != "" {
+		s.readsKind(fails)
+		if _, failures, words := s.kindState(account, fails); failures > 0 || words != "" {
 			t.Errorf("%s works again and has %d failures, %q", fails, failures, words)
 		}
 	}
 	s.exec(s.db.AppURL, `UPDATE management_keys SET permissions = '{read:clusters}' WHERE account_id = $1`, account.ID)
 	calls, _ := s.calls()
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	if now, _ := s.calls(); now != calls {
 		t.Errorf("%d calls for what the key is known not to be allowed", now-calls)
 	}
-	if _, failures, words := s.sideState(account, kindKeys); failures != 1 || words != "The account's key lacks read:api_keys." {
+	if _, failures, words := s.kindState(account, kindKeys); failures != 1 || words != "The account's key lacks read:api_keys." {
 		t.Errorf("without the right: %d failures, %q", failures, words)
 	}
 }
@@ -466,7 +466,7 @@ func TestAlertsOfAHangingClusterDelayNoOther(t *testing.T) {
 	up.hang = hung
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.svc.readSideOnce(t.Context(), kindAlerts)
+		_, err := r.svc.readKindOnce(t.Context(), kindAlerts)
 		ended <- err
 	}()
 	stored := func() int { return value[int](t, r, `SELECT count(*) FROM cluster_alerts WHERE state = 'FIRING'`) }
@@ -494,7 +494,7 @@ func TestAlertsOfAHangingClusterDelayNoOther(t *testing.T) {
 	before := len(up.seen())
 	r.exec(t, `UPDATE refresh SET next_at = now() WHERE kind = 'alerts'`)
 	r.exec(t, `UPDATE cluster_reads SET next_at = now() WHERE failures = 0`)
-	if _, err := r.svc.readSideOnce(t.Context(), kindAlerts); err != nil {
+	if _, err := r.svc.readKindOnce(t.Context(), kindAlerts); err != nil {
 		t.Fatal(err)
 	}
 	if again := up.seen()[before:]; len(again) != 7 || slices.Contains(again, hung) {
@@ -505,7 +505,7 @@ func TestAlertsOfAHangingClusterDelayNoOther(t *testing.T) {
 	up.mu.Unlock()
 	r.exec(t, `UPDATE refresh SET next_at = now() WHERE kind = 'alerts'`)
 	r.exec(t, `UPDATE cluster_reads SET next_at = now()`)
-	if _, err := r.svc.readSideOnce(t.Context(), kindAlerts); err != nil || stored() != 8 {
+	if _, err := r.svc.readKindOnce(t.Context(), kindAlerts); err != nil || stored() != 8 {
 		t.Errorf("answering again, %d of 8 are stored, %v", stored(), err)
 	}
 }
@@ -536,7 +536,7 @@ func TestAlertsUrgentFirst(t *testing.T) {
 	for range 6 {
 		before := len(up.seen())
 		r.exec(t, `UPDATE refresh SET next_at = now() WHERE kind = 'alerts'`)
-		if _, err := svc.readSideOnce(t.Context(), kindAlerts); err != nil {
+		if _, err := svc.readKindOnce(t.Context(), kindAlerts); err != nil {
 			t.Fatal(err)
 		}
 		rounds = append(rounds, up.seen()[before:])
@@ -575,9 +575,9 @@ func TestAlertsFireAndResolve(t *testing.T) {
 	s.snapshot()
 	read := func() (state string, since time.Time, version string) {
 		t.Helper()
-		s.side(kindAlerts)
+		s.readsKind(kindAlerts)
 		for range 5 { // as many rounds as there are clusters
-			s.side(kindAlerts)
+			s.readsKind(kindAlerts)
 		}
 		if err := s.db.Pool.QueryRow(t.Context(), `SELECT state, since, xmin::text FROM cluster_alerts WHERE cluster_id = $1 AND type = 'QDRANT_CLUSTER_UNHEALTHY'`, ref.ClusterID).Scan(&state, &since, &version); err != nil {
 			t.Fatal(err)
@@ -602,7 +602,7 @@ func TestAlertsFireAndResolve(t *testing.T) {
 		t.Errorf("not listed any more: %s since %s", state, still)
 	}
 	s.exec(s.db.AppURL, `UPDATE cluster_alerts SET since = since - interval '8 days'`)
-	s.side(kindAlerts)
+	s.readsKind(kindAlerts)
 	var left int
 	if err := s.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM cluster_alerts WHERE cluster_id = $1 AND type = 'QDRANT_CLUSTER_UNHEALTHY'`, ref.ClusterID).Scan(&left); err != nil || left != 0 {
 		t.Errorf("after a week %d are left, %v", left, err)
@@ -700,21 +700,21 @@ func TestKindsBesideClustersWaitForThem(t *testing.T) {
 		}
 	}
 	behind(true)
-	slots := make(chan struct{}, sideWorkers)
-	if n := r.svc.sidePlaces(slots, time.Now()); n != 0 {
+	slots := make(chan struct{}, kindWorkers)
+	if n := r.svc.kindPlaces(slots, time.Now()); n != 0 {
 		t.Errorf("%d places while clusters wait, a moment after the last", n)
 	}
 	long := time.Now().Add(-2 * besideClusters)
-	if n := r.svc.sidePlaces(slots, long); n != 1 {
+	if n := r.svc.kindPlaces(slots, long); n != 1 {
 		t.Errorf("%d places while clusters wait, long after the last", n)
 	}
 	slots <- struct{}{}
-	if n := r.svc.sidePlaces(slots, long); n != 0 {
+	if n := r.svc.kindPlaces(slots, long); n != 0 {
 		t.Errorf("%d places beside the one that is taken", n)
 	}
 	close(hold)
 	behind(false)
-	if n := r.svc.sidePlaces(slots, long); n != sideWorkers-1 {
+	if n := r.svc.kindPlaces(slots, long); n != kindWorkers-1 {
 		t.Errorf("%d places when no cluster waits", n)
 	}
 }

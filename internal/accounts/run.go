@@ -40,8 +40,8 @@ func (s *Service) Run(ctx context.Context) error {
 		})
 	}
 	endless("refresh clusters", s.refreshLoop)
-	for _, k := range s.sideKinds() {
-		endless("refresh "+k.name, func(ctx context.Context) { s.sideLoop(ctx, k) })
+	for _, k := range s.otherKinds() {
+		endless("refresh "+k.name, func(ctx context.Context) { s.kindLoop(ctx, k) })
 	}
 	endless("listen for changes", s.listenLoop)
 	endless("tell of changes", s.tellLoop)
@@ -53,7 +53,7 @@ func (s *Service) Run(ctx context.Context) error {
 		{"reconcile open operations", max(min(reconcileEvery, s.cfg.UnknownAfter/2), flushEvery), s.reconcileOnce},
 		{"record the ends of long work", settleEvery, s.settleOnce},
 		{"record summed events", flushEvery, s.flushSums},
-		{"plan what is read next to clusters", planEvery, s.planSides},
+		{"plan what is read next to clusters", planEvery, s.planKinds},
 		{"find what is seen by labels", labelledEvery, s.findLabelled},
 		{"clean up sessions", cleanEvery, s.cleanSessions},
 		{"tell sums of changes made outside", sumsEvery, s.tellSums},
@@ -93,7 +93,7 @@ func (s *Service) letGoOfLeases(ctx context.Context) {
 	ctx, cancel := detached(ctx, flushTimeout)
 	defer cancel()
 	if _, err := s.cfg.DB.Exec(ctx, `UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE starts_with(lease_owner, $1) OR starts_with(lease_owner, $2)`,
-		s.cfg.Owner+"/", s.sideOwner()); err != nil {
+		s.cfg.Owner+"/", s.kindOwner()); err != nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "leases are held until they expire", slog.Any("error", err))
 	}
 }

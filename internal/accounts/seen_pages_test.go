@@ -321,7 +321,7 @@ func TestKeyRadarNamesTheMaker(t *testing.T) {
 	by := s.signedIn("operators")
 	s.createKey(by, ref, s.newKey(by, ActKeyCreate, "made here"))
 	s.elsewhere(account, map[string]any{"act": "create_key", "cluster": ref.ClusterID, "name": "made elsewhere", "days": 3}, nil)
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	calls, _ := s.calls()
 	page, err := s.svc.KeyRadar(t.Context(), member("viewers"), RadarQuery{Text: "with-keys"})
 	if err != nil || len(page.Keys) != 2 {
@@ -338,7 +338,7 @@ func TestKeyRadarNamesTheMaker(t *testing.T) {
 	}
 	// An account whose keys cannot be read says so, and what was known stays.
 	s.fault(map[string]any{"account": account.CloudAccountID, "operation": "ListDatabaseApiKeysV2", "kind": "status", "status": 403})
-	s.side(kindKeys)
+	s.readsKind(kindKeys)
 	page, err = s.svc.KeyRadar(t.Context(), member("viewers"), RadarQuery{Text: "with-keys"})
 	if err != nil || len(page.Keys) != 2 || !page.Keys[0].Stale || len(page.Trouble) != 1 || page.Trouble[0].Error == "" || page.Trouble[0].OKAt == nil {
 		t.Errorf("%d keys, trouble %+v, %v", len(page.Keys), page.Trouble, err)

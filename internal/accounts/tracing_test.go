@@ -34,7 +34,7 @@ func TestRefreshesHaveSpans(t *testing.T) {
 	id, at := r.account(t, "Canary account", Production)
 	at.add(3)
 	r.refresh(t, s, id)
-	if _, err := s.readSideOnce(t.Context(), kindAlerts); err != nil {
+	if _, err := s.readKindOnce(t.Context(), kindAlerts); err != nil {
 		t.Fatal(err)
 	}
 	at.set(func(a *scriptedAccount) { a.status = 403 })

@@ -84,7 +84,7 @@ func (s *Service) addBeside(ctx context.Context, rights access.Rights, accounts 
 	}
 	for i, a := range accounts {
 		whole := rights.Allows(ActClusterRead.Needs, accountTarget(a.Account.ref()).access())
-		for _, k := range s.sideKinds() {
+		for _, k := range s.otherKinds() {
 			at := slices.IndexFunc(found, func(r row) bool { return r.AccountID == a.Account.ID && r.Kind == k.name })
 			if at < 0 || !slices.Contains(k.generations, a.Account.Generation) {
 				continue
