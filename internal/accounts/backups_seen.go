@@ -319,7 +319,7 @@ type heldList struct {
 	has    bool
 }
 
-// holds waits for a place when so many bytes need one.
+// holds waits for a place when so many bytes need one. errBusy when none comes.
 func (h *heldList) holds(ctx context.Context, bytes int) error {
 	if bytes <= largeText || h.has {
 		return nil
@@ -329,7 +329,7 @@ func (h *heldList) holds(ctx context.Context, bytes int) error {
 		h.has = true
 		return nil
 	case <-ctx.Done():
-		return &listingError{"The console was busy with the long lists of other accounts."}
+		return fmt.Errorf("%w: the long lists of other accounts are held", errBusy)
 	}
 }
 
