@@ -3,11 +3,9 @@
 -- An alert that is not known to be resolved fires; cluster_alerts.rank is 4 where the severity is not known here. The index of
 -- the former order goes with the programs that used it: without it their page is slower, and right.
 CREATE INDEX cluster_alerts_open ON cluster_alerts ((CASE WHEN state = 'RESOLVED' THEN 0 ELSE 1 END), rank, since, account_id, cluster_id, alert_id);
-DROP INDEX cluster_alerts_listed;
 
 -- The first few schedules of each cluster of a page, those that are there before those being deleted.
 CREATE INDEX backup_schedules_listed ON backup_schedules (account_id, cluster_id, (CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END), created_at, schedule_id);
-DROP INDEX backup_schedules_of_cluster;
 
 -- How a cluster stands is decided when its account's backups are listed, so that an index has the order of the list.
 ALTER TABLE cluster_backups
@@ -20,3 +18,10 @@ ALTER TABLE cluster_backups
             + CASE WHEN schedules = 0 THEN 1 ELSE 0 END END) STORED;
 CREATE INDEX cluster_backups_listed ON cluster_backups (standing, (coalesce(last_ok_at, '-infinity'::timestamptz)), account_id, cluster_id);
 GRANT UPDATE (overdue) ON cluster_backups TO quartermaster_app;
+
+-- As a listing would say it, for accounts that are not listed soon.
+UPDATE cluster_backups b SET overdue = true FROM refresh r WHERE r.account_id = b.account_id AND r.kind = 'backups' AND b.overdue_at < r.ok_at;
+
+-- Last, so that pages wait as little as can be, and none holds one table while it waits for another of these.
+DROP INDEX cluster_alerts_listed;
+DROP INDEX backup_schedules_of_cluster;

@@ -66,7 +66,7 @@ func TestGrantsInTheBrowser(t *testing.T) {
 			s.says("Group search-team", "viewer", "product-search-eu", "OPS-1412", "Who was seen with it", "Nora Nobody")
 			s.open("/admin/access?account="+st.accounts[production].id, "access-who")
 			s.selects("cluster", id)
-			s.click(`form[aria-label="One cluster of it"] button`, "access-who")
+			s.again(`form[aria-label="One cluster of it"] button`)
 			s.says("Who can touch product-search-eu?")
 			s.click(`[data-subject="search-team"] a[href^="/admin/members?group=search-team"]`, "members-index")
 			s.says("Only those whose last sign-in named the group search-team", "Nora Nobody", "1 member of")

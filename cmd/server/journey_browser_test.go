@@ -218,7 +218,7 @@ func (s *surfer) looksAround(own string) {
 	}
 	s.until(`new URL(location).searchParams.get("environment") === "staging" && ` + rows + ` > 5 && ` + rows + ` < ` + strconv.Itoa(all))
 	s.do(chromedp.Click(chromedp.CSS(`th a.sort[href*="sort=name"]`)))
-	s.until(`new URL(location).searchParams.get("dir") === "desc" && !!document.querySelector('th[aria-sort="descending"]')`)
+	s.until(`document.readyState === "complete" && new URL(location).searchParams.get("dir") === "desc" && !!document.querySelector('th[aria-sort="descending"]')`)
 	sorted := ask[bool](s, `(names => names.length > 5 && names.every((n, i) => !i || names[i-1] >= n))([...document.querySelectorAll('[data-testid="cluster-row"] a.rowlnk')].map(a => a.textContent.toLowerCase()))`)
 	if !sorted {
 		t.Error("the rows are not sorted by name, descending")

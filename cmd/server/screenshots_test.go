@@ -77,8 +77,13 @@ func TestScreenshots(t *testing.T) {
 func (s *surfer) takesSnapshots(take func(name string, height int64)) {
 	s.t.Helper()
 	waitUntil(s.t, "alerts, keys and backups are read", func() bool {
-		s.open("/backups", "backups-index")
-		return !ask[bool](s, `document.body.innerText.includes("has not been read")`)
+		for path, bodyID := range map[string]string{"/alerts": "alerts-index", "/keys": "keys-index", "/backups": "backups-index"} {
+			s.open(path, bodyID)
+			if ask[bool](s, `/not (read|listed) yet/i.test(document.body.innerText)`) {
+				return false
+			}
+		}
+		return true
 	})
 	for _, page := range []struct{ name, path, bodyID string }{
 		{"alerts", "/alerts", "alerts-index"}, {"key-radar", "/keys", "keys-index"}, {"backups", "/backups", "backups-index"},

@@ -17,7 +17,7 @@ import (
 )
 
 // Upstream tells alerts cluster by cluster only, so an account's are read in turn, a few at a time: first those of clusters
-// that are not well or on somebody's screen, and with at least a quarter of the calls those that were not read for longest.
+// that are not well, and with at least a quarter of the calls the others, those on somebody's screen sooner.
 // Each cluster's are stored by themselves as soon as they are there, so that one that hangs delays no other.
 
 const (
@@ -127,7 +127,7 @@ func (s *Service) alertsDue(ctx context.Context, l lease, n int) ([]string, erro
 // refreshAlertsOf reads and stores the alerts of one cluster. An error is one of the account: the key, the budget, the breaker.
 func (s *Service) refreshAlertsOf(ctx context.Context, l lease, up *link, cluster string) error {
 	if err := s.refreshing.alerts.Wait(ctx); err != nil {
-		return cmp.Or(context.Cause(ctx), fmt.Errorf("waiting for the turn to read alerts: %w", err)) // the wait would be longer than there is time
+		return fmt.Errorf("%w: the turn to read alerts did not come", errBusy)
 	}
 	var began time.Time
 	if err := s.cfg.DB.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&began); err != nil {
@@ -197,11 +197,11 @@ func (s *Service) storeAlerts(ctx context.Context, l lease, cluster string, bega
 	}
 	return s.storeAlertsRead(ctx, l, cluster, func(ctx context.Context, tx pgx.Tx) (changed bool, err error) {
 		var before []byte
-		var over bool // of one that is resolved the time to stay is
+		var over bool // the time to stay is, of one that is resolved and not listed any more
 		err = tx.QueryRow(ctx, `
-			SELECT r.digest, EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = $1 AND x.cluster_id = $3 AND x.state = 'RESOLVED' AND x.since < $4)
+			SELECT r.digest, EXISTS (SELECT FROM cluster_alerts x WHERE x.account_id = $1 AND x.cluster_id = $3 AND x.state = 'RESOLVED' AND x.since < $4 AND x.alert_id <> ALL($5))
 			FROM cluster_reads r WHERE r.account_id = $1 AND r.kind = $2 AND r.cluster_id = $3`,
-			l.AccountID, kindAlerts, cluster, began.Add(-resolvedKept)).Scan(&before, &over)
+			l.AccountID, kindAlerts, cluster, began.Add(-resolvedKept), column(listed, func(a seenAlert) string { return a.AlertID })).Scan(&before, &over)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return false, fmt.Errorf("reading the digest of the alerts: %w", err)
 		}

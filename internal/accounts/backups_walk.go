@@ -37,7 +37,7 @@ const (
 	mostWorry    = 9
 )
 
-// worryOf is the place in the list of a cluster that stands so: the higher, the sooner. Without the right on schedules nothing follows
+// worryOf is the place in the list of a cluster that stands so: the higher, the sooner; the CASE of judgedClusters.from says the same. Without the right on schedules nothing follows
 // from them.
 func worryOf(standing int, production, scheduled bool) int64 {
 	ifProduction := func(worry int64) int64 {
@@ -188,11 +188,11 @@ func (j judgedClusters) walk(ctx context.Context, tx pgx.Tx, q BackupsQuery, at 
 		for _, piece := range j.pieces(worry, q.State, production, others) {
 			parts = append(parts, j.part(on, piece, q, at, worry, n-len(places)))
 		}
-		at := places
-		if places, err = readParts(ctx, tx, on, parts, n-len(places)); err != nil {
+		more, err := readParts(ctx, tx, on, parts, n-len(places))
+		if err != nil {
 			return nil, err
 		}
-		places = slices.Concat(at, places)
+		places = append(places, more...)
 	}
 	return places, nil
 }

@@ -39,7 +39,7 @@ func (s *stage) due() int {
 		s.t.Fatal(err)
 	}
 	for _, l := range leases {
-		s.svc.giveBack(s.t.Context(), l)
+		s.svc.giveBack(s.t.Context(), l, 0)
 	}
 	return len(leases)
 }

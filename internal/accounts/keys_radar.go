@@ -62,7 +62,7 @@ type RadarKey struct {
 
 	End     KeyEnd
 	Opens   []OpenedCluster // those that the member may read; of more than 50 the first 5
-	Hidden  int             // how many more there are
+	Hidden  int             // how many more it opens, as upstream lists them: of more than 50 also those that went
 	Creator string          // who made it, as far as known: our member, else upstream's e-mail
 	Here    bool            // made with this console
 

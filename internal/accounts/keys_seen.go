@@ -425,8 +425,9 @@ func (s *Service) tellOfKeys(ctx context.Context, l lease, up *link, judged *jud
 		}
 	}
 	for _, k := range deleted {
-		if k.mayHaveGoneWith(clusters) {
-			judged.waits = true
+		// Clusters are missed within minutes, mostly; then the keys are no question any more.
+		if k.mayHaveGoneWith(clusters) && k.MissingAt != nil && l.StartedAt.Sub(*k.MissingAt) < massMissing && l.StartedAt.After(*k.MissingAt) {
+			judged.undone = true
 			continue
 		}
 		if tell(k, "keys_deleted", func(b *both) *[]string { return &b.deleted }) {
@@ -566,6 +567,9 @@ func (s *Service) storeKeys(ctx context.Context, l lease, read keyReading, judge
 			batch.Queue(statement+` WHERE account_id = $1 AND (admin, key_id) IN (SELECT * FROM unnest($2::boolean[], $3::text[]))`,
 				append([]any{l.AccountID, admin, ids}, arguments...)...)
 		}
+	}
+	for at := range read.named { // listed, though it cannot be read: what is missing is missing from two lists in a row
+		batch.Queue(`UPDATE database_keys SET missing_at = NULL WHERE account_id = $1 AND admin = $2 AND key_id = $3 AND missing_at IS NOT NULL`, l.AccountID, at.admin, at.id)
 	}
 	each(judged.missing, `UPDATE database_keys SET missing_at = $4`, l.StartedAt)
 	each(judged.deleted, `DELETE FROM database_keys`)

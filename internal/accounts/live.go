@@ -118,7 +118,7 @@ func (w *Watch) Next(now time.Time) (News, bool) {
 }
 
 // Until is up to when the member was told, or will be by Next, of everything that was heard of: whoever comes back later says it. It stands
-// still while something is being judged.
+// still while something is being judged, or nothing is heard.
 func (w *Watch) Until(now time.Time) time.Time {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
@@ -127,7 +127,7 @@ func (w *Watch) Until(now time.Time) time.Time {
 
 // upTo is Until for who holds hub.mu.
 func (w *Watch) upTo(now time.Time) time.Time {
-	if h := w.hub; !h.owed && !h.judging && len(h.arrived) == 0 && !w.unjudged {
+	if h := w.hub; !h.since.IsZero() && !h.owed && !h.judging && len(h.arrived) == 0 && !w.unjudged {
 		w.until = now
 	}
 	return w.until

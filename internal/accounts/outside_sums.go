@@ -27,6 +27,9 @@ const (
 	outsideHour   = time.Hour
 	// sumEvery is how long after one sum the next is told at the earliest; the first is told at once.
 	sumEvery = 10 * time.Minute
+	// spareBudget is which part of the budget settings of clusters may not use: whoever changes many of them must not thereby make or delete
+	// a cluster or a key without an event.
+	spareBudget = 5
 	// sumsEvery is how often it is looked whether one is due.
 	sumsEvery = 5 * time.Second
 	// maxSummedClusters bounds the clusters that one sum names.
@@ -44,8 +47,10 @@ const (
 func (s *Service) withinBudget(ctx context.Context, tx pgx.Tx, account Account, found []outsideEvent) ([]outsideEvent, error) {
 	found = slices.Clone(found)
 	rank := func(e outsideEvent) int {
-		if _, existence := e.change["exists"]; existence || e.about != nil {
-			return 0
+		for _, weighty := range []string{"exists", "keys_made", "keys_deleted"} {
+			if _, is := e.change[weighty]; is {
+				return 0
+			}
 		}
 		return 1
 	}
@@ -59,7 +64,14 @@ func (s *Service) withinBudget(ctx context.Context, tx pgx.Tx, account Account, 
 		RETURNING told`, account.ID, account.Name, outsideHour).Scan(&told); err != nil {
 		return nil, fmt.Errorf("counting changes made outside: %w", err)
 	}
-	n := min(max(s.outsideBudget-told, 0), len(found))
+	settings := slices.IndexFunc(found, func(e outsideEvent) bool { return rank(e) > 0 })
+	if settings < 0 {
+		settings = len(found)
+	}
+	n := min(max(s.outsideBudget-told, 0), settings)
+	if n == settings {
+		n += min(max(s.outsideBudget-s.outsideBudget/spareBudget-told-n, 0), len(found)-settings)
+	}
 	single, untold := found[:n], found[n:]
 	if _, err := tx.Exec(ctx, `UPDATE outside_sums SET told = told + $2 WHERE account_id = $1`, account.ID, n); err != nil {
 		return nil, fmt.Errorf("counting changes made outside: %w", err)
@@ -105,7 +117,8 @@ func noteUntold(ctx context.Context, tx pgx.Tx, account uuid.UUID, noted map[str
 	}
 	if _, err := tx.Exec(ctx, `
 		INSERT INTO outside_untold AS o (account_id, cluster_id, changes, first_at, last_at)
-		SELECT $1, u.id, u.changes, clock_timestamp(), clock_timestamp() FROM unnest($2::text[], $3::integer[]) AS u (id, changes) ORDER BY u.id
+		SELECT $1, u.id, u.changes, clock_timestamp(), clock_timestamp() FROM unnest($2::text[], $3::integer[]) AS u (id, changes)
+		WHERE EXISTS (SELECT FROM clusters c WHERE c.account_id = $1 AND c.cluster_id = u.id) ORDER BY u.id
 		ON CONFLICT ON CONSTRAINT outside_untold_pkey DO UPDATE SET changes = least(o.changes::bigint + excluded.changes, 2000000000), last_at = excluded.last_at`, account, ids, changes); err != nil {
 		return fmt.Errorf("noting changes made outside: %w", err)
 	}

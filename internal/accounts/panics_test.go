@@ -63,8 +63,8 @@ func TestPanicsInALoopBeginItAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Close)
-	broken := &Watch{session: uuid.New(), scope: w.scope} // of no hub
 	s.hub.mu.Lock()
+	broken := &Watch{session: uuid.New(), scope: w.scope} // of no hub
 	s.hub.join(broken)
 	s.hub.mu.Unlock()
 	liveWait(t, "it panicked", func() bool { return strings.Contains(l.logged.String(), `"job":"tell of changes"`) })

@@ -19,8 +19,8 @@ import (
 
 const (
 	// steadyWorkers refresh accounts whose last refresh went well; troubledWorkers refresh the
-	// others. An account that hangs takes a steady worker once, until its deadline, and never again
-	// before it has answered.
+	// others. An account that hangs takes a steady worker once, for yieldAfter where there is a place among the slow ones, and never
+	// again before it has answered.
 	steadyWorkers   = 6
 	troubledWorkers = 2
 	// RefreshWorkers is how many accounts that are well a process refreshes at once, as long as they answer quickly.
@@ -74,7 +74,7 @@ const (
 // refreshing is the work of keeping snapshots fresh.
 type refreshing struct {
 	random    func() float64 // in [0, 1), for jitter
-	wake      chan struct{}  // something is due or a worker is free
+	wake      chan struct{}  // something is due or a place is
 	working   sync.Map       // accounts a worker of this process refreshes now
 	settleOwn time.Duration  // see the constant
 	behind    atomic.Bool    // clusters of accounts that are well are due, and there is no worker for them
@@ -249,7 +249,7 @@ func (s *Service) rounds(ctx context.Context, kind string, wake <-chan struct{},
 			wait = min(2*wait, 10*time.Second)
 		}
 		free := wake
-		if lost { // that a worker is free is no reason to ask a dead database more often
+		if lost { // that a place is free is no reason to ask a dead database more often
 			free = nil
 		}
 		timer := time.NewTimer(wait)
@@ -311,17 +311,17 @@ func (s *Service) refresh(ctx context.Context, l lease) {
 	case errors.Is(err, errLeaseLost):
 		return
 	case ctx.Err() != nil:
-		s.giveBack(ctx, l)
+		s.giveBack(ctx, l, 0)
 		return
 	case errors.Is(err, errBusy):
 		s.metrics.refreshes.WithLabelValues(kindClusters, "busy").Inc()
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh put off", slog.String("account", l.AccountID.String()), slog.Any("error", err))
-		s.giveBack(ctx, l)
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "refresh put off", slog.String("account", l.AccountID.String()), slog.Any("error", err))
+		s.giveBack(ctx, l, s.jittered(s.cfg.PollMin)) // behind those that were not tried
 		return
 	}
 	if conflict, disabled := errors.AsType[*ConflictError](err); disabled {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "refresh dropped", slog.String("account", l.AccountID.String()), slog.String("reason", conflict.Reason))
-		s.giveBack(ctx, l)
+		s.giveBack(ctx, l, 0)
 		return
 	}
 	s.metrics.refreshes.WithLabelValues(kindClusters, "failed").Inc()

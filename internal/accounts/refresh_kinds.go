@@ -178,9 +178,9 @@ func (s *Service) kindLoop(ctx context.Context, k otherKind) {
 		default:
 		}
 	}
-	var last time.Time
+	last := map[bool]time.Time{} // of those that fail, and of the others: neither takes the other's turn
 	dispatch := func(slots chan struct{}, failing bool) error {
-		n := s.kindPlaces(slots, last)
+		n := s.kindPlaces(slots, last[failing])
 		if n <= 0 {
 			return nil
 		}
@@ -190,7 +190,7 @@ func (s *Service) kindLoop(ctx context.Context, k otherKind) {
 		}
 		for _, l := range leases {
 			slots <- struct{}{}
-			last = time.Now()
+			last[failing] = time.Now()
 			running.Go(func() {
 				l.course = (&stages{slow: slow}).begin(slots, moved)
 				defer l.course.end()
@@ -223,7 +223,7 @@ func (s *Service) refreshKind(ctx context.Context, k otherKind, l lease) {
 		err = s.storeKind(ctx, k, l, `failures = failures`)
 	case errors.Is(err, errBusy):
 		s.metrics.refreshes.WithLabelValues(k.name, "busy").Inc()
-		err = s.storeKind(ctx, k, l, `failures = failures`)
+		err = s.storeKind(ctx, k, l, `next_at = clock_timestamp() + $4::interval`, s.jittered(s.cfg.PollMin)) // behind those that were not tried
 	default:
 		s.metrics.refreshes.WithLabelValues(k.name, "failed").Inc()
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "refresh failed", slog.String("kind", k.name), slog.String("account", l.AccountID.String()),

@@ -47,7 +47,7 @@ func (s *Service) readKindOnce(ctx context.Context, name string) (int, error) {
 	return read, nil
 }
 
-// side reads a kind of all accounts now.
+// readsKind reads a kind of all accounts now.
 func (s *stage) readsKind(name string, services ...*Service) {
 	s.t.Helper()
 	s.exec(s.db.AppURL, `UPDATE refresh SET next_at = clock_timestamp() WHERE kind = $1`, name)
@@ -68,7 +68,7 @@ func (s *stage) readsKind(name string, services ...*Service) {
 	all.Wait()
 }
 
-// sideState is how a kind of an account is: whether it was ever read, failures in a row, and the words.
+// kindState is how a kind of an account is: whether it was ever read, failures in a row, and the words.
 func (s *stage) kindState(account Account, kind string) (ok bool, failures int, words string) {
 	s.t.Helper()
 	if err := s.db.Pool.QueryRow(s.t.Context(), `SELECT ok_at IS NOT NULL, failures, error FROM refresh WHERE account_id = $1 AND kind = $2`, account.ID, kind).Scan(&ok, &failures, &words); err != nil {

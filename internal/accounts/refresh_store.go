@@ -240,13 +240,14 @@ func (s *Service) storeFailure(ctx context.Context, l lease, failure error) erro
 	return nil
 }
 
-// giveBack ends a lease that led to nothing, so that another worker may take the account at once.
-func (s *Service) giveBack(ctx context.Context, l lease) {
+// giveBack ends a lease that led to nothing. Another worker may take the account after a while; at once when that is 0.
+func (s *Service) giveBack(ctx context.Context, l lease, after time.Duration) {
 	ctx, cancel := detached(ctx, snapshotTimeout)
 	defer cancel()
 	if _, err := s.cfg.DB.Exec(ctx, `
-		UPDATE refresh SET lease_until = NULL, lease_owner = '' WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2`,
-		l.AccountID, l.Owner); err != nil {
+		UPDATE refresh SET lease_until = NULL, lease_owner = '', next_at = CASE WHEN $3::interval > '0' THEN clock_timestamp() + $3 ELSE next_at END
+		WHERE account_id = $1 AND kind = 'clusters' AND lease_owner = $2`,
+		l.AccountID, l.Owner, after); err != nil {
 		s.refreshing.orphaned.Store(true)
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "lease not given back yet", slog.String("account", l.AccountID.String()), slog.Any("error", err))
 	}

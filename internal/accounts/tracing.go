@@ -29,6 +29,8 @@ func (s *Service) traced(ctx context.Context, kind string, l lease, refresh func
 		outcome = "lost"
 	case ctx.Err() != nil || conflicting(err):
 		outcome = "dropped"
+	case errors.Is(err, errBusy):
+		outcome = "busy"
 	default:
 		outcome = "failed"
 		span.SetStatus(codes.Error, "")

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// listingsEach is how many lists over all accounts one member may have read at once.
+	// listingsEach is how many lists over all accounts one member may have read at once, and fewer where there are not more places.
 	listingsEach = 2
 	// listingWait is how long a list waits for others' to be read, and listingTime bounds the reading of one.
 	listingWait = 2 * time.Second
@@ -59,7 +59,7 @@ func (t *turns) enter(who principal) (l *lane, leave func()) {
 	defer t.mu.Unlock()
 	l = t.lanes[who]
 	if l == nil {
-		l = &lane{places: make(chan struct{}, listingsEach)}
+		l = &lane{places: make(chan struct{}, max(1, min(listingsEach, cap(t.places)-1)))}
 		t.lanes[who] = l
 	}
 	l.users++

@@ -102,7 +102,7 @@
       });
       const lost = lasting[answer.status];
       if (!answer.ok && !lost) return;
-      if (!lost && (answer.redirected || answer.headers.has("HX-Redirect"))) {
+      if (!lost && answer.headers.has("HX-Redirect")) {
         retire("moved"); // another page says nothing of what this one offers
         return;
       }
