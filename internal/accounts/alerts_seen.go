@@ -177,8 +177,7 @@ func seenAlertOf(a cloudapi.Alert) seenAlert {
 
 func (a seenAlert) same(o seenAlert) bool {
 	a.Since, o.Since = time.Time{}, time.Time{}
-	moment := func(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
-	equal := moment(a.LastFiringAt, o.LastFiringAt)
+	equal := sameMoment(a.LastFiringAt, o.LastFiringAt)
 	a.LastFiringAt, o.LastFiringAt = nil, nil
 	return equal && a == o
 }

@@ -81,16 +81,9 @@ func (k seenKey) told() string {
 }
 
 func seenKeyOf(k cloudapi.DatabaseKey) seenKey {
-	moment := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		t = t.UTC().Truncate(time.Microsecond)
-		return &t
-	}
 	seen := seenKey{
 		Admin: k.Admin, KeyID: plain(k.ID), Name: plain(k.Name), Mark: plain(KeyMark(k)), CreatedBy: plain(k.CreatedBy), More: k.More,
-		CreatedAt: moment(k.CreatedAt), ExpiresAt: moment(k.ExpiresAt), Clusters: []string{}, Access: []string{},
+		CreatedAt: seenMoment(k.CreatedAt), ExpiresAt: seenMoment(k.ExpiresAt), Clusters: []string{}, Access: []string{},
 	}
 	for _, id := range k.Clusters {
 		seen.Clusters = append(seen.Clusters, plain(id))
@@ -104,9 +97,8 @@ func seenKeyOf(k cloudapi.DatabaseKey) seenKey {
 
 // same reports whether the key is stored like this already.
 func (k seenKey) same(o seenKey) bool {
-	moment := func(a, b *time.Time) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(*b) }
 	return o.MissingAt == nil && k.Name == o.Name && k.Mark == o.Mark && slices.Equal(k.Clusters, o.Clusters) && slices.Equal(k.Access, o.Access) &&
-		k.CreatedBy == o.CreatedBy && moment(k.CreatedAt, o.CreatedAt) && moment(k.ExpiresAt, o.ExpiresAt)
+		k.CreatedBy == o.CreatedBy && sameMoment(k.CreatedAt, o.CreatedAt) && sameMoment(k.ExpiresAt, o.ExpiresAt)
 }
 
 // refreshKeys lists the database keys of an account, tells of those that somebody made or deleted elsewhere, and stores them.
